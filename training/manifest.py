@@ -1,0 +1,132 @@
+"""The manifest of a directory: the size and SHA-256 of every file, and one hash over them all.
+
+manifest.json: {"files": {<relative path>: {"sha256", "size_bytes"}}, "sha256": <hash>}. The top
+hash is taken over the lines `path NUL sha256 NUL size LF`, sorted by path, so it names the
+directory's content, whatever the order or time in which its files were written. No torch here.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+MANIFEST_NAME = "manifest.json"
+_CHUNK_BYTES = 1 << 20
+
+
+class FileEntry(TypedDict):
+    """One file's content."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(TypedDict):
+    """The content of a manifest.json."""
+
+    files: dict[str, FileEntry]
+    sha256: str
+
+
+class ManifestError(Exception):
+    """A directory does not hold what its manifest says; the text names the file and what is wrong."""
+
+
+def file_sha256(path: Path | str) -> str:
+    """Return the SHA-256 of a file in hexadecimal, reading it in chunks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (relative POSIX path, path) of every file but the manifest, sorted by relative path."""
+    found = []
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink():
+            raise ManifestError(f"{name} is a link: a manifest covers plain files only")
+        if path.is_file() and name != MANIFEST_NAME:
+            found.append((name, path))
+    yield from sorted(found)
+
+
+def _top_hash(files: dict[str, FileEntry]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        entry = files[name]
+        digest.update(f"{name}\0{entry['sha256']}\0{entry['size_bytes']}\n".encode())
+    return digest.hexdigest()
+
+
+def manifest_write(directory: Path | str) -> Manifest:
+    """Hash every file below `directory`, write its manifest.json and return what it says.
+
+    Raises ManifestError where the directory holds a symbolic link.
+    """
+    directory = Path(directory)
+    files: dict[str, FileEntry] = {}
+    for name, path in _files(directory):
+        files[name] = {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
+    manifest: Manifest = {"files": files, "sha256": _top_hash(files)}
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    (directory / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def manifest_read(directory: Path | str) -> Manifest:
+    """Return a directory's manifest without looking at the files; ManifestError where unreadable."""
+    try:
+        manifest: Manifest = json.loads((Path(directory) / MANIFEST_NAME).read_bytes())
+        if _top_hash(manifest["files"]) != manifest["sha256"]:
+            raise ManifestError(f"{MANIFEST_NAME} was changed: its own hash does not match")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(f"{MANIFEST_NAME} is missing or unreadable") from error
+    return manifest
+
+
+def manifest_check(directory: Path | str) -> Manifest:
+    """Compare every file with the manifest and return it.
+
+    Raises ManifestError, naming the first file that is missing, was added, or was changed.
+    """
+    directory = Path(directory)
+    manifest = manifest_read(directory)
+    present = dict(_files(directory))
+    for name in sorted(manifest["files"].keys() | present.keys()):
+        if name not in present:
+            raise ManifestError(f"{name} is missing")
+        if name not in manifest["files"]:
+            raise ManifestError(f"{name} is not in the manifest")
+        entry = manifest["files"][name]
+        size_bytes = present[name].stat().st_size
+        if size_bytes != entry["size_bytes"]:
+            raise ManifestError(f"{name} has {size_bytes} bytes, not {entry['size_bytes']}")
+        if file_sha256(present[name]) != entry["sha256"]:
+            raise ManifestError(f"{name} was changed: its SHA-256 does not match")
+    return manifest
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def directory_publish(temporary: Path | str, final: Path | str) -> None:
+    """Fsync everything below `temporary` and rename it to `final`, which must not exist yet.
+
+    Afterwards `final` is either wholly there or, after a crash, wholly absent.
+    """
+    temporary, final = Path(temporary), Path(final)
+    for path in temporary.rglob("*"):
+        _fsync(path)
+    _fsync(temporary)
+    os.rename(temporary, final)
+    _fsync(final.parent)

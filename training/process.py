@@ -1,0 +1,80 @@
+"""What every engine process does about signals, its supervisor's death, and exit codes. No torch."""
+
+import ctypes
+import os
+import signal
+import threading
+from types import FrameType
+
+DONE = 0
+"""The output directory is complete."""
+FAILED = 1
+"""Something nobody foresaw; the last event is an error."""
+BAD_INPUT = 2
+"""The configuration or the data is wrong; the last event says where and why."""
+DIVERGED = 3
+"""The loss or the gradient was not finite; the last good state is kept."""
+OUT_OF_MEMORY = 4
+"""Memory ran out; the last event says what to lower."""
+STOPPED = 143
+"""Stopped on request (SIGTERM) after saving."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class StopRequest:
+    """Whether SIGTERM has asked this process to save and stop.
+
+    `install()` must be called in the main thread. The flag is a plain attribute, for a handler
+    that is interrupted by a second signal must not wait for a lock.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def install(self) -> "StopRequest":
+        """Make SIGTERM set the flag, and return this request."""
+        signal.signal(signal.SIGTERM, self._handle)
+        return self
+
+    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+
+def _die() -> None:
+    """End this process at once, with its whole group where the group is its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(128 + signal.SIGKILL)
+
+
+def _watch(descriptor: int) -> None:
+    """Block until the pipe's last write end is closed, then die."""
+    while True:
+        try:
+            if not os.read(descriptor, 4096):
+                break
+        except OSError:
+            break
+    _die()
+
+
+def supervise_self(descriptor: int | None) -> None:
+    """Tie this process's life to its supervisor's; without a descriptor do nothing.
+
+    `descriptor` is the read end of a pipe whose only write end the supervisor holds: its end of
+    file means that the supervisor is dead. The kernel's parent-death signal stands beside it, as it
+    also reaches a process that is stuck in native code. That signal follows the THREAD that
+    started this process, so a supervisor must start engines from a thread that outlives them.
+    """
+    if descriptor is None:
+        return
+    parent = os.getppid()
+    os.set_inheritable(descriptor, False)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it died between the two calls, so no signal will come
+        _die()
+    watcher = threading.Thread(target=_watch, args=(descriptor,), name="supervisor", daemon=True)
+    watcher.start()
