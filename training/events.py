@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 def finite(value: Any) -> Any:
@@ -45,7 +45,7 @@ class EventWriter:
         """Close the file. Writing afterwards is an error."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> "EventWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,214 @@
+"""Formulas for paired comparisons of one model before and after a training session.
+
+Items are yes/no outcomes measured twice. ``lost`` counts items right before and wrong after,
+``gained`` the reverse, ``n`` all items. The *loss* is ``(lost - gained) / n``: positive means the
+model got worse. Nothing here knows about files, benchmarks or pages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval; the unit is that of the estimate it belongs to."""
+
+    low: float
+    high: float
+
+    def flipped(self) -> Interval:
+        """The interval of the negated estimate (a loss turned into a difference)."""
+        return Interval(low=-self.high, high=-self.low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanEstimate:
+    """A mean of paired differences with its standard error and degrees of freedom."""
+
+    mean: float
+    standard_error: float | None
+    degrees_of_freedom: int
+
+    def interval(self, level: float) -> Interval | None:
+        """Student's t interval; None where one observation leaves no spread to estimate."""
+        if self.standard_error is None or self.degrees_of_freedom < 1:
+            return None
+        half_width = self.standard_error * float(
+            stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom)
+        )
+        return Interval(low=self.mean - half_width, high=self.mean + half_width)
+
+    def p_below(self, limit: float) -> float | None:
+        """One-sided p of the hypothesis that the true mean is at or above `limit`.
+
+        Small values are evidence that the mean lies below. None where there is no spread to
+        estimate; a standard error of exactly zero gives 0 or 1.
+        """
+        if self.standard_error is None or self.degrees_of_freedom < 1:
+            return None
+        if self.standard_error == 0:
+            return 0.0 if self.mean < limit else 1.0
+        t = (self.mean - limit) / self.standard_error
+        return float(stats.t.cdf(t, self.degrees_of_freedom))
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided exact McNemar p: min(1, 2 BinomCDF(min(b, c); b + c, 1/2))."""
+    discordant = lost + gained
+    if discordant == 0:
+        return 1.0
+    return min(1.0, 2 * float(stats.binom.cdf(min(lost, gained), discordant, 0.5)))
+
+
+def tango_z(lost: int, gained: int, n: int, loss: float) -> float:
+    """Tango's score statistic for a true loss of `loss` (Tango 1998, Statistics in Medicine 17).
+
+    Positive when the observed loss is above `loss`. The variance is estimated under the
+    hypothesis, so it stays usable where nothing changed and on few items.
+    """
+    _check_counts(lost, gained, n)
+    b = -lost - gained + (2 * n - lost + gained) * loss
+    c = -gained * loss * (1 - loss)
+    root = math.sqrt(max(b * b - 8 * n * c, 0.0))
+    q = (root - b) / (4 * n)
+    variance = n * (2 * q + loss * (1 - loss))
+    numerator = lost - gained - n * loss
+    if variance <= 0:
+        return 0.0 if abs(numerator) < 1e-12 else math.copysign(math.inf, numerator)
+    return numerator / math.sqrt(variance)
+
+
+def tango_interval(lost: int, gained: int, n: int, level: float = 0.95) -> Interval:
+    """Tango's score interval for the loss: all losses whose |Z| stays under the quantile."""
+    _check_counts(lost, gained, n)
+    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    point = (lost - gained) / n
+
+    def limit(toward: float, target: float) -> float:
+        def gap(loss: float) -> float:
+            return max(min(tango_z(lost, gained, n, loss), 1e6), -1e6) - target
+
+        # Past the end of the scale the statistic never reaches the quantile: the end is the limit.
+        if gap(toward) * gap(point) >= 0:
+            return toward
+        return float(optimize.brentq(gap, *sorted((point, toward)), xtol=1e-14, rtol=1e-12))
+
+    return Interval(low=limit(-1.0, quantile), high=limit(1.0, -quantile))
+
+
+def non_inferiority_p(lost: int, gained: int, n: int, margin: float) -> float:
+    """One-sided p of "the loss is at least `margin`": the normal CDF of Tango's Z at it.
+
+    Below alpha exactly when the upper limit of the (1 - 2 alpha) interval is below the margin.
+    """
+    return float(stats.norm.cdf(tango_z(lost, gained, n, margin)))
+
+
+def paired_mean(differences: Sequence[float]) -> MeanEstimate:
+    """Mean of paired differences with sqrt(sum((d - mean)^2) / (n (n - 1)))."""
+    d = np.asarray(differences, dtype=np.float64)
+    if d.size == 0:
+        raise ValueError("a mean of no differences does not exist")
+    if d.size == 1:
+        return MeanEstimate(mean=float(d[0]), standard_error=None, degrees_of_freedom=0)
+    residual_squares = float(np.sum((d - d.mean()) ** 2))
+    return MeanEstimate(
+        mean=float(d.mean()),
+        standard_error=math.sqrt(residual_squares / (d.size * (d.size - 1))),
+        degrees_of_freedom=d.size - 1,
+    )
+
+
+def clustered_mean(
+    differences: Sequence[float], clusters: Sequence[Hashable], *, small_sample: bool = True
+) -> MeanEstimate:
+    """Mean of differences whose items come in groups (several questions on one text).
+
+    The standard error is sqrt(sum_g (sum_{i in g} (d_i - mean))^2) / n, times sqrt(G / (G - 1))
+    with `small_sample`; degrees of freedom G - 1. None as the error for a single group.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.size == 0 or d.size != len(clusters):
+        raise ValueError("every difference needs its cluster, and at least one must exist")
+    sums: dict[Hashable, float] = {}
+    for residual, cluster in zip(d - d.mean(), clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + float(residual)
+    groups = len(sums)
+    if groups < 2:
+        return MeanEstimate(mean=float(d.mean()), standard_error=None, degrees_of_freedom=0)
+    error = math.sqrt(sum(s * s for s in sums.values())) / d.size
+    if small_sample:
+        error *= math.sqrt(groups / (groups - 1))
+    return MeanEstimate(mean=float(d.mean()), standard_error=error, degrees_of_freedom=groups - 1)
+
+
+def log_perplexity_ratio(
+    nll_before_nats: Sequence[float], nll_after_nats: Sequence[float], tokens: Sequence[int]
+) -> MeanEstimate:
+    """R = sum(NLL_after - NLL_before) / sum(T) over J documents, in nats a token.
+
+    exp(R) is the ratio of the perplexities. The standard error is that of a ratio estimate:
+    sqrt(J / (J - 1) sum_j (d_j - R T_j)^2) / sum(T), with J - 1 degrees of freedom.
+    """
+    d = np.asarray(nll_after_nats, dtype=np.float64) - np.asarray(nll_before_nats, dtype=np.float64)
+    t = np.asarray(tokens, dtype=np.float64)
+    if d.size == 0 or d.size != t.size or t.sum() <= 0:
+        raise ValueError("every document needs both likelihoods and a token count above zero")
+    ratio = float(d.sum() / t.sum())
+    if d.size == 1:
+        return MeanEstimate(mean=ratio, standard_error=None, degrees_of_freedom=0)
+    squares = float(np.sum((d - ratio * t) ** 2))
+    error = math.sqrt(d.size / (d.size - 1) * squares) / float(t.sum())
+    return MeanEstimate(mean=ratio, standard_error=error, degrees_of_freedom=d.size - 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: max_{j<=i} min(1, (m - j + 1) p_(j))."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def items_needed(
+    discordant_share: float, margin: float, *, alpha: float = 0.05, power: float = 0.8
+) -> int:
+    """Items that show a loss below `margin` with probability `power` when there is none.
+
+    (z_alpha + z_power)^2 psi / M^2, psi the share of items whose outcome changes. With the
+    defaults the quantiles are 1.645 and 0.842 (one-sided 5 %, 80 % power).
+    """
+    if not margin > 0:
+        raise ValueError("a margin of zero would need infinitely many items")
+    quantiles = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+    return math.ceil(quantiles**2 * discordant_share / margin**2)
+
+
+def items_needed_without_change(margin: float, alpha: float) -> int:
+    """The fewest items that show a loss below `margin` when not one outcome changes.
+
+    With b = c = 0 Tango's Z is -sqrt(n M / (1 - M)), so n must exceed z^2 (1 - M) / M.
+    """
+    quantile = float(stats.norm.ppf(1 - alpha))
+    return math.floor(quantile**2 * (1 - margin) / margin) + 1
+
+
+def wilson_interval(correct: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of one share: the interval shown beside a single score."""
+    if n < 1 or not 0 <= correct <= n:
+        raise ValueError("a share needs at least one item and no more hits than items")
+    result = stats.binomtest(correct, n).proportion_ci(confidence_level=level, method="wilson")
+    return Interval(low=float(result.low), high=float(result.high))
+
+
+def _check_counts(lost: int, gained: int, n: int) -> None:
+    if n < 1 or lost < 0 or gained < 0 or lost + gained > n:
+        raise ValueError(f"impossible counts: {lost} lost and {gained} gained of {n} items")

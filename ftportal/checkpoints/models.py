@@ -1,0 +1,95 @@
+"""Language models, the checkpoints of their weights, and the aliases that point at them."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class LanguageModel(models.Model):
+    """What is being taught. Its pre-trained checkpoint is the rollback anchor."""
+
+    name = models.CharField(max_length=120, unique=True)
+    source = models.CharField(max_length=300, help_text="hub id and revision, or where it came from")
+    note = models.CharField(max_length=300, blank=True, help_text="for example: de-quantised")
+    licence = models.CharField(max_length=80, blank=True)
+    parameter_count = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def pretrained(self) -> "Checkpoint":
+        """The anchor: the checkpoint without a parent."""
+        return self.checkpoints.get(parent__isnull=True)
+
+
+class Checkpoint(models.Model):
+    """One state of the weights: a Hugging Face directory of safetensors, never changed again."""
+
+    language_model = models.ForeignKey(
+        LanguageModel, on_delete=models.PROTECT, related_name="checkpoints"
+    )
+    name = models.CharField(max_length=160)
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    depth = models.PositiveIntegerField(default=0, help_text="training sessions since the anchor")
+    path = models.CharField(max_length=500, help_text="absolute, or relative to FTPORTAL_DATA")
+    manifest_hash = models.CharField(max_length=64, unique=True)
+    size_bytes = models.PositiveBigIntegerField()
+    displacement_pretrained = models.FloatField(
+        null=True, blank=True, help_text="L2 norm of weights minus the anchor's weights"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="when its files went")
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("language_model",),
+                condition=Q(parent__isnull=True),
+                name="one_pretrained_checkpoint_a_model",
+            ),
+            models.UniqueConstraint(
+                fields=("language_model", "name"), name="checkpoint_names_differ_within_a_model"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether it is the anchor, which is never deleted."""
+        return self.parent_id is None
+
+    @property
+    def directory(self) -> Path:
+        """Where the weights lie."""
+        return Path(settings.FTPORTAL_DATA) / self.path
+
+
+class Alias(models.Model):
+    """A name that points at a checkpoint, such as champion: a projection of the ledger."""
+
+    language_model = models.ForeignKey(
+        LanguageModel, on_delete=models.CASCADE, related_name="aliases"
+    )
+    name = models.CharField(max_length=40, default="champion")
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="aliases")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("language_model", "name"), name="one_alias_a_name"),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,161 @@
+"""Training batches, held-out sets and prompt sets: the texts that go in and that measure."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from ftportal.checkpoints.models import LanguageModel
+from ftportal.jobs.models import Job
+
+
+class BatchKind(models.TextChoices):
+    """What a batch teaches. General examples keep what the model already knows."""
+
+    AGENT_LOG = "agent_log", "Agent log"
+    CONVERSATION = "conversation", "Conversation"
+    DREAM = "dream", "Dream"
+    PERSONALITY = "personality", "Personality"
+    GENERAL = "general", "General"
+
+
+class BatchState(models.TextChoices):
+    """A batch is read once after its upload; what is ready never changes again."""
+
+    READING = "reading", "Reading"
+    READY = "ready", "Ready"
+    REFUSED = "refused", "Refused"
+
+
+class Batch(models.Model):
+    """An uploaded training file, immutable. Counts are None until it was read."""
+
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, choices=BatchKind)
+    language_model = models.ForeignKey(
+        LanguageModel, on_delete=models.PROTECT, help_text="whose tokenizer counts the tokens"
+    )
+    decision_rule = models.CharField(
+        max_length=8, default="last", choices=[("last", "last answer"), ("all", "every answer")]
+    )
+    state = models.CharField(max_length=10, choices=BatchState, default=BatchState.READING)
+    filename = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    format = models.CharField(max_length=40, blank=True)
+    example_count = models.PositiveIntegerField(null=True, blank=True)
+    held_out_count = models.PositiveIntegerField(null=True, blank=True)
+    context_token_count = models.PositiveBigIntegerField(null=True, blank=True)
+    decision_token_count = models.PositiveBigIntegerField(null=True, blank=True)
+    problem_count = models.PositiveIntegerField(null=True, blank=True)
+    job = models.OneToOneField(Job, null=True, blank=True, on_delete=models.SET_NULL)
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name_plural = "batches"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("sha256", "language_model", "decision_rule"),
+                condition=~Q(state="refused"),
+                name="the_same_file_only_once",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def directory(self) -> Path:
+        """source (as uploaded) and, once ready, examples.jsonl lie here."""
+        return Path(settings.FTPORTAL_DATA) / "batches" / str(self.pk)
+
+    @property
+    def examples_path(self) -> Path:
+        """The canonical examples, one JSON object a line, that engines read."""
+        return self.directory / "examples.jsonl"
+
+
+class BatchProblem(models.Model):
+    """Why a batch was refused: one line of the file, what is wrong, what to do."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="problems")
+    line = models.PositiveIntegerField(help_text="1 is the first line; 0 is the whole file")
+    message = models.TextField()
+    cure = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("line",)
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+class HeldOutSet(models.Model):
+    """Text that is never trained on, for perplexity. One domain each: prose, code, ..."""
+
+    name = models.CharField(max_length=120, unique=True)
+    domain = models.CharField(max_length=40)
+    source = models.CharField(max_length=300, help_text="where the text came from")
+    sha256 = models.CharField(max_length=64, unique=True)
+    document_count = models.PositiveIntegerField()
+    size_bytes = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> Path:
+        """Its documents, one {"text", "sha256"} a line."""
+        return Path(settings.FTPORTAL_DATA) / "held_out" / f"{self.sha256}.jsonl"
+
+
+class PromptGroup(models.TextChoices):
+    """What a spot-check prompt looks at."""
+
+    CODE = "code", "Code"
+    FILESYSTEM = "filesystem", "Filesystem reasoning"
+    CONVERSATION = "conversation", "Conversation coherence"
+
+
+class PromptSet(models.Model):
+    """A fixed, curated list of prompts for spot-checks."""
+
+    name = models.CharField(max_length=120, unique=True)
+    is_random_sample = models.BooleanField(
+        default=False, help_text="drawn at random from real use; otherwise no population claim"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Prompt(models.Model):
+    """One prompt: a list of messages that ends with the user's."""
+
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="prompts")
+    group = models.CharField(max_length=20, choices=PromptGroup)
+    position = models.PositiveIntegerField()
+    messages = models.JSONField(help_text='[{"role": "user", "content": "..."}]')
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(fields=("prompt_set", "sha256"), name="a_prompt_once_a_set"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.messages[-1]["content"])

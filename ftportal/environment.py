@@ -1,0 +1,52 @@
+"""Read settings from environment variables, strictly: a value that cannot be meant refuses to start."""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    """True or False from the variable `name`; raises ImproperlyConfigured on anything else."""
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ImproperlyConfigured(f"{name}={text!r} is neither true nor false: write true or false")
+
+
+def integer(name: str, *, default: int, minimum: int = 0) -> int:
+    """A whole number of at least `minimum` from the variable `name`."""
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a whole number") from None
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name}={value} is below its minimum, {minimum}")
+    return value
+
+
+def words(name: str, *, default: str) -> list[str]:
+    """The comma-separated words of the variable `name`."""
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def secret(name: str) -> str | None:
+    """The variable `name`, or the content of the file that `name`_FILE names; None without both."""
+    if value := os.environ.get(name):
+        return value
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE={path!r} cannot be read: {error}") from None
+    return None

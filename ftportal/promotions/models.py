@@ -1,0 +1,47 @@
+"""The ledger of promotions and rollbacks: append-only, each event carries the hash of the last."""
+
+from django.conf import settings
+from django.db import models
+
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+
+
+class PromotionAction(models.TextChoices):
+    """What happened to the champion."""
+
+    INITIAL = "initial", "First champion"
+    PROMOTE = "promote", "Promoted"
+    ROLLBACK = "rollback", "Rolled back"
+
+
+class PromotionEvent(models.Model):
+    """One entry of the ledger; entries are never changed or deleted."""
+
+    language_model = models.ForeignKey(LanguageModel, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveIntegerField(help_text="1 is the first entry of the model's ledger")
+    action = models.CharField(max_length=10, choices=PromotionAction)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    from_checkpoint = models.ForeignKey(
+        Checkpoint, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    to_checkpoint = models.ForeignKey(
+        Checkpoint, on_delete=models.PROTECT, related_name="promotion_events"
+    )
+    reason = models.TextField()
+    evidence = models.JSONField(help_text="gates, verdicts and reviews as they stood")
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("language_model", "number"), name="one_ledger_entry_a_number"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()}: {self.to_checkpoint}"

@@ -1,0 +1,154 @@
+"""Blind spot-checks: two checkpoints answer the same prompts and people look at both."""
+
+from django.conf import settings
+from django.db import models
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Prompt, PromptSet
+from ftportal.jobs.models import Job
+
+
+class GenerationSet(models.Model):
+    """One checkpoint's answers to a prompt set under fixed settings; made once, reused."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="+")
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="+")
+    settings = models.JSONField(help_text="max_new_tokens, temperature, seed, dtype")
+    settings_hash = models.CharField(max_length=64)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="generation_set")
+    complete = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("checkpoint", "prompt_set", "settings_hash"), name="answers_made_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint} on {self.prompt_set}"
+
+
+class Generation(models.Model):
+    """One answer."""
+
+    generation_set = models.ForeignKey(
+        GenerationSet, on_delete=models.CASCADE, related_name="generations"
+    )
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
+    text = models.TextField()
+    finish_reason = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("generation_set", "prompt"), name="one_answer_a_prompt"),
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SpotCheckState(models.TextChoices):
+    """Answers are generated, then people vote, then somebody decides."""
+
+    GENERATING = "generating", "Preparing answers"
+    OPEN = "open", "In review"
+    APPROVED = "approved", "Approved"
+    REJECTED = "rejected", "Rejected"
+
+
+class SpotCheck(models.Model):
+    """A plan, fixed before the first vote: these prompts, this many votes, this many defects."""
+
+    candidate = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="spot_checks")
+    baseline = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="+")
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="+")
+    candidate_answers = models.ForeignKey(
+        GenerationSet, on_delete=models.PROTECT, related_name="+"
+    )
+    baseline_answers = models.ForeignKey(GenerationSet, on_delete=models.PROTECT, related_name="+")
+    submitter = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="who started the run: never counts as a reviewer of it",
+    )
+    votes_an_item = models.PositiveSmallIntegerField(default=1)
+    defects_allowed = models.PositiveSmallIntegerField(default=1)
+    state = models.CharField(
+        max_length=10, choices=SpotCheckState, default=SpotCheckState.GENERATING
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("candidate", "baseline", "prompt_set"), name="one_spot_check_a_pair"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.candidate} against {self.baseline}"
+
+
+class ReviewItem(models.Model):
+    """One prompt of a spot-check."""
+
+    spot_check = models.ForeignKey(SpotCheck, on_delete=models.CASCADE, related_name="items")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
+    position = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(fields=("spot_check", "prompt"), name="a_prompt_once_a_check"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.prompt)
+
+
+class Preference(models.TextChoices):
+    """Which answer the reviewer prefers."""
+
+    LEFT = "left", "Left"
+    RIGHT = "right", "Right"
+    TIE = "tie", "Tie"
+    BOTH_BAD = "both_bad", "Both bad"
+
+
+class Vote(models.Model):
+    """One reviewer's judgement of one item. Sides are drawn for that reviewer and item."""
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="votes")
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    candidate_is_left = models.BooleanField()
+    preference = models.CharField(max_length=10, choices=Preference)
+    left_defective = models.BooleanField(default=False)
+    left_reason = models.CharField(max_length=500, blank=True)
+    right_defective = models.BooleanField(default=False)
+    right_reason = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("item", "reviewer"), name="one_vote_a_reviewer"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.reviewer} on {self.item}"
+
+    @property
+    def candidate_defective(self) -> bool:
+        """Whether the reviewer marked the candidate's answer as defective."""
+        return self.left_defective if self.candidate_is_left else self.right_defective

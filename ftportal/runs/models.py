@@ -1,0 +1,65 @@
+"""Training runs, what went into them and what they measured while they ran."""
+
+from django.conf import settings
+from django.db import models
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Batch
+from ftportal.jobs.models import Job
+
+
+class Run(models.Model):
+    """One training session: parent checkpoint, batches and recipe in; at most one checkpoint out."""
+
+    name = models.CharField(max_length=120, unique=True)
+    parent = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="runs")
+    output = models.OneToOneField(
+        Checkpoint, null=True, blank=True, on_delete=models.PROTECT, related_name="made_by"
+    )
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="run")
+    recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
+    forecast = models.JSONField(default=dict, help_text="displacement and seconds, before the run")
+    summary = models.JSONField(default=dict, help_text="what the engine said when it was done")
+    submitter = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunBatch(models.Model):
+    """A batch in a run's mixture."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="mixture")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="uses")
+    weight = models.FloatField(help_text="share of the examples, before normalising")
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (models.UniqueConstraint(fields=("run", "batch"), name="a_batch_once_a_run"),)
+
+    def __str__(self) -> str:
+        return f"{self.batch} in {self.run}"
+
+
+class Metric(models.Model):
+    """One measured value at one step. A later attempt that repeats a step replaces its value."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    name = models.CharField(max_length=120)
+    step = models.PositiveIntegerField()
+    value = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("step",)
+        constraints = (
+            models.UniqueConstraint(fields=("run", "name", "step"), name="one_value_a_step"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} at step {self.step}"

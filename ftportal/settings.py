@@ -1,0 +1,183 @@
+"""Settings of the portal. Everything that differs between machines comes from the environment.
+
+| variable | meaning | default |
+|---|---|---|
+| FTPORTAL_SECRET_KEY(_FILE) | Django's secret key | none: the portal refuses to start |
+| FTPORTAL_DATA | folder of database, models, batches, jobs | var/ in the checkout |
+| DATABASE_URL | PostgreSQL or other database | SQLite in FTPORTAL_DATA |
+| FTPORTAL_REDIS_URL | Celery's broker | redis://127.0.0.1:6379/0 |
+| FTPORTAL_ALLOWED_HOSTS | comma-separated host names | localhost,127.0.0.1 |
+| FTPORTAL_HTTPS | cookies and redirects for HTTPS only | true |
+| FTPORTAL_DEBUG | Django's debug pages | false |
+| FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 256 |
+"""
+
+import importlib.util
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from ftportal import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
+FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=256) * 2**20
+
+DEBUG = environment.boolean("FTPORTAL_DEBUG", default=False)
+HTTPS = environment.boolean("FTPORTAL_HTTPS", default=True)
+ALLOWED_HOSTS = environment.words("FTPORTAL_ALLOWED_HOSTS", default="localhost,127.0.0.1")
+_secret_key = environment.secret("FTPORTAL_SECRET_KEY")
+if _secret_key is None:
+    raise ImproperlyConfigured(
+        "FTPORTAL_SECRET_KEY is not set: give it, or name a file with it in "
+        "FTPORTAL_SECRET_KEY_FILE (`make run` makes one for you)"
+    )
+SECRET_KEY = _secret_key
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "csp",
+    "ftportal.accounts",
+    "ftportal.pages",
+    "ftportal.jobs",
+    "ftportal.checkpoints",
+    "ftportal.datasets",
+    "ftportal.runs",
+    "ftportal.evaluations",
+    "ftportal.reviews",
+    "ftportal.promotions",
+    "ftportal.dashboard",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "ftportal.urls"
+WSGI_APPLICATION = "ftportal.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "ftportal.dashboard.context_processors.navigation",
+            ],
+            "builtins": ["ftportal.pages.templatetags.pages"],
+        },
+    }
+]
+
+_SQLITE: dict[str, Any] = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": FTPORTAL_DATA / "db.sqlite3",
+    # Deferred transactions gave "database is locked" under three writers, immediate ones none.
+    "OPTIONS": {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
+}
+_database_url = environment.secret("DATABASE_URL")
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(_database_url) if _database_url else _SQLITE
+}
+if sqlite3.sqlite_version_info < (3, 35):
+    raise ImproperlyConfigured("SQLite 3.35 or newer is needed")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "dashboard:home"
+LOGOUT_REDIRECT_URL = "accounts:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+_bokeh = importlib.util.find_spec("bokeh")
+if _bokeh is None or _bokeh.origin is None:
+    raise ImproperlyConfigured("the package bokeh is not installed")
+STATICFILES_DIRS = [
+    BASE_DIR / "ftportal" / "static",
+    ("bokeh", Path(_bokeh.origin).parent / "server" / "static" / "js"),
+]
+WHITENOISE_USE_FINDERS = True
+
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+
+CELERY_BROKER_URL = environment.secret("FTPORTAL_REDIS_URL") or "redis://127.0.0.1:6379/0"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}
