@@ -61,7 +61,7 @@ def tiny_model_write(
     max_position_embeddings: int = 2048,
     tied: bool = True,
 ) -> Path:
-    """Write a random Llama (about 40,000 parameters, float32 safetensors) and its tokenizer.
+    """Write a random Llama (about 27,000 parameters, float32 safetensors) and its tokenizer.
 
     The same seed gives the same weights. Returns the directory.
     """
