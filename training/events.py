@@ -15,7 +15,7 @@ from typing import Any, Self
 
 
 def finite(value: Any) -> Any:
-    """Return value with every NaN and infinity, however deep, replaced by None (JSON has neither)."""
+    """Return value with every NaN and infinity replaced by None, for JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def read_events(path: Path | str, offset_bytes: int = 0) -> tuple[list[dict[str,
     killed writer) is passed over.
     """
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             file.seek(offset_bytes)
             data = file.read()
     except FileNotFoundError:

@@ -31,13 +31,13 @@ class Manifest(TypedDict):
 
 
 class ManifestError(Exception):
-    """A directory does not hold what its manifest says; the text names the file and what is wrong."""
+    """A directory does not hold what its manifest says; the text names the first wrong file."""
 
 
 def file_sha256(path: Path | str) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it in chunks."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -79,7 +79,7 @@ def manifest_write(directory: Path | str) -> Manifest:
 
 
 def manifest_read(directory: Path | str) -> Manifest:
-    """Return a directory's manifest without looking at the files; ManifestError where unreadable."""
+    """Return what manifest.json says, without a look at the files; ManifestError if unreadable."""
     try:
         manifest: Manifest = json.loads((Path(directory) / MANIFEST_NAME).read_bytes())
         if _top_hash(manifest["files"]) != manifest["sha256"]:
@@ -128,5 +128,5 @@ def directory_publish(temporary: Path | str, final: Path | str) -> None:
     for path in temporary.rglob("*"):
         _fsync(path)
     _fsync(temporary)
-    os.rename(temporary, final)
+    temporary.rename(final)
     _fsync(final.parent)

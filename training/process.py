@@ -1,4 +1,4 @@
-"""What every engine process does about signals, its supervisor's death, and exit codes. No torch."""
+"""What every engine process does about signals, its supervisor's death and exit codes."""
 
 import ctypes
 import os
