@@ -1,5 +1,15 @@
 """Addresses of the portal, floor by floor."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("", include("ftportal.accounts.urls")),
+    path("", include("ftportal.jobs.urls")),
+    path("", include("ftportal.checkpoints.urls")),
+    path("", include("ftportal.datasets.urls")),
+    path("", include("ftportal.runs.urls")),
+    path("", include("ftportal.evaluations.urls")),
+    path("", include("ftportal.reviews.urls")),
+    path("", include("ftportal.promotions.urls")),
+    path("", include("ftportal.dashboard.urls")),
+]

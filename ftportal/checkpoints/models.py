@@ -11,7 +11,9 @@ class LanguageModel(models.Model):
     """What is being taught. Its pre-trained checkpoint is the rollback anchor."""
 
     name = models.CharField(max_length=120, unique=True)
-    source = models.CharField(max_length=300, help_text="hub id and revision, or where it came from")
+    source = models.CharField(
+        max_length=300, help_text="hub id and revision, or where it came from"
+    )
     note = models.CharField(max_length=300, blank=True, help_text="for example: de-quantised")
     licence = models.CharField(max_length=80, blank=True)
     parameter_count = models.PositiveBigIntegerField()

@@ -42,7 +42,9 @@ class Generation(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("generation_set", "prompt"), name="one_answer_a_prompt"),
+            models.UniqueConstraint(
+                fields=("generation_set", "prompt"), name="one_answer_a_prompt"
+            ),
         )
 
     def __str__(self) -> str:
@@ -64,9 +66,7 @@ class SpotCheck(models.Model):
     candidate = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="spot_checks")
     baseline = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="+")
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="+")
-    candidate_answers = models.ForeignKey(
-        GenerationSet, on_delete=models.PROTECT, related_name="+"
-    )
+    candidate_answers = models.ForeignKey(GenerationSet, on_delete=models.PROTECT, related_name="+")
     baseline_answers = models.ForeignKey(GenerationSet, on_delete=models.PROTECT, related_name="+")
     submitter = models.ForeignKey(
         settings.AUTH_USER_MODEL,

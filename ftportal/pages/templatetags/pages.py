@@ -1,5 +1,160 @@
-"""Template tags that every page may use."""
+"""Template tags and filters that every page uses; they are built in, so no page loads them."""
+
+from datetime import datetime
+from typing import Any
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.http import HttpRequest
+from django.template.context import Context
+from django.utils import timezone
+from django.utils.html import format_html, json_script
+from django.utils.safestring import SafeString, mark_safe
+
+from ftportal.pages.charts import Chart
+from ftportal.pages.icons import ICONS, STATES
+from ftportal.pages.lists import ListPage
 
 register = template.Library()
+
+NOTHING = "–"
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A line icon by its name, hidden from screen readers: a word always stands beside it."""
+    drawing = mark_safe(ICONS[name])  # noqa: S308 - our own constants
+    return format_html('<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">{}</svg>', drawing)
+
+
+@register.simple_tag
+def badge(state: str, word: str = "", size: str = "") -> SafeString:
+    """A state's badge: icon and word. `word` replaces the usual one; `size` may be "large"."""
+    name, tone, usual = STATES.get(str(state).lower(), ("dash", "quiet", str(state).capitalize()))
+    extra = " badge-large" if size == "large" else ""
+    return format_html(
+        '<span class="badge badge-{}{}">{} {}</span>', tone, extra, icon(name), word or usual
+    )
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """A time relative to now, with the exact one on hover."""
+    if moment is None:
+        return NOTHING
+    exact = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        naturaltime(moment),
+    )
+
+
+@register.filter
+def si(number: float | None) -> str:
+    """A count in at most four digits and a suffix: 1234567 -> 1.23 M."""
+    if number is None:
+        return NOTHING
+    for factor, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if abs(number) >= factor:
+            value = number / (1e3 if factor == 1e4 else factor)
+            return f"{value:.3g}{suffix}" if abs(value) < 1000 else f"{value:,.0f}{suffix}"
+    return f"{number:,.0f}"
+
+
+@register.filter
+def fixed(number: float | None, places: int = 2) -> str:
+    """A number with `places` decimals; a dash for None."""
+    return NOTHING if number is None else f"{number:,.{places}f}"
+
+
+@register.filter
+def signed(number: float | None, places: int = 2) -> str:
+    """A difference with its sign, a true minus; a dash for None."""
+    if number is None:
+        return NOTHING
+    return f"{number:+,.{places}f}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def percent(share: float | None, places: int = 1) -> str:
+    """A share of one as a percentage; a dash for None."""
+    return NOTHING if share is None else f"{100 * share:.{places}f} %"
+
+
+@register.filter
+def rate(number: float | None) -> str:
+    """A learning rate as people write it: 1e-5, 3e-4."""
+    if number is None:
+        return NOTHING
+    mantissa, exponent = f"{number:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds in words: 2 min 10 s."""
+    if seconds is None:
+        return NOTHING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def lookup(mapping: dict[Any, Any], key: Any) -> Any:
+    """`mapping[key]`, or None."""
+    return mapping.get(key)
+
+
+@register.inclusion_tag("pages/_chart.html")
+def chart(chart: Chart) -> dict[str, Any]:
+    """A chart with the table behind it; the page must load charts.js and Bokeh (`chart_scripts`)."""
+    item = mark_safe(json_script(chart.item, chart.element_id))  # noqa: S308 - json_script escapes
+    return {"chart": chart, "item": item}
+
+
+@register.inclusion_tag("pages/_chart_scripts.html")
+def chart_scripts() -> dict[str, Any]:
+    """The scripts a page with charts puts into its block `scripts`."""
+    return {}
+
+
+@register.inclusion_tag("pages/_pager.html", takes_context=True)
+def pager(context: Context, listing: ListPage) -> dict[str, Any]:
+    """Links to the pages of a list, keeping the address's other parameters."""
+    return {"listing": listing, "request": context["request"]}
+
+
+@register.simple_tag(takes_context=True)
+def query_replace(context: Context, **changes: Any) -> str:
+    """The page's query string with `changes`; a value of None or "" drops the parameter."""
+    request: HttpRequest = context["request"]
+    query = request.GET.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value not in (None, ""):
+            query[name] = str(value)
+    return "?" + query.urlencode()
+
+
+@register.inclusion_tag("pages/_sort_header.html", takes_context=True)
+def sort_header(
+    context: Context, listing: ListPage, key: str, title: str, numeric: bool = False
+) -> dict[str, Any]:
+    """A table header that sorts by `key`, and the other way round when clicked again."""
+    descending = listing.sort == f"-{key}"
+    ascending = listing.sort == key
+    wanted = f"-{key}" if ascending else key
+    return {
+        "href": query_replace(context, sort=wanted, page=None),
+        "title": title,
+        "numeric": numeric,
+        "direction": "down" if descending else "up" if ascending else "",
+    }

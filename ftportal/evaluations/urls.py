@@ -1,0 +1,6 @@
+"""Addresses of the evaluations app."""
+
+from django.urls import URLPattern
+
+app_name = "evaluations"
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,49 @@
+"""Lists that sort and page by the address, so that an address can be shared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListPage:
+    """One page of a sorted list."""
+
+    page: Page
+    sort: str
+
+    @property
+    def object_list(self) -> Any:
+        """The page's rows."""
+        return self.page.object_list
+
+    @property
+    def count(self) -> int:
+        """Rows on all pages."""
+        return self.page.paginator.count
+
+
+def page_of(
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    *,
+    sort: Mapping[str, str],
+    default: str,
+    per_page: int = 25,
+) -> ListPage:
+    """The page of `rows` that the address's `page` and `sort` ask for.
+
+    `sort` maps the keys that an address may name to the fields they order by; an unknown key or
+    page falls back to `default` and to the nearest page.
+    """
+    wanted = request.GET.get("sort", default)
+    if wanted.removeprefix("-") not in sort:
+        wanted = default
+    field = sort[wanted.removeprefix("-")]
+    ordered = rows.order_by(f"-{field}" if wanted.startswith("-") else field, "pk")
+    page = Paginator(ordered, per_page).get_page(request.GET.get("page"))
+    return ListPage(page=page, sort=wanted)

@@ -1,0 +1,6 @@
+"""Addresses of the promotions app."""
+
+from django.urls import URLPattern
+
+app_name = "promotions"
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,87 @@
+"""What all tests share: the environment, a small named cast, a tiny real language model."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("FTPORTAL_SECRET_KEY", "for-tests-only")
+os.environ.setdefault("FTPORTAL_HTTPS", "false")
+os.environ["FTPORTAL_DATA"] = tempfile.mkdtemp(prefix="ftportal-tests-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+# Nothing listens there: a test that needs Celery's messages starts a Redis of its own.
+os.environ["FTPORTAL_REDIS_URL"] = "redis://127.0.0.1:1/0"
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="session")
+def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face directory with a random model of a few thousand parameters."""
+    from tests.tiny_model import tiny_model_write
+
+    directory = tmp_path_factory.mktemp("tiny") / "model"
+    tiny_model_write(directory)
+    return directory
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    """An empty FTPORTAL_DATA of this test's own."""
+    settings.FTPORTAL_DATA = tmp_path / "var"
+    settings.FTPORTAL_DATA.mkdir()
+    yield settings.FTPORTAL_DATA
+
+
+@pytest.fixture
+def cast(db: None) -> SimpleNamespace:
+    """Tina trains, Rob and Rosa review, Leo releases, Ada administers, Otto only looks."""
+    from ftportal.accounts.models import User
+
+    def person(name: str, **roles: bool) -> User:
+        return User.objects.create_user(
+            username=name, first_name=name.capitalize(), password=PASSWORD, **roles
+        )
+
+    return SimpleNamespace(
+        tina=person("tina", is_trainer=True),
+        rob=person("rob", is_reviewer=True),
+        rosa=person("rosa", is_reviewer=True),
+        leo=person("leo", is_releaser=True),
+        ada=person("ada", is_superuser=True, is_staff=True),
+        otto=person("otto"),
+    )
+
+
+@pytest.fixture
+def client_of(client: Any) -> Callable[[Any], Any]:
+    """`client_of(user)`: a test client logged in as that user."""
+    from django.test import Client
+
+    def log_in(user: Any) -> Client:
+        own = Client()
+        own.force_login(user)
+        return own
+
+    return log_in
+
+
+@pytest.fixture
+def language_model(db: None, data_dir: Path, tiny_model_directory: Path) -> Any:
+    """The tiny model, registered with its pre-trained checkpoint."""
+    from ftportal.checkpoints.services import language_model_register
+
+    return language_model_register(
+        name="Tiny",
+        source="made by the tests",
+        note="",
+        licence="Apache-2.0",
+        directory=tiny_model_directory,
+    )
