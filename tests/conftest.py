@@ -1,23 +1,11 @@
-"""What all tests share: the environment, a small named cast, a tiny real language model."""
+"""What all tests share: a small named cast, a tiny real language model."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-os.environ.setdefault("FTPORTAL_SECRET_KEY", "for-tests-only")
-os.environ.setdefault("FTPORTAL_HTTPS", "false")
-os.environ["FTPORTAL_DATA"] = tempfile.mkdtemp(prefix="ftportal-tests-")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-# Nothing listens there: a test that needs Celery's messages starts a Redis of its own.
-os.environ["FTPORTAL_REDIS_URL"] = "redis://127.0.0.1:1/0"
 
 PASSWORD = "correct horse"
 
