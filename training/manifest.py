@@ -48,8 +48,8 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
     found = []
     for path in directory.rglob("*"):
         name = path.relative_to(directory).as_posix()
-        if path.is_symlink():
-            raise ManifestError(f"{name} is a link: a manifest covers plain files only")
+        if path.is_symlink() and not path.is_file():
+            raise ManifestError(f"{name} is a link to no file: a manifest covers files only")
         if path.is_file() and name != MANIFEST_NAME:
             found.append((name, path))
     yield from sorted(found)
@@ -66,7 +66,7 @@ def _top_hash(files: dict[str, FileEntry]) -> str:
 def manifest_write(directory: Path | str) -> Manifest:
     """Hash every file below `directory`, write its manifest.json and return what it says.
 
-    Raises ManifestError where the directory holds a symbolic link.
+    A link to a file counts as the file. Raises ManifestError for any other link.
     """
     directory = Path(directory)
     files: dict[str, FileEntry] = {}

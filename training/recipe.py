@@ -1,0 +1,117 @@
+"""What makes a recipe risky: the warnings that the run form shows and the engine repeats.
+
+The ranges are those in which full fine-tuning, LoRA and APOLLO are known to learn without
+forgetting much; outside them a run is allowed, but the submitter is told. No torch here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.config import RunConfig
+
+SAFE_RATES = {
+    "adamw": (1e-5, 5e-5),
+    "lora": (1e-4, 3e-4),
+    "apollo": (1e-5, 1e-4),
+    "apollo_mini": (1e-5, 1e-4),
+}
+SAFE_EPOCHS_MAX = 3
+SAFE_EXAMPLES = (1000, 10_000)
+SAFE_DECISION_TOKENS = (50, 256)
+GENERAL_SHARE_MIN = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeWarning:
+    """One reason for care: the field it is about and a sentence for the user."""
+
+    field: str
+    message: str
+
+
+def recipe_warnings(
+    recipe: RunConfig | Mapping[str, Any],
+    *,
+    example_count: int | None = None,
+    decision_tokens_per_example: float | None = None,
+) -> list[RecipeWarning]:
+    """Return the warnings for a config, or for a mapping with (some of) its JSON fields.
+
+    Fields that are missing or no number are passed over: saying that they are wrong is the
+    config's own work. `batches` needs only kind and weight here.
+    """
+    values = recipe.to_json() if isinstance(recipe, RunConfig) else recipe
+    method = values.get("method") or {}
+    name = method.get("name", "apollo") if isinstance(method, Mapping) else str(method)
+    return [
+        *_rate_warnings(name, values.get("learning_rate")),
+        *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
+        *_mixture_warnings(values.get("batches") or ()),
+        *_arithmetic_warnings(name, values),
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _rate_warnings(name: str, rate: Any) -> list[RecipeWarning]:
+    if name not in SAFE_RATES or not _is_number(rate) or rate <= 0:
+        return []
+    low, high = SAFE_RATES[name]
+    if low <= rate <= high:
+        return []
+    effect = "the model may forget much" if rate > high else "it may learn nothing in so few steps"
+    message = f"The rate {rate:g} is outside {low:g} to {high:g}, the safe range here: {effect}."
+    return [RecipeWarning(field="learning_rate", message=message)]
+
+
+def _amount_warnings(
+    epochs: Any, example_count: int | None, decision_tokens: float | None
+) -> list[RecipeWarning]:
+    found = []
+    if _is_number(epochs) and epochs > SAFE_EPOCHS_MAX:
+        message = f"{epochs:g} epochs: beyond {SAFE_EPOCHS_MAX} the examples are memorised."
+        found.append(RecipeWarning(field="epochs", message=message))
+    if example_count is not None:
+        low, high = SAFE_EXAMPLES
+        if not low <= example_count <= high:
+            message = f"{example_count:,} examples; {low:,} to {high:,} are usual for one run."
+            found.append(RecipeWarning(field="batches", message=message))
+    if decision_tokens is not None:
+        low, high = SAFE_DECISION_TOKENS
+        if not low <= decision_tokens <= high:
+            message = f"{decision_tokens:.0f} decision tokens an example; {low} to {high} are best."
+            found.append(RecipeWarning(field="batches", message=message))
+    return found
+
+
+def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
+    pairs = [(b.get("kind"), b.get("weight", 1.0)) for b in batches if isinstance(b, Mapping)]
+    total = sum(weight for _, weight in pairs if _is_number(weight))
+    if total <= 0:
+        return []
+    general = sum(w for kind, w in pairs if kind == "general" and _is_number(w))
+    share = general / total
+    if share >= GENERAL_SHARE_MIN - 1e-9:
+        return []
+    message = (
+        f"{share:.0%} of the examples are general; below {GENERAL_SHARE_MIN:.0%} the model may "
+        "forget what it does not see. Add general examples."
+    )
+    return [RecipeWarning(field="batches", message=message)]
+
+
+def _arithmetic_warnings(name: str, values: Mapping[str, Any]) -> list[RecipeWarning]:
+    found = []
+    if values.get("dtype") == "bfloat16" and name != "lora":
+        message = (
+            "In bfloat16 small updates round away, and the optimizer's second moment never "
+            "decays (v × 0.999 rounds back to v). Use float32 where memory allows."
+        )
+        found.append(RecipeWarning(field="dtype", message=message))
+    if "max_gradient_norm" in values and values["max_gradient_norm"] is None:
+        message = "Without a gradient limit one odd example can move the model far."
+        found.append(RecipeWarning(field="max_gradient_norm", message=message))
+    return found
