@@ -1,0 +1,79 @@
+"""What pages and other floors read about checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from training.manifest import ManifestError, manifest_read
+
+CHAMPION = "champion"
+
+
+def champion(language_model: LanguageModel) -> Checkpoint:
+    """The checkpoint that the alias champion names; the pre-trained one while there is none."""
+    alias = (
+        language_model.aliases.filter(name=CHAMPION)
+        .select_related("checkpoint", "checkpoint__language_model")
+        .first()
+    )
+    return alias.checkpoint if alias else language_model.pretrained
+
+
+def lineage(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """The checkpoint and its ancestors, the pre-trained anchor first.
+
+    One query for all of a model's parents, whatever the depth.
+    """
+    model_id = checkpoint.language_model_id
+    all_of_model = {
+        one.pk: one
+        for one in Checkpoint.objects.filter(language_model_id=model_id).select_related("parent")
+    }
+    path = []
+    at: Checkpoint | None = all_of_model.get(checkpoint.pk, checkpoint)
+    while at is not None:
+        path.append(at)
+        at = all_of_model.get(at.parent_id) if at.parent_id is not None else None
+    return path[::-1]
+
+
+def checkpoints_available(language_model: LanguageModel | None = None) -> QuerySet[Checkpoint]:
+    """Checkpoints whose files are there, newest first; of one model if given."""
+    found = Checkpoint.objects.filter(deleted_at__isnull=True).select_related("language_model")
+    return found if language_model is None else found.filter(language_model=language_model)
+
+
+def checkpoint_list(*, model_name: str = "", text: str = "", deleted: bool = False) -> Any:
+    """Checkpoints for the list page, filtered by the model's name and by text in their name."""
+    found = Checkpoint.objects.select_related("language_model", "parent")
+    if not deleted:
+        found = found.filter(deleted_at__isnull=True)
+    if model_name:
+        found = found.filter(language_model__name=model_name)
+    if text:
+        found = found.filter(name__icontains=text)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFile:
+    """One file as the manifest names it."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+def checkpoint_files(checkpoint: Checkpoint) -> Sequence[CheckpointFile]:
+    """The files of a checkpoint from its manifest; none where they are gone or unreadable."""
+    try:
+        manifest = manifest_read(checkpoint.directory)
+    except ManifestError:
+        return []
+    return [
+        CheckpointFile(name=name, size_bytes=entry["size_bytes"], sha256=entry["sha256"])
+        for name, entry in sorted(manifest["files"].items())
+    ]

@@ -1,0 +1,192 @@
+"""Changes to language models, checkpoints and aliases."""
+
+import re
+import shutil
+from pathlib import Path
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
+from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
+from ftportal.checkpoints.storage import (
+    model_adopt,
+    output_adopt,
+    parameter_count,
+    size_bytes,
+    stored_path,
+)
+from training.manifest import ManifestError, manifest_write
+
+
+class CheckpointError(Exception):
+    """Something cannot be done with a model or checkpoint: `message` says why, `cure` what to do."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+
+def language_model_register(
+    *, name: str, source: str, note: str, licence: str, directory: Path
+) -> LanguageModel:
+    """Register the model in `directory` with its pre-trained checkpoint, the rollback anchor.
+
+    The files are checked first, then brought into FTPORTAL_DATA unless they lie there already.
+    Raises CheckpointError where the model cannot be used or is registered already.
+    """
+    _name_check(name)
+    _model_check(directory)
+    adopted = model_adopt(directory, _file_name(name))
+    try:
+        return _language_model_create(
+            directory=adopted,
+            language_model=LanguageModel(name=name, source=source, note=note, licence=licence),
+        )
+    except CheckpointError:
+        if adopted != directory.resolve():
+            shutil.rmtree(adopted, ignore_errors=True)
+        raise
+
+
+def _name_check(name: str) -> None:
+    if not name.strip():
+        raise CheckpointError("The model has no name.", "Give it one.")
+    if LanguageModel.objects.filter(name=name).exists():
+        raise CheckpointError(
+            f"A model named {name} is registered already.", "Choose another name."
+        )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+
+
+def _language_model_create(*, directory: Path, language_model: LanguageModel) -> LanguageModel:
+    try:
+        manifest = manifest_write(directory)
+    except (ManifestError, OSError) as error:
+        raise CheckpointError(f"The model's files cannot be read: {error}") from error
+    twin = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    if twin is not None:
+        raise CheckpointError(
+            f"These very files are registered already, as {twin}.", "Use that model."
+        )
+    language_model.parameter_count = parameter_count(directory)
+    with transaction.atomic():
+        language_model.full_clean()
+        language_model.save()
+        checkpoint = Checkpoint(
+            language_model=language_model,
+            name=f"{language_model.name}, pre-trained",
+            path=stored_path(directory),
+            manifest_hash=manifest["sha256"],
+            size_bytes=size_bytes(manifest),
+            displacement_pretrained=0.0,
+        )
+        checkpoint.full_clean()
+        checkpoint.save()
+    return language_model
+
+
+def checkpoint_register(
+    *, parent: Checkpoint, name: str, directory: Path, displacement_pretrained: float | None
+) -> Checkpoint:
+    """Make a checkpoint, child of `parent`, of an engine's output in `directory`.
+
+    The directory is moved to checkpoints/<manifest hash> of FTPORTAL_DATA. Safe to repeat after a
+    crash at any point, with the same arguments: the same weights are the same checkpoint, so the
+    one that is there is returned, its files restored if they had been deleted. A name that is
+    taken gets a number. Call it outside a transaction: the files are hashed. Raises ManifestError.
+    """
+    target, manifest = output_adopt(directory)
+    known = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    if known is not None:
+        if known.deleted_at is not None:
+            Checkpoint.objects.filter(pk=known.pk).update(
+                deleted_at=None, path=stored_path(target)
+            )
+            known.refresh_from_db()
+        return known
+    checkpoint = Checkpoint(
+        language_model=parent.language_model,
+        parent=parent,
+        depth=parent.depth + 1,
+        name=_name_free(parent.language_model, name),
+        path=stored_path(target),
+        manifest_hash=manifest["sha256"],
+        size_bytes=size_bytes(manifest),
+        displacement_pretrained=displacement_pretrained,
+    )
+    try:
+        with transaction.atomic():
+            checkpoint.save()
+            transaction.on_commit(
+                lambda: checkpoint_registered.send_robust(sender=Checkpoint, checkpoint=checkpoint)
+            )
+    except IntegrityError:
+        return Checkpoint.objects.get(manifest_hash=manifest["sha256"])
+    return checkpoint
+
+
+def _name_free(language_model: LanguageModel, name: str) -> str:
+    name = name.strip()[:150] or "Checkpoint"
+    taken = set(
+        language_model.checkpoints.filter(name__startswith=name).values_list("name", flat=True)
+    )
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
+
+
+def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoint) -> Alias:
+    """Let the alias `name` of a model point at `checkpoint`. Raises CheckpointError.
+
+    It checks only that the checkpoint is the model's and has its files: who may promote what is a
+    matter of promotions, which calls this beside its ledger entry, in one transaction.
+    """
+    current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    if current.language_model_id != language_model.pk:
+        raise CheckpointError(f"{current} is no checkpoint of {language_model}.")
+    if current.deleted_at is not None:
+        raise CheckpointError(f"The files of {current} were deleted.", "Choose another checkpoint.")
+    alias, _ = Alias.objects.update_or_create(
+        language_model=language_model, name=name, defaults={"checkpoint": current}
+    )
+    return alias
+
+
+def checkpoint_delete(*, checkpoint: Checkpoint) -> None:
+    """Delete a checkpoint's files; its row stays, so that lineage and ledger stay whole.
+
+    Raises CheckpointError for the pre-trained anchor, for a checkpoint that an alias names or that
+    has children, and where a floor above still needs it (`checkpoint_delete_asked`).
+    """
+    with transaction.atomic():
+        current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+        if current.deleted_at is not None:
+            return
+        objections = delete_objections(current)
+        if objections:
+            raise CheckpointError(" ".join(objections))
+        current.deleted_at = timezone.now()
+        current.save(update_fields=["deleted_at"])
+        transaction.on_commit(lambda: shutil.rmtree(current.directory, ignore_errors=True))
+
+
+def delete_objections(checkpoint: Checkpoint) -> list[str]:
+    """Why a checkpoint may not be deleted, in sentences; empty where it may."""
+    if checkpoint.is_pretrained:
+        return ["The pre-trained checkpoint is the rollback anchor and is never deleted."]
+    reasons = [f"It is the {alias.name} now." for alias in checkpoint.aliases.all()]
+    children = checkpoint.children.filter(deleted_at__isnull=True)
+    reasons += [f"{child} was trained from it." for child in children]
+    answers = checkpoint_delete_asked.send(sender=Checkpoint, checkpoint=checkpoint)
+    return reasons + [str(reason) for _, reason in answers if reason]
+
+
+def _model_check(directory: Path) -> None:
+    if not (directory / "tokenizer.json").is_file():
+        raise CheckpointError("tokenizer.json is missing.")

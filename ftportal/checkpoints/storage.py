@@ -1,0 +1,120 @@
+"""Where checkpoints lie on disk, and how a directory gets there whole or not at all."""
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+
+from training.manifest import MANIFEST_NAME, Manifest, directory_publish, manifest_check
+
+_MOVED = ".moved"
+
+
+def checkpoint_directory(manifest_hash: str) -> Path:
+    """The directory of the checkpoint with this content."""
+    return Path(settings.FTPORTAL_DATA) / "checkpoints" / manifest_hash
+
+
+def models_directory() -> Path:
+    """Where registered models are kept."""
+    return Path(settings.FTPORTAL_DATA) / "models"
+
+
+def stored_path(directory: Path) -> str:
+    """`directory` as the database keeps it: relative to FTPORTAL_DATA where it lies inside."""
+    directory = directory.resolve()
+    data = Path(settings.FTPORTAL_DATA).resolve()
+    return str(directory.relative_to(data) if directory.is_relative_to(data) else directory)
+
+
+def parameter_count(directory: Path) -> int:
+    """Numbers in all safetensors files of a directory, from their headers alone."""
+    count = 0
+    for path in sorted(directory.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                size = 1
+                for length in tensor["shape"]:
+                    size *= length
+                count += size
+    return count
+
+
+def size_bytes(manifest: Manifest) -> int:
+    """Bytes of all files that a manifest names."""
+    return sum(entry["size_bytes"] for entry in manifest["files"].values())
+
+
+def output_adopt(directory: Path) -> tuple[Path, Manifest]:
+    """Move an engine's output to its checkpoint directory; return that and its manifest.
+
+    May be called again after a crash at any point: beside `directory` a small file keeps the
+    hash of what was moved. Raises ManifestError when the files are not what their manifest says.
+    """
+    moved = directory.with_name(directory.name + _MOVED)
+    if not directory.is_dir() and moved.is_file():
+        target = checkpoint_directory(moved.read_text())
+        return target, manifest_check(target)
+    manifest = manifest_check(directory)
+    target = checkpoint_directory(manifest["sha256"])
+    moved.write_text(manifest["sha256"])
+    if target.is_dir():
+        shutil.rmtree(directory)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _move(directory, target)
+    return target, manifest
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        directory_publish(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        shutil.copytree(source, copy)
+        manifest_check(copy)
+        directory_publish(copy, target)
+        shutil.rmtree(source)
+
+
+def model_adopt(directory: Path, name: str) -> Path:
+    """Bring a model's files into FTPORTAL_DATA, where nobody else changes them.
+
+    A directory that already lies there stays. Links, as the hub's cache uses them, become hard
+    links to the files they point at, or copies across devices; plain files are copied.
+    """
+    directory = directory.absolute()
+    inside = directory.resolve().is_relative_to(models_directory().resolve())
+    if inside and not any(path.is_symlink() for path in directory.rglob("*")):
+        return directory.resolve()
+    target = models_directory() / name
+    if target.exists():
+        target = target.with_name(f"{name}-{uuid.uuid4().hex[:8]}")
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.is_file() and not hidden and relative.as_posix() != MANIFEST_NAME:
+            (partial / relative).parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(path, partial / relative)
+    directory_publish(partial, target)
+    return target
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        try:
+            os.link(source.resolve(), target)
+            return
+        except OSError:
+            pass  # another device, or a file system without hard links
+    shutil.copyfile(source, target)
