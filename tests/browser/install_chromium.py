@@ -27,9 +27,11 @@ def main() -> int:
     attempts.append([[sys.executable, "-m", "playwright", "install", "chromium"]])
     for commands in attempts:
         print("No Chromium found; trying:", " && ".join(map(" ".join, commands)))  # noqa: T201
-        if all(subprocess.run(command, check=False).returncode == 0 for command in commands):
-            if found():
-                return 0
+        if (
+            all(subprocess.run(command, check=False).returncode == 0 for command in commands)
+            and found()
+        ):
+            return 0
     print(  # noqa: T201
         "The browser tests need Chromium, and none could be installed. Install it by hand, for"
         " example `sudo apt-get install chromium`, and run `make test` again.",

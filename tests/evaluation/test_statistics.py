@@ -106,9 +106,7 @@ def test_perplexity_error_agrees_with_a_bootstrap_over_documents() -> None:
     means = []
     for _ in range(2000):
         chosen = draw.choices(range(120), k=120)
-        means.append(
-            sum(after[i] - before[i] for i in chosen) / sum(tokens[i] for i in chosen)
-        )
+        means.append(sum(after[i] - before[i] for i in chosen) / sum(tokens[i] for i in chosen))
     centre = sum(means) / len(means)
     spread = math.sqrt(sum((m - centre) ** 2 for m in means) / (len(means) - 1))
     assert estimate.standard_error == pytest.approx(spread, rel=0.08)
