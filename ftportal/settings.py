@@ -10,6 +10,7 @@
 | FTPORTAL_HTTPS | cookies and redirects for HTTPS only | true |
 | FTPORTAL_DEBUG | Django's debug pages | false |
 | FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 256 |
+| FTPORTAL_MODEL_ROOTS | directories, comma-separated, that models may be registered from, beside models/ in FTPORTAL_DATA and the hub's cache | none |
 """
 
 import importlib.util
@@ -26,6 +27,7 @@ from ftportal import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=256) * 2**20
+FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
 
 DEBUG = environment.boolean("FTPORTAL_DEBUG", default=False)
 HTTPS = environment.boolean("FTPORTAL_HTTPS", default=True)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
@@ -12,20 +13,24 @@ from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_reg
 from ftportal.checkpoints.storage import (
     model_adopt,
     output_adopt,
-    parameter_count,
     size_bytes,
     stored_path,
 )
 from training.manifest import ManifestError, manifest_write
+from training.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
 
 
 class CheckpointError(Exception):
-    """Something cannot be done with a model or checkpoint: `message` says why, `cure` what to do."""
+    """Something cannot be done with a model or checkpoint: `message` says why, `cure` what to do.
 
-    def __init__(self, message: str, cure: str = "") -> None:
+    `problems` are the reasons one by one where a model's directory has several.
+    """
+
+    def __init__(self, message: str, cure: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.cure = cure
+        self.problems = problems
 
 
 def language_model_register(
@@ -73,7 +78,7 @@ def _language_model_create(*, directory: Path, language_model: LanguageModel) ->
         raise CheckpointError(
             f"These very files are registered already, as {twin}.", "Use that model."
         )
-    language_model.parameter_count = parameter_count(directory)
+    language_model.parameter_count = parameter_count(tensor_shapes(directory))
     with transaction.atomic():
         language_model.full_clean()
         language_model.save()
@@ -188,5 +193,10 @@ def delete_objections(checkpoint: Checkpoint) -> list[str]:
 
 
 def _model_check(directory: Path) -> None:
-    if not (directory / "tokenizer.json").is_file():
-        raise CheckpointError("tokenizer.json is missing.")
+    """Refuse what cannot or must not be loaded: pickles, code, missing weights or tokenizer."""
+    problems = model_directory_problems(directory)
+    if problems:
+        first = problems[0]
+        raise CheckpointError(
+            f"This model cannot be used: {first.where}: {first.message}.", first.cure, problems
+        )

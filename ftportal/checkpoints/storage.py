@@ -1,8 +1,8 @@
 """Where checkpoints lie on disk, and how a directory gets there whole or not at all."""
 
 import errno
-import json
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -24,26 +24,46 @@ def models_directory() -> Path:
     return Path(settings.FTPORTAL_DATA) / "models"
 
 
+def hub_cache() -> Path:
+    """The directory in which the Hugging Face hub's tools keep what they fetched."""
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def model_roots() -> list[Path]:
+    """The directories below which a model may be registered from."""
+    return [models_directory(), hub_cache(), *map(Path, settings.FTPORTAL_MODEL_ROOTS)]
+
+
+def model_find(place: str) -> Path | None:
+    """The directory that `place` means: a path below an allowed root, or a hub id in the cache.
+
+    A hub id is written organisation/name, with @revision for another than main. None where nothing
+    allowed is meant.
+    """
+    if not place.startswith("/"):
+        return _hub_snapshot(place)
+    directory = Path(place).resolve()
+    allowed = any(directory.is_relative_to(root.resolve()) for root in model_roots())
+    return directory if allowed and directory.is_dir() else None
+
+
+def _hub_snapshot(place: str) -> Path | None:
+    name, _, revision = place.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not re.fullmatch(r"[\w.-]*", revision):
+        return None
+    repository = hub_cache() / f"models--{name.replace('/', '--')}"
+    reference = repository / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    snapshot = repository / "snapshots" / commit
+    return snapshot if commit and snapshot.is_dir() else None
+
+
 def stored_path(directory: Path) -> str:
     """`directory` as the database keeps it: relative to FTPORTAL_DATA where it lies inside."""
     directory = directory.resolve()
     data = Path(settings.FTPORTAL_DATA).resolve()
     return str(directory.relative_to(data) if directory.is_relative_to(data) else directory)
-
-
-def parameter_count(directory: Path) -> int:
-    """Numbers in all safetensors files of a directory, from their headers alone."""
-    count = 0
-    for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                count += size
-    return count
 
 
 def size_bytes(manifest: Manifest) -> int:

@@ -1,6 +1,13 @@
 """Addresses of the checkpoints app."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from ftportal.checkpoints import views
 
 app_name = "checkpoints"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("checkpoints/", views.checkpoints, name="checkpoints"),
+    path("checkpoints/<int:pk>/", views.checkpoint, name="checkpoint"),
+    path("checkpoints/<int:pk>/delete/", views.checkpoint_remove, name="checkpoint_delete"),
+    path("models/new/", views.model_new, name="model_new"),
+]

@@ -1,0 +1,35 @@
+"""Forms of the checkpoints app."""
+
+from pathlib import Path
+
+from django import forms
+
+from ftportal.checkpoints.storage import model_find, model_roots
+
+
+class ModelForm(forms.Form):
+    """Register a language model that lies on this server."""
+
+    name = forms.CharField(max_length=120, help_text="How pages call it, for example Qwen3 0.6B.")
+    place = forms.CharField(
+        label="Directory or hub id",
+        max_length=500,
+        help_text="A directory on this server, or organisation/name of a model in the hub's cache.",
+    )
+    licence = forms.CharField(max_length=80, required=False, help_text="For example Apache-2.0.")
+    note = forms.CharField(
+        max_length=300, required=False, help_text="For example: de-quantised from 4 bit."
+    )
+
+    def clean_place(self) -> str:
+        """Only what lies below an allowed root can be registered; `directory` keeps where."""
+        place: str = self.cleaned_data["place"].strip()
+        directory = model_find(place)
+        if directory is None:
+            roots = ", ".join(str(root) for root in model_roots())
+            raise forms.ValidationError(
+                f"There is no such directory or cached model below {roots}. Put it there, or let "
+                "FTPORTAL_MODEL_ROOTS name the directory above it."
+            )
+        self.directory: Path = directory
+        return place

@@ -1,0 +1,98 @@
+"""Pages of language models and checkpoints."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from ftportal.accounts.models import Role
+from ftportal.accounts.roles import require_role
+from ftportal.checkpoints.forms import ModelForm
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.selectors import checkpoint_files, checkpoint_list, lineage
+from ftportal.checkpoints.services import (
+    CheckpointError,
+    checkpoint_delete,
+    delete_objections,
+    language_model_register,
+)
+from ftportal.pages.lists import page_of
+
+_SORT = {
+    "name": "name",
+    "created": "created_at",
+    "size": "size_bytes",
+    "sessions": "depth",
+    "displacement": "displacement_pretrained",
+}
+
+
+@require_GET
+def checkpoints(request: HttpRequest) -> HttpResponse:
+    """All checkpoints, filtered by model and text."""
+    model_name = request.GET.get("model", "")
+    text = request.GET.get("text", "").strip()
+    deleted = request.GET.get("deleted") == "yes"
+    rows = checkpoint_list(model_name=model_name, text=text, deleted=deleted)
+    context = {
+        "listing": page_of(request, rows, sort=_SORT, default="-created"),
+        "models": LanguageModel.objects.all(),
+        "model_name": model_name,
+        "text": text,
+        "deleted": deleted,
+    }
+    return render(request, "checkpoints/checkpoints.html", context)
+
+
+@require_GET
+def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
+    """One checkpoint: where it comes from, what it measures, what it consists of."""
+    found = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    context = {
+        "checkpoint": found,
+        "lineage": lineage(found),
+        "files": checkpoint_files(found),
+        "children": found.children.all(),
+        "objections": delete_objections(found),
+    }
+    return render(request, "checkpoints/checkpoint.html", context)
+
+
+@require_POST
+def checkpoint_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    """Delete a checkpoint's files."""
+    require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
+    found = get_object_or_404(Checkpoint, pk=pk)
+    try:
+        checkpoint_delete(checkpoint=found)
+    except CheckpointError as error:
+        messages.error(request, f"{found} was not deleted. {error.message}")
+    else:
+        messages.success(request, f"The files of {found} were deleted.")
+    return redirect("checkpoints:checkpoint", pk=pk)
+
+
+@require_http_methods(["GET", "POST"])
+def model_new(request: HttpRequest) -> HttpResponse:
+    """Register a language model."""
+    require_role(request, Role.ADMINISTRATOR)
+    form = ModelForm(request.POST or None)
+    refusal = None
+    if request.method == "POST" and form.is_valid():
+        values = form.cleaned_data
+        try:
+            model = language_model_register(
+                name=values["name"].strip(),
+                source=values["place"][:300],
+                note=values["note"],
+                licence=values["licence"],
+                directory=form.directory,
+            )
+        except CheckpointError as error:
+            refusal = error
+        else:
+            messages.success(request, f"{model} is registered.")
+            return redirect("checkpoints:checkpoint", pk=model.pretrained.pk)
+    status = 422 if refusal or form.errors else 200
+    context = {"form": form, "refusal": refusal}
+    return render(request, "checkpoints/model_new.html", context, status=status)
