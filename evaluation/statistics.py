@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A confidence interval; the unit is that of the estimate it belongs to."""

@@ -53,9 +53,9 @@ class Benchmark:
 
 
 @cache
-def local_benchmarks() -> list[Benchmark]:
+def local_benchmarks() -> tuple[Benchmark, ...]:
     """Return the local benchmarks in the order in which pages list them."""
-    return [_benchmark(name) for name in _TITLES]
+    return tuple(_benchmark(name) for name in _TITLES)
 
 
 def local_items(name: str, limit: int | None = None) -> list[dict[str, Any]]:

@@ -1,0 +1,242 @@
+"""EVAL_DIR/config.json, checked as a whole before anything is loaded.
+
+Two actions: `measure` (benchmarks and perplexity) and `generate` (answers to prompts). No torch
+here: the portal builds configs with this module. A field that is unknown, missing or impossible
+raises ConfigError, which names it; nothing is silently ignored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+SOURCES = ("local", "lm_eval")
+DTYPES = ("float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+ROLES = ("system", "user", "assistant", "tool")
+
+
+class ConfigError(Exception):
+    """A setting is wrong: `where` names the field, `message` what is wrong, `cure` what to do."""
+
+    def __init__(self, where: str, message: str, cure: str) -> None:
+        super().__init__(f"{where}: {message}")
+        self.where, self.message, self.cure = where, message, cure
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """One benchmark to measure."""
+
+    name: str
+    """A local benchmark's name, or the name of any lm-eval task or group."""
+    source: str
+    """One of SOURCES: local ships with the portal, lm_eval is the harness's own catalogue."""
+    limit: int | None = None
+    """How many items, the same for every model; None measures all."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        _text("benchmarks.name", self.name)
+        _choice("benchmarks.source", self.source, SOURCES)
+        _whole("benchmarks.limit", self.limit, 1, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutConfig:
+    """One held-out set whose perplexity is measured."""
+
+    key: str
+    """Names the set in the output; unique in the config."""
+    name: str
+    """What people call it."""
+    domain: str
+    """prose, code, conversation, ..."""
+    path: str
+    """A JSONL file of {"text", "sha256"}."""
+    max_documents: int | None = None
+    """The first so many documents; None takes all."""
+    max_tokens: int = 512
+    """Every document is cut after so many tokens."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        for name in ("key", "name", "domain", "path"):
+            _text(f"held_out.{name}", getattr(self, name))
+        _whole("held_out.max_documents", self.max_documents, 1, optional=True)
+        _whole("held_out.max_tokens", self.max_tokens, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptConfig:
+    """One prompt to answer."""
+
+    sha256: str
+    """Names the prompt in the output."""
+    messages: tuple[Mapping[str, Any], ...]
+    """The conversation so far: {"role", "content"} each; the model answers it."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        _text("prompts.sha256", self.sha256)
+        if not isinstance(self.messages, list | tuple) or not self.messages:
+            raise ConfigError("prompts.messages", "no messages", "Give at least one message.")
+        for message in self.messages:
+            if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
+                cure = 'Give every message as {"role": ..., "content": text}.'
+                raise ConfigError("prompts.messages", "a message without text", cure)
+            _choice("prompts.messages.role", message.get("role"), ROLES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What both actions need to know about the model and the machine."""
+
+    model: str
+    """A Hugging Face directory with safetensors weights and a tokenizer."""
+    dtype: str = "float32"
+    """One of DTYPES: what the weights are turned into before measuring."""
+    device: str = "auto"
+    """One of DEVICES; auto takes a GPU where there is one."""
+    batch_size: int = 8
+    """Sequences a forward pass; pinned, as it changes the last bits of a likelihood."""
+    seed: int = 0
+    """Draws few-shot examples, and tokens where a temperature is set."""
+    threads: int | None = None
+    """CPU threads; None leaves it to torch."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        _text("model", self.model)
+        _choice("dtype", self.dtype, DTYPES)
+        _choice("device", self.device, DEVICES)
+        _whole("batch_size", self.batch_size, 1)
+        _whole("seed", self.seed, 0)
+        _whole("threads", self.threads, 1, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig(EngineConfig):
+    """Measure benchmarks and the perplexity of held-out text."""
+
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    """In this order; may be empty when there is held-out text."""
+    held_out: tuple[HeldOutConfig, ...] = ()
+    """May be empty when there are benchmarks."""
+    window_tokens: int = 1024
+    """The longest stretch the model sees at once; longer documents slide."""
+    stride_tokens: int = 512
+    """How far the window moves; every token after the first window sees at least
+    window - stride tokens before it."""
+    hub: bool = False
+    """Whether benchmark data may be fetched from the Hugging Face hub."""
+    allow_code_execution: bool = False
+    """Whether benchmarks may run code that the model wrote. An administrator's decision."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        super().__post_init__()
+        if not self.benchmarks and not self.held_out:
+            raise ConfigError("benchmarks", "nothing to measure", "Name a benchmark or a text.")
+        _unique("benchmarks.name", [one.name for one in self.benchmarks])
+        _unique("held_out.key", [one.key for one in self.held_out])
+        _whole("window_tokens", self.window_tokens, 2)
+        _whole("stride_tokens", self.stride_tokens, 1)
+        if self.stride_tokens >= self.window_tokens:
+            cure = "Use a stride below window_tokens, for example half of it."
+            raise ConfigError("stride_tokens", "leaves tokens without context", cure)
+        for name in ("hub", "allow_code_execution"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(name, "is neither true nor false", "Write true or false.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig(EngineConfig):
+    """Answer prompts with the model's chat template."""
+
+    prompts: tuple[PromptConfig, ...]
+    """Each is answered on its own; their order changes no answer."""
+    max_new_tokens: int = 64
+    """The longest answer."""
+    temperature: float = 0.0
+    """0 always takes the likeliest token; above, tokens are drawn with `seed`."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        super().__post_init__()
+        if not self.prompts:
+            raise ConfigError("prompts", "no prompts", "Give at least one prompt.")
+        _unique("prompts.sha256", [one.sha256 for one in self.prompts])
+        _whole("max_new_tokens", self.max_new_tokens, 1)
+        numeric = isinstance(self.temperature, int | float) and not isinstance(
+            self.temperature, bool
+        )
+        if not numeric or not math.isfinite(self.temperature) or not 0 <= self.temperature <= 10:
+            cure = "Write a number from 0 to 10."
+            raise ConfigError("temperature", f"{self.temperature!r} is not valid", cure)
+
+
+def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
+    """Read a whole config.json; raises ConfigError naming the first wrong field."""
+    if not isinstance(record, Mapping):
+        raise ConfigError("config", "is no JSON object", "Write an object of fields.")
+    rest = dict(record)
+    action = rest.pop("action", None)
+    _choice("action", action, ("measure", "generate"))
+    if action == "generate":
+        _nest(rest, "prompts", PromptConfig)
+        generate: GenerateConfig = _build(GenerateConfig, rest, "")
+        return generate
+    _nest(rest, "benchmarks", BenchmarkConfig)
+    _nest(rest, "held_out", HeldOutConfig)
+    measure: MeasureConfig = _build(MeasureConfig, rest, "")
+    return measure
+
+
+def _nest(record: dict[str, Any], name: str, cls: type) -> None:
+    """Turn a list of objects into a tuple of configs, in place; an absent list stays absent."""
+    if name not in record:
+        return
+    if not isinstance(record[name], list | tuple):
+        raise ConfigError(name, "is no list", "Write a list of objects.")
+    record[name] = tuple(_build(cls, one, f"{name}.") for one in record[name])
+
+
+def _build(cls: Any, record: Any, prefix: str) -> Any:
+    if not isinstance(record, Mapping):
+        raise ConfigError(prefix.rstrip("."), "holds no object", "Write objects of fields.")
+    known = {one.name: one for one in fields(cls)}
+    for name in record:
+        if name not in known:
+            cure = f"Use only: {', '.join(known)}."
+            raise ConfigError(f"{prefix}{name}", "unknown field", cure)
+    for name, one in known.items():
+        if name not in record and one.default is MISSING:
+            raise ConfigError(f"{prefix}{name}", "is missing", "Add the field.")
+    return cls(**record)
+
+
+def _text(where: str, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(where, "is no text or empty", "Write a non-empty text.")
+
+
+def _choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(where, f"{value!r} is not known", f"Use one of: {', '.join(choices)}.")
+
+
+def _whole(where: str, value: Any, minimum: int, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        cure = f"Write a whole number of at least {minimum}."
+        raise ConfigError(where, f"{value!r} is not valid", cure)
+
+
+def _unique(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(where, f"{name!r} appears twice", "Name everything once.")

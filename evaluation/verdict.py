@@ -1,0 +1,130 @@
+"""Did it forget? One answer, retained, forgotten or inconclusive, with a reason in plain words.
+
+"No significant difference" is never taken for "nothing was forgotten": retained has to be shown.
+The model is retained only where every comparison that counts is non-inferior (an
+intersection-union test, which needs no correction). It has forgotten where one comparison shows a
+loss; naming the guilty one among several is what Holm's correction is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evaluation import statistics, verdict_words
+from evaluation.comparison import (
+    FORGOTTEN,
+    INCONCLUSIVE,
+    RETAINED,
+    BenchmarkComparison,
+    PerplexityComparison,
+)
+from evaluation.pairing import benchmark_from_counts, benchmark_pooled
+from evaluation.rule import Rule
+
+POOLED_NAME = "all benchmarks"
+"""The name of the comparison that takes the items of all benchmarks together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The judgement of one checkpoint against one baseline, with its evidence."""
+
+    outcome: str
+    """retained, forgotten or inconclusive."""
+    reason: str
+    """One or two plain sentences that name what decided, with its figures."""
+    rule: Rule
+    benchmarks: tuple[BenchmarkComparison, ...]
+    pooled: BenchmarkComparison | None
+    """All items together; None where no benchmark was compared."""
+    perplexities: tuple[PerplexityComparison, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain JSON values, for storage."""
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "rule": self.rule.to_json(),
+            "benchmarks": [one.to_json() for one in self.benchmarks],
+            "pooled": self.pooled.to_json() if self.pooled else None,
+            "perplexities": [one.to_json() for one in self.perplexities],
+        }
+
+
+def verdict(
+    benchmarks: Sequence[BenchmarkComparison],
+    perplexities: Sequence[PerplexityComparison],
+    rule: Rule,
+    titles: Mapping[str, str] | None = None,
+) -> Verdict:
+    """Judge comparisons together under a rule.
+
+    The comparisons' own margins and alpha are replaced by the rule's, so the rule alone decides.
+    `titles` gives the names that the reason uses for benchmarks and domains.
+    """
+    by_rule = [_benchmark_under(rule, one) for one in benchmarks]
+    pooled = [_pooled_under(rule, by_rule)] if by_rule else []
+    texts = [_perplexity_under(rule, one) for one in perplexities]
+    if rule.gate_on == "pooled":
+        pooled, texts = _corrected(pooled, texts)
+        by_rule, _ = _corrected(by_rule, [])
+        gating: list[BenchmarkComparison | PerplexityComparison] = [*pooled, *texts]
+    else:
+        by_rule, texts = _corrected(by_rule, texts)
+        gating = [*by_rule, *texts]
+    outcome = _overall([one.outcome for one in gating])
+    return Verdict(
+        outcome=outcome,
+        reason=verdict_words.reason(outcome, gating, by_rule, titles or {}),
+        rule=rule,
+        benchmarks=tuple(by_rule),
+        pooled=pooled[0] if pooled else None,
+        perplexities=tuple(texts),
+    )
+
+
+def _overall(outcomes: Sequence[str]) -> str:
+    if FORGOTTEN in outcomes:
+        return FORGOTTEN
+    if not outcomes or INCONCLUSIVE in outcomes:
+        return INCONCLUSIVE
+    return RETAINED
+
+
+def _benchmark_under(rule: Rule, one: BenchmarkComparison) -> BenchmarkComparison:
+    return benchmark_from_counts(
+        name=one.name,
+        n=one.n,
+        lost=one.lost,
+        gained=one.gained,
+        correct_before=one.correct_before,
+        margin=rule.margin_for(one.name),
+        alpha=rule.alpha,
+        clustered=one.clustered,
+        nats=one.nats,
+    )
+
+
+def _pooled_under(rule: Rule, benchmarks: Sequence[BenchmarkComparison]) -> BenchmarkComparison:
+    return benchmark_pooled(
+        name=POOLED_NAME, benchmarks=benchmarks, margin=rule.pooled_margin, alpha=rule.alpha
+    )
+
+
+def _perplexity_under(rule: Rule, one: PerplexityComparison) -> PerplexityComparison:
+    return one.under(margin_ratio=rule.perplexity_margin_ratio, alpha=rule.alpha)
+
+
+def _corrected(
+    benchmarks: Sequence[BenchmarkComparison], texts: Sequence[PerplexityComparison]
+) -> tuple[list[BenchmarkComparison], list[PerplexityComparison]]:
+    """The comparisons of one family with Holm's correction over those that have a p."""
+    family = [one.p_loss for one in benchmarks]
+    family += [one.p_loss for one in texts if one.p_loss is not None]
+    adjusted = iter(statistics.holm(family))
+    corrected = [replace(one, p_loss_holm=next(adjusted)) for one in benchmarks]
+    return corrected, [
+        one if one.p_loss is None else replace(one, p_loss_holm=next(adjusted)) for one in texts
+    ]
