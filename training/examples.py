@@ -104,16 +104,25 @@ def example_from_json(record: Mapping[str, Any]) -> Example:
 def json_decode(text: str) -> Any:
     """Decode one JSON text strictly (no NaN), refusing what is nested too deep; ExampleError."""
     try:
-        value = json.loads(text, parse_constant=_constant_refuse)
+        value = json.loads(text, parse_constant=constant_refuse)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise ExampleError(f"not JSON: {error}", "Write one JSON object a line.") from None
+        raise not_json(error) from None
     depth_check(value)
     return value
 
 
-def _constant_refuse(name: str) -> None:
+def not_json(error: ValueError) -> ExampleError:
+    """Say why a text is no JSON, with the position in the record (the line is told elsewhere)."""
+    detail = str(error)
+    if isinstance(error, json.JSONDecodeError):
+        detail = f"{error.msg} at character {error.pos + 1}"
+    return ExampleError(f"not JSON: {detail}", "Write one JSON object a line.")
+
+
+def constant_refuse(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads although JSON has no such values."""
     raise ValueError(f"{name} is no JSON value")
 
 
