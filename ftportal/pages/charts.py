@@ -1,51 +1,84 @@
-"""Charts: Bokeh figures as JSON items, each with the table behind it.
+"""Charts: Bokeh figures as JSON items, each with its legend and the table behind it.
 
 Colours are named by their role in the stylesheet ("--accent"); charts.js puts the values in, so
-one chart serves light and dark. Bokeh is imported when the first chart is made: the web process
-starts without it.
+one chart serves light and dark. Legend, hover and table are plain HTML, for Bokeh paints its own
+onto the canvas, where no keyboard and no screen reader finds them. Bokeh is imported when the
+first chart is made: the web process starts without it.
 """
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-INK, INK_SOFT, LINE, PAPER = "--ink", "--ink-soft", "--line", "--raised"
-# The accent first; the others can be told apart by people who see colours differently, and each
-# also has a dash pattern of its own.
-SERIES_COLOURS = (
-    "--accent",
-    "#c2571a",
-    "#1d8a6b",
-    "#8a4fbf",
-    "#a8860b",
-    "#c23b6e",
-    "#4f7a9e",
-    "#6b6b6b",
+from ftportal.pages.figures import (
+    ACCENT,
+    INK,
+    INK_SOFT,
+    SERIES_COLOURS,
+    SERIES_COUNT,
+    figure_item,
+    figure_make,
 )
-SERIES_DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot", "solid", "dashed", "dotted")
+
+# Each series also has a dash pattern: colours alone cannot be told apart by everybody.
+SERIES_DASHES = ([], [7, 4], [2, 3], [9, 3, 2, 3], [5, 2], [12, 4], [3, 5], [1, 2])
+TABLE_ROWS_MAX = 200
+"""More steps than this are thinned out in the table; the chart itself shows every point given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: `x` and `y` of equal length, optionally a band from `lower` to `upper`."""
+    """One line: `x` and `y` of equal length, optionally with a band or with unsmoothed points."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
     lower: Sequence[float] | None = None
+    """Lower edge of a band, with `upper`."""
     upper: Sequence[float] | None = None
+    raw: Sequence[float | None] | None = None
+    """What was measured, where `y` is a mean over it: drawn as faint points."""
+
+    def columns(self) -> dict[str, list[float]]:
+        """The series as columns of a Bokeh data source; NaN stands for missing."""
+        data = {"x": list(self.x), "y": [_number(value) for value in self.y]}
+        if self.lower is not None and self.upper is not None:
+            data |= {"lower": list(self.lower), "upper": list(self.upper)}
+        if self.raw is not None:
+            data["raw"] = [_number(value) for value in self.raw]
+        return data
+
+    def update(self) -> dict[str, list[float | None]]:
+        """The same columns as JSON takes them, with null for missing."""
+        return {
+            name: [None if math.isnan(value) else value for value in column]
+            for name, column in self.columns().items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegendEntry:
+    """One line of a legend; `number` picks colour and dash pattern in stylesheet and drawing."""
+
+    name: str
+    number: int
+    dashes: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawn chart and the table behind it."""
+    """A drawn chart, its legend and the table behind it."""
 
     title: str
     item: dict[str, Any]
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    hover: str
+    """"x": everything at the pointer's x; "point": the point nearest to the pointer."""
+    legend: Sequence[LegendEntry] = ()
+    rows_left_out: int = 0
     caption: str = ""
     update_url: str = ""
     element_id: str = field(default_factory=lambda: f"chart-{uuid.uuid4().hex[:12]}")
@@ -58,55 +91,7 @@ def _number(value: float | None) -> float:
 def _text(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
-
-
-def _figure(*, x_label: str, y_label: str, height: int = 260, **options: Any) -> Any:
-    from bokeh.plotting import figure
-
-    plot = figure(
-        height=height,
-        sizing_mode="stretch_width",
-        toolbar_location=None,
-        tools="",
-        x_axis_label=x_label,
-        y_axis_label=y_label,
-        background_fill_color=PAPER,
-        border_fill_color=PAPER,
-        outline_line_color=None,
-        **options,
-    )
-    for axis in plot.axis:
-        axis.axis_line_color = LINE
-        axis.major_tick_line_color = LINE
-        axis.minor_tick_line_color = None
-        axis.major_label_text_color = INK_SOFT
-        axis.axis_label_text_color = INK_SOFT
-        axis.axis_label_text_font_style = "normal"
-        axis.major_label_text_font = "system-ui"
-        axis.axis_label_text_font = "system-ui"
-    plot.grid.grid_line_color = LINE
-    return plot
-
-
-def _legend_below(plot: Any) -> None:
-    if not plot.legend:
-        return
-    legend = plot.legend[0]
-    legend.background_fill_color = PAPER
-    legend.border_line_color = None
-    legend.label_text_color = INK
-    legend.label_text_font = "system-ui"
-    legend.orientation = "horizontal"
-    legend.click_policy = "hide"
-    legend.ncols = 3
-    plot.add_layout(legend, "below")
-
-
-def _item(plot: Any) -> dict[str, Any]:
-    from bokeh.embed import json_item
-
-    return dict(json_item(plot))
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def line_chart(
@@ -116,52 +101,92 @@ def line_chart(
     y_label: str,
     series: Sequence[Series],
     y_log: bool = False,
+    y_from_zero: bool = False,
     caption: str = "",
     update_url: str = "",
-    x_range: Any = None,
+    x_range: tuple[float, float] | None = None,
+    marks: Mapping[str, float] | None = None,
 ) -> Chart:
-    """Lines over a shared x axis, with hover; missing values are gaps.
+    """Lines over a shared x axis; hovering shows all of them at one x. Missing values are gaps.
 
-    `update_url` gives {"live": bool, "series": {name: {"x": [...], "y": [...]}}}; charts.js asks it
-    every two seconds and patches the lines in place while `live` holds.
+    `update_url` gives {"live": bool, "series": {name: Series.update()}}; charts.js asks it every
+    two seconds and patches the lines in place while `live` holds. `x_range` fixes the x axis, as
+    a run's planned steps do. `marks` are dashed horizontal lines, label -> height.
     """
-    from bokeh.models import ColumnDataSource, HoverTool
-
-    options = {"y_axis_type": "log"} if y_log else {}
-    plot = _figure(x_label=x_label, y_label=y_label, **options)
+    plot = figure_make(
+        x_label=x_label, y_label=y_label, **({"y_axis_type": "log"} if y_log else {})
+    )
+    _scale(plot, x_range=x_range, from_zero=y_from_zero and not y_log)
+    legend = []
     for index, one in enumerate(series):
-        colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
-        dash = SERIES_DASHES[index % len(SERIES_DASHES)]
-        data: dict[str, list[float]] = {"x": list(one.x), "y": [_number(y) for y in one.y]}
-        if one.lower is not None and one.upper is not None:
-            data |= {"lower": list(one.lower), "upper": list(one.upper)}
-        source = ColumnDataSource(data=data, name=one.name)
-        if "lower" in data:
-            plot.varea(
-                x="x", y1="lower", y2="upper", source=source, fill_alpha=0.15, fill_color=colour
-            )
-        label = {"legend_label": one.name} if len(series) > 1 else {}
-        line = plot.line(
-            "x", "y", source=source, line_width=2, line_color=colour, line_dash=dash, **label
-        )
-        marks = plot.scatter("x", "y", source=source, size=4, color=colour, **label)
-        hover = HoverTool(
-            renderers=[marks],
-            tooltips=[("", one.name), (x_label, "@x"), (y_label, "@y{0.[0000]}")],
-            mode="mouse",
-        )
-        plot.add_tools(hover)
-        line.nonselection_glyph = None
-    _legend_below(plot)
-    columns = [x_label, *(one.name for one in series)]
+        entry = _draw_series(plot, one, index=index)
+        if len(series) > 1:
+            legend.append(entry)
+    for label, height in (marks or {}).items():
+        _draw_mark(plot, label, height)
+    rows = _line_rows(series)
+    every = -(-len(rows) // TABLE_ROWS_MAX) or 1
     return Chart(
         title=title,
-        item=_item(plot),
-        columns=columns,
-        rows=_line_rows(series),
+        item=figure_item(plot),
+        columns=[x_label, *(one.name for one in series)],
+        rows=rows[::every],
+        rows_left_out=len(rows) - len(rows[::every]),
+        hover="x",
+        legend=legend,
         caption=caption,
         update_url=update_url,
     )
+
+
+def _scale(plot: Any, *, x_range: tuple[float, float] | None, from_zero: bool) -> None:
+    from bokeh.models import BasicTicker, Range1d
+
+    plot.xaxis.ticker = BasicTicker(min_interval=1)
+    if x_range is not None:
+        plot.x_range = Range1d(*x_range)
+    if from_zero:
+        plot.y_range.start = 0
+    plot.y_range.range_padding = 0.08
+
+
+def _draw_series(plot: Any, series: Series, *, index: int) -> LegendEntry:
+    from bokeh.models import ColumnDataSource
+
+    number = index % SERIES_COUNT + 1
+    dashes = SERIES_DASHES[index % SERIES_COUNT]
+    colour = SERIES_COLOURS[number - 1]
+    source = ColumnDataSource(data=series.columns(), name=series.name)
+    if series.lower is not None and series.upper is not None:
+        plot.varea("x", "lower", "upper", source=source, fill_alpha=0.15, fill_color=colour)
+    plot.line("x", "y", source=source, line_width=2, line_color=colour, line_dash=dashes)
+    points = "y" if series.raw is None else "raw"
+    alpha = 1.0 if series.raw is None else 0.35
+    plot.scatter(
+        "x", points, source=source, size=5, line_color=None, fill_color=colour, alpha=alpha
+    )
+    return LegendEntry(name=series.name, number=number, dashes=" ".join(map(str, dashes)))
+
+
+def _draw_mark(plot: Any, label: str, height: float) -> None:
+    from bokeh.models import Label, Span
+
+    style = {"line_color": INK_SOFT, "line_dash": [4, 4]}
+    plot.add_layout(Span(location=height, dimension="width", **style))
+    plot.add_layout(
+        Label(
+            x=8,
+            x_units="screen",
+            y=height,
+            y_offset=3,
+            text=label,
+            text_color=INK_SOFT,
+            text_font="system-ui",
+            text_font_size="12px",
+        )
+    )
+    # A span does not widen the range by itself: an invisible point does.
+    plot.scatter([math.nan, 0], [math.nan, height], alpha=0)
 
 
 def _line_rows(series: Sequence[Series]) -> list[list[str]]:
@@ -189,48 +214,35 @@ def interval_chart(
     caption: str = "",
 ) -> Chart:
     """One row a label: a dot for the value, a bar for its interval, a line at `reference`."""
-    from bokeh.models import ColumnDataSource, HoverTool, Span, Whisker
+    from bokeh.models import ColumnDataSource, Span
 
     labels = [one.label for one in intervals]
-    plot = _figure(
+    plot = figure_make(
         x_label=unit, y_label="", height=80 + 36 * len(labels), y_range=list(reversed(labels))
     )
+    rows = [[one.label, _text(one.value), _text(one.low), _text(one.high)] for one in intervals]
     source = ColumnDataSource(
         data={
-            "label": labels,
-            "value": [one.value for one in intervals],
+            "x": [one.value for one in intervals],
+            "y": labels,
             "low": [one.low for one in intervals],
             "high": [one.high for one in intervals],
+            "tip": [f"{row[0]}\n{unit}: {row[1]}\nfrom {row[2]} to {row[3]}" for row in rows],
         }
     )
     plot.add_layout(
-        Span(location=reference, dimension="height", line_color=INK_SOFT, line_dash="dashed")
+        Span(location=reference, dimension="height", line_color=INK_SOFT, line_dash=[4, 4])
     )
-    plot.add_layout(
-        Whisker(
-            base="label",
-            lower="low",
-            upper="high",
-            source=source,
-            dimension="width",
-            line_color="--accent",
-            line_width=2,
-        )
-    )
-    dots = plot.scatter("value", "label", source=source, size=9, color="--accent")
-    plot.add_tools(
-        HoverTool(
-            renderers=[dots],
-            tooltips=[
-                ("", "@label"),
-                (unit, "@value{0.[000]}"),
-                ("interval", "@low{0.[000]} to @high{0.[000]}"),
-            ],
-        )
-    )
-    rows = [[one.label, _text(one.value), _text(one.low), _text(one.high)] for one in intervals]
+    bar = {"height": 0.18, "fill_color": ACCENT, "line_color": None, "alpha": 0.4}
+    plot.hbar("y", left="low", right="high", source=source, **bar)
+    plot.scatter("x", "y", source=source, size=10, color=ACCENT)
     return Chart(
-        title=title, item=_item(plot), columns=["", unit, "from", "to"], rows=rows, caption=caption
+        title=title,
+        item=figure_item(plot),
+        columns=["", unit, "from", "to"],
+        rows=rows,
+        hover="point",
+        caption=caption,
     )
 
 
@@ -243,34 +255,43 @@ def scatter_chart(
     caption: str = "",
 ) -> Chart:
     """Named points on two axes; each name is shown on hover and beside its point."""
-    from bokeh.models import ColumnDataSource, HoverTool, LabelSet
+    from bokeh.core.properties import value
+    from bokeh.models import ColumnDataSource
 
-    plot = _figure(x_label=x_label, y_label=y_label, height=320)
+    plot = figure_make(x_label=x_label, y_label=y_label, height=320)
+    plot.x_range.range_padding = plot.y_range.range_padding = 0.15
+    rows = [[name, _text(x), _text(y)] for name, x, y in points]
+    places = [x for _, x, _ in points]
+    middle = (min(places) + max(places)) / 2 if places else 0.0
     source = ColumnDataSource(
         data={
             "name": [name for name, _, _ in points],
             "x": [x for _, x, _ in points],
             "y": [y for _, _, y in points],
+            "tip": [f"{name}\n{x_label}: {x}\n{y_label}: {y}" for name, x, y in rows],
+            # Names right of the middle stand left of their points, so that none is cut off.
+            "align": ["right" if x > middle else "left" for _, x, _ in points],
+            "offset": [-9 if x > middle else 9 for _, x, _ in points],
         }
     )
-    marks = plot.scatter("x", "y", source=source, size=10, color="--accent")
-    plot.add_layout(
-        LabelSet(
-            x="x",
-            y="y",
-            text="name",
-            source=source,
-            x_offset=8,
-            y_offset=4,
-            text_color=INK,
-            text_font="system-ui",
-            text_font_size="12px",
-        )
+    plot.scatter("x", "y", source=source, size=10, color=ACCENT)
+    plot.text(
+        "x",
+        "y",
+        text="name",
+        source=source,
+        text_align="align",
+        x_offset="offset",
+        y_offset=-5,
+        text_color=INK,
+        text_font=value("system-ui"),
+        text_font_size=value("12px"),
     )
-    plot.add_tools(
-        HoverTool(renderers=[marks], tooltips=[("", "@name"), (x_label, "@x"), (y_label, "@y")])
-    )
-    rows = [[name, _text(x), _text(y)] for name, x, y in points]
     return Chart(
-        title=title, item=_item(plot), columns=["", x_label, y_label], rows=rows, caption=caption
+        title=title,
+        item=figure_item(plot),
+        columns=["", x_label, y_label],
+        rows=rows,
+        hover="point",
+        caption=caption,
     )
