@@ -31,10 +31,15 @@ class Suite(models.Model):
     name = models.CharField(max_length=80)
     version = models.PositiveIntegerField(default=1)
     description = models.CharField(max_length=300, blank=True)
-    benchmarks = models.JSONField(help_text='[{"name", "source", "limit"}]')
+    benchmarks = models.JSONField(
+        help_text='[{"name", "source", "limit", "item_count", "content_hash"}]'
+    )
     held_out_sets = models.ManyToManyField(HeldOutSet, blank=True)
     settings = models.JSONField(help_text="windows, batch size, dtype: pinned for both sides")
-    content_hash = models.CharField(max_length=64)
+    content_hash = models.CharField(
+        max_length=64,
+        help_text="benchmarks, held-out sets and settings; not the name, not the rule",
+    )
     rule = models.ForeignKey(VerdictRule, on_delete=models.PROTECT)
     is_default = models.BooleanField(default=False, help_text="measured after every run")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -46,7 +51,12 @@ class Suite(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name
+        return self.name if self.version == 1 else f"{self.name}, version {self.version}"
+
+    @property
+    def item_count(self) -> int:
+        """Benchmark items that one measurement answers."""
+        return sum(benchmark["item_count"] for benchmark in self.benchmarks)
 
 
 class Evaluation(models.Model):
@@ -56,6 +66,12 @@ class Evaluation(models.Model):
     suite = models.ForeignKey(Suite, on_delete=models.PROTECT, related_name="evaluations")
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="evaluation")
     measured = models.BooleanField(default=False, help_text="scores and samples are stored")
+    judged = models.BooleanField(
+        default=False, help_text="its verdicts against the baselines of its time are reached"
+    )
+    problem = models.TextField(
+        blank=True, help_text="why its results could not be used, and a cure"
+    )
     settings = models.JSONField(default=dict, help_text="what the engine really used")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -85,6 +101,11 @@ class Score(models.Model):
 
     class Meta:
         ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("evaluation", "benchmark", "metric"), name="a_score_once_an_evaluation"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.benchmark} {self.metric}"

@@ -1,0 +1,54 @@
+"""What pages and other floors read about evaluations. Everything public stands here."""
+
+from ftportal.evaluations.selectors.changed import CHANGES, changed_items
+from ftportal.evaluations.selectors.measured import (
+    STATE_FILTERS,
+    baselines,
+    benchmark_titles,
+    champion_or_parent,
+    default_suite,
+    documents_of,
+    evaluation_list,
+    evaluation_of,
+    items_of,
+    latest_verdict,
+    live_evaluations,
+    measured_evaluation,
+    suites_in_use,
+)
+from ftportal.evaluations.selectors.rules import anchor_sentence, rule_sentences, rules_in_force
+from ftportal.evaluations.selectors.scores import (
+    ACCURACY,
+    PERPLEXITY,
+    Cell,
+    Row,
+    comparison_rows,
+    score_rows,
+)
+
+__all__ = [
+    "ACCURACY",
+    "CHANGES",
+    "PERPLEXITY",
+    "STATE_FILTERS",
+    "Cell",
+    "Row",
+    "anchor_sentence",
+    "baselines",
+    "benchmark_titles",
+    "champion_or_parent",
+    "changed_items",
+    "comparison_rows",
+    "default_suite",
+    "documents_of",
+    "evaluation_list",
+    "evaluation_of",
+    "items_of",
+    "latest_verdict",
+    "live_evaluations",
+    "measured_evaluation",
+    "rule_sentences",
+    "rules_in_force",
+    "score_rows",
+    "suites_in_use",
+]

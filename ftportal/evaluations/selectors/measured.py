@@ -1,0 +1,148 @@
+"""What was measured, and between whom verdicts are wanted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from evaluation.comparison import Document, Item
+from evaluation.suites import local_benchmarks
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import CHAMPION
+from ftportal.evaluations.models import Evaluation, Suite, Verdict
+from ftportal.jobs.models import LIVE_STATES, JobState
+
+
+def default_suite() -> Suite | None:
+    """The suite that is measured after every run; None while there is none."""
+    return Suite.objects.filter(is_default=True).order_by("-pk").first()
+
+
+def suites_in_use() -> list[Suite]:
+    """The newest version of each suite, the default one first."""
+    newest: dict[str, Suite] = {}
+    for suite in Suite.objects.select_related("rule").prefetch_related("held_out_sets"):
+        newest.setdefault(suite.name, suite)
+    return sorted(newest.values(), key=lambda suite: (not suite.is_default, suite.name))
+
+
+def evaluation_of(checkpoint: Checkpoint, suite: Suite) -> Evaluation | None:
+    """The evaluation of a checkpoint by a suite, or by another with the very same content."""
+    return (
+        Evaluation.objects.filter(checkpoint=checkpoint, suite__content_hash=suite.content_hash)
+        .select_related("job", "suite", "checkpoint")
+        .order_by("-measured", "pk")
+        .first()
+    )
+
+
+def measured_evaluation(checkpoint: Checkpoint, suite: Suite) -> Evaluation | None:
+    """The finished evaluation of a checkpoint by a suite; None while there is none."""
+    found = evaluation_of(checkpoint, suite)
+    return found if found is not None and found.measured else None
+
+
+def champion_or_parent(checkpoint: Checkpoint) -> Checkpoint | None:
+    """What a checkpoint is compared with: the champion; its parent where there is none or it is it.
+
+    None for the pre-trained anchor.
+    """
+    alias = (
+        checkpoint.language_model.aliases.filter(name=CHAMPION).select_related("checkpoint").first()
+    )
+    if alias is None or alias.checkpoint == checkpoint or checkpoint.is_pretrained:
+        return checkpoint.parent
+    return alias.checkpoint
+
+
+def baselines(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """The anchor, and what else a checkpoint is judged against; none for the anchor itself."""
+    baseline = champion_or_parent(checkpoint)
+    if baseline is None:
+        return []
+    anchor = checkpoint.language_model.pretrained
+    return [anchor] if baseline == anchor else [anchor, baseline]
+
+
+def latest_verdict(
+    candidate: Checkpoint, baseline: Checkpoint, suite: Suite | None = None
+) -> Verdict | None:
+    """The last verdict on `candidate` against `baseline`, by any suite or by the one named."""
+    found = Verdict.objects.filter(after__checkpoint=candidate, before__checkpoint=baseline)
+    if suite is not None:
+        found = found.filter(after__suite__content_hash=suite.content_hash)
+    return (
+        found.select_related(
+            "rule", "before__checkpoint", "after__checkpoint", "after__suite", "after__suite__rule"
+        )
+        .order_by("-created_at", "-pk")
+        .first()
+    )
+
+
+def items_of(evaluation: Evaluation) -> dict[str, list[Item]]:
+    """The outcomes of an evaluation's items by benchmark, without their texts."""
+    fields = (
+        "benchmark",
+        "doc_hash",
+        "prompt_hash",
+        "target_hash",
+        "correct",
+        "margin_nats",
+        "cluster",
+    )
+    found: dict[str, list[Item]] = {}
+    for row in evaluation.samples.order_by("pk").values(*fields):
+        benchmark = row.pop("benchmark")
+        found.setdefault(benchmark, []).append(Item(**row | {"cluster": row["cluster"] or None}))
+    return found
+
+
+def documents_of(evaluation: Evaluation) -> dict[str, list[Document]]:
+    """The likelihoods of an evaluation's held-out documents by the name of their set."""
+    fields = ("held_out_set__name", "doc_hash", "nll_nats", "tokens")
+    found: dict[str, list[Document]] = {}
+    for name, doc_hash, nll_nats, tokens in evaluation.documents.order_by("pk").values_list(
+        *fields
+    ):
+        one = Document(doc_hash=doc_hash, nll_nats=nll_nats, tokens=tokens)
+        found.setdefault(name, []).append(one)
+    return found
+
+
+def benchmark_titles() -> dict[str, str]:
+    """The names that people read, by the names of benchmarks."""
+    return {one.name: one.title for one in local_benchmarks()}
+
+
+STATE_FILTERS: dict[str, dict[str, Any]] = {
+    "waiting": {"measured": False, "job__state": JobState.QUEUED},
+    "running": {"measured": False, "job__state__in": LIVE_STATES[1:]},
+    "measured": {"measured": True},
+    "failed": {"measured": False, "job__state": JobState.FAILED},
+    "stopped": {"measured": False, "job__state": JobState.CANCELLED},
+}
+"""Words for the state of an evaluation on pages, and what each selects."""
+
+
+def evaluation_list(*, checkpoint: str = "", suite: str = "", state: str = "") -> QuerySet:
+    """Evaluations for the list page, filtered by checkpoint's text, suite's name and state."""
+    found = Evaluation.objects.select_related("checkpoint", "suite", "job").prefetch_related(
+        "verdicts__before__checkpoint", "scores"
+    )
+    if checkpoint:
+        found = found.filter(checkpoint__name__icontains=checkpoint)
+    if suite:
+        found = found.filter(suite__name=suite)
+    return found.filter(**STATE_FILTERS.get(state, {}))
+
+
+def live_evaluations(checkpoints: Sequence[Checkpoint]) -> list[Evaluation]:
+    """Evaluations of these checkpoints that wait or run, the first in the queue first."""
+    return list(
+        Evaluation.objects.filter(
+            checkpoint__in=checkpoints, measured=False, job__state__in=LIVE_STATES
+        )
+        .select_related("checkpoint", "suite", "job")
+        .order_by("job__created_at")
+    )

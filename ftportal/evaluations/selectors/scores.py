@@ -1,0 +1,213 @@
+"""Scores as pages show them: one checkpoint with its intervals, or several side by side."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from evaluation import statistics
+from evaluation.comparison import BenchmarkComparison, Document, Item
+from evaluation.pairing import (
+    ComparisonError,
+    benchmark_pooled,
+    paired_benchmark,
+    paired_perplexity,
+)
+from evaluation.rule import Rule
+from evaluation.verdict import POOLED_NAME
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.selectors.measured import (
+    benchmark_titles,
+    documents_of,
+    items_of,
+    measured_evaluation,
+)
+
+ALL_TITLE = "All benchmarks together"
+ACCURACY, PERPLEXITY = "accuracy", "perplexity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One checkpoint's figure in a row, with 95 % intervals; differences are from the baseline."""
+
+    value: float
+    """Accuracy as a share of the items, or perplexity per token."""
+    low: float | None
+    high: float | None
+    difference: float | None = None
+    """Accuracy: after minus before, a share. Perplexity: the ratio minus 1. None: the baseline."""
+    difference_low: float | None = None
+    difference_high: float | None = None
+    lost: int | None = None
+    gained: int | None = None
+    problem: str = ""
+    """Why there is no difference although both were measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A benchmark or a held-out set; `cells` in the order of the checkpoints, None: unmeasured."""
+
+    name: str
+    title: str
+    kind: str
+    """accuracy (a share, higher is better) or perplexity (per token, lower is better)."""
+    n: int
+    """Items, or documents."""
+    cells: list[Cell | None] = field(default_factory=list)
+    is_total: bool = False
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a rise is good news."""
+        return self.kind == ACCURACY
+
+
+def comparison_rows(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Row]:
+    """Checkpoints side by side by one suite; differences are from the first one given.
+
+    The first row takes all benchmarks together, where there is more than one. A checkpoint that
+    is not measured has None in every row; where the first is not, there are no differences.
+    """
+    measured = [measured_evaluation(one, suite) for one in checkpoints]
+    rows = _accuracy_rows([items_of(one) if one else {} for one in measured], suite)
+    return rows + _perplexity_rows([documents_of(one) if one else {} for one in measured])
+
+
+def score_rows(evaluation: Evaluation) -> list[Row]:
+    """One evaluation's scores with their intervals."""
+    return comparison_rows([evaluation.checkpoint], evaluation.suite)
+
+
+def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row]:
+    rule, titles = Rule.from_json(suite.rule.rule), benchmark_titles()
+    names = list(dict.fromkeys(name for side in sides for name in side))
+    rows = []
+    compared: list[list[BenchmarkComparison]] = [[] for _ in sides]
+    for name in names:
+        row = Row(
+            name=name,
+            title=titles.get(name, name),
+            kind=ACCURACY,
+            n=max(len(side.get(name, [])) for side in sides),
+        )
+        for place, side in enumerate(sides):
+            comparison, problem = _benchmark(name, sides[0], side, rule) if place else (None, "")
+            if comparison is not None:
+                compared[place].append(comparison)
+            row.cells.append(_accuracy_cell(side.get(name, []), comparison, problem))
+        rows.append(row)
+    if len(names) < 2:
+        return rows
+    return [_total_row(sides, compared, rows, rule), *rows]
+
+
+def _total_row(
+    sides: list[dict[str, list[Item]]],
+    compared: list[list[BenchmarkComparison]],
+    rows: list[Row],
+    rule: Rule,
+) -> Row:
+    total = Row(
+        name=POOLED_NAME,
+        title=ALL_TITLE,
+        kind=ACCURACY,
+        n=sum(row.n for row in rows),
+        is_total=True,
+    )
+    for side, comparisons in zip(sides, compared, strict=True):
+        pooled = None
+        if len(comparisons) == len(rows):
+            pooled = benchmark_pooled(
+                name=POOLED_NAME,
+                benchmarks=comparisons,
+                margin=rule.pooled_margin,
+                alpha=rule.alpha,
+            )
+        items = [item for benchmark in side.values() for item in benchmark]
+        total.cells.append(_accuracy_cell(items, pooled, ""))
+    return total
+
+
+def _benchmark(
+    name: str, before: dict[str, list[Item]], after: dict[str, list[Item]], rule: Rule
+) -> tuple[BenchmarkComparison | None, str]:
+    if name not in before or name not in after:
+        return None, ""
+    try:
+        margin = rule.margin_for(name)
+        return paired_benchmark(
+            name=name, before=before[name], after=after[name], margin=margin, alpha=rule.alpha
+        ), ""
+    except ComparisonError as error:
+        return None, str(error)
+
+
+def _accuracy_cell(
+    items: list[Item], comparison: BenchmarkComparison | None, problem: str
+) -> Cell | None:
+    if not items:
+        return None
+    correct = sum(item.correct for item in items)
+    interval = statistics.wilson_interval(correct, len(items))
+    if comparison is None:
+        return Cell(
+            value=correct / len(items), low=interval.low, high=interval.high, problem=problem
+        )
+    return Cell(
+        value=correct / len(items),
+        low=interval.low,
+        high=interval.high,
+        difference=comparison.difference,
+        difference_low=comparison.interval_95.low,
+        difference_high=comparison.interval_95.high,
+        lost=comparison.lost,
+        gained=comparison.gained,
+    )
+
+
+def _perplexity_rows(sides: list[dict[str, list[Document]]]) -> list[Row]:
+    names = list(dict.fromkeys(name for side in sides for name in side))
+    return [
+        Row(
+            name=name,
+            title=name,
+            kind=PERPLEXITY,
+            n=max(len(side.get(name, [])) for side in sides),
+            cells=[
+                _perplexity_cell(name, sides[0].get(name, []) if place else [], side.get(name, []))
+                for place, side in enumerate(sides)
+            ],
+        )
+        for name in names
+    ]
+
+
+def _perplexity_cell(name: str, before: list[Document], documents: list[Document]) -> Cell | None:
+    if not documents:
+        return None
+    # The mean likelihood a token is a ratio of sums: its logarithm has the ratio's standard error.
+    mean_nats = statistics.log_perplexity_ratio(
+        [0.0] * len(documents),
+        [one.nll_nats for one in documents],
+        [one.tokens for one in documents],
+    )
+    interval = mean_nats.interval(0.95)
+    low, high = (math.exp(interval.low), math.exp(interval.high)) if interval else (None, None)
+    value = math.exp(mean_nats.mean)
+    if not before:
+        return Cell(value=value, low=low, high=high)
+    try:
+        compared = paired_perplexity(domain=name, before=before, after=documents, margin_ratio=1.03)
+    except ComparisonError as error:
+        return Cell(value=value, low=low, high=high, problem=str(error))
+    ratio = compared.interval_95
+    return Cell(
+        value=value,
+        low=low,
+        high=high,
+        difference=compared.ratio - 1,
+        difference_low=ratio.low - 1 if ratio else None,
+        difference_high=ratio.high - 1 if ratio else None,
+    )

@@ -1,0 +1,37 @@
+"""Changes to suites, rules, evaluations and verdicts. Everything public stands here."""
+
+from ftportal.evaluations.services.follow_ups import follow_ups_sweep
+from ftportal.evaluations.services.requests import (
+    checkpoint_measure,
+    default_measure,
+    evaluation_request,
+)
+from ftportal.evaluations.services.results import evaluation_finish
+from ftportal.evaluations.services.seed import evaluations_seed
+from ftportal.evaluations.services.suites import (
+    EvaluationError,
+    suite_create,
+    verdict_rule_create,
+)
+from ftportal.evaluations.services.verdicts import (
+    checkpoint_judge,
+    verdict_reach,
+    verdicts_reach_possible,
+    verdicts_renew,
+)
+
+__all__ = [
+    "EvaluationError",
+    "checkpoint_judge",
+    "checkpoint_measure",
+    "default_measure",
+    "evaluation_finish",
+    "evaluation_request",
+    "evaluations_seed",
+    "follow_ups_sweep",
+    "suite_create",
+    "verdict_reach",
+    "verdict_rule_create",
+    "verdicts_reach_possible",
+    "verdicts_renew",
+]

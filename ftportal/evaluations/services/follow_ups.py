@@ -1,0 +1,73 @@
+"""What follows what on this floor, and how a follow-up that was lost is found again."""
+
+from typing import Any
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.models import Evaluation
+from ftportal.evaluations.selectors import default_suite
+from ftportal.evaluations.services.requests import default_measure
+from ftportal.evaluations.services.suites import EvaluationError
+from ftportal.evaluations.services.verdicts import verdicts_reach_possible, verdicts_renew
+from ftportal.jobs.models import LIVE_STATES
+from ftportal.runs.models import Run
+
+
+def on_run_succeeded(*, run: Run, **_: Any) -> None:
+    """Measure what a run has made, and what it is compared with."""
+    if run.output is not None:
+        default_measure(checkpoint=run.output, created_by=run.submitter)
+
+
+def on_checkpoint_registered(*, checkpoint: Checkpoint, **_: Any) -> None:
+    """Measure a new anchor at once: every later checkpoint is compared with it."""
+    if checkpoint.is_pretrained:
+        default_measure(checkpoint=checkpoint, created_by=None)
+
+
+def on_evaluation_measured(*, evaluation: Evaluation, **_: Any) -> None:
+    """Reach the verdicts that have become possible."""
+    verdicts_reach_possible(evaluation=evaluation)
+
+
+def on_checkpoint_delete_asked(*, checkpoint: Checkpoint, **_: Any) -> str | None:
+    """The weights stay while they are being measured."""
+    live = Evaluation.objects.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES).first()
+    return f"{checkpoint} is being measured by {live.suite}." if live else None
+
+
+def follow_ups_sweep() -> None:
+    """Find what was lost between two floors: measurements never asked for, verdicts not reached."""
+    _measure_missing()
+    suites_seen = set()
+    waiting = Evaluation.objects.filter(
+        measured=True, judged=False, problem="", checkpoint__parent__isnull=False
+    ).select_related("suite", "checkpoint__language_model")
+    for evaluation in waiting:
+        key = (evaluation.suite.content_hash, evaluation.checkpoint.language_model_id)
+        if key not in suites_seen:
+            suites_seen.add(key)
+            verdicts_reach_possible(evaluation=evaluation)
+    verdicts_renew()
+
+
+def _measure_missing() -> None:
+    """Anchors, and outputs of runs made since the default suite exists, that nobody asked for."""
+    suite = default_suite()
+    if suite is None:
+        return
+    unmeasured = Checkpoint.objects.filter(deleted_at__isnull=True).exclude(
+        evaluations__suite__content_hash=suite.content_hash
+    )
+    newer_outputs = unmeasured.filter(made_by__isnull=False, created_at__gte=suite.created_at)
+    for checkpoint in unmeasured.filter(parent__isnull=True):
+        _measure_or_leave(checkpoint, None)
+    for checkpoint in newer_outputs.select_related("made_by__submitter"):
+        _measure_or_leave(checkpoint, checkpoint.made_by)
+
+
+def _measure_or_leave(checkpoint: Checkpoint, run: Run | None) -> None:
+    try:
+        default_measure(checkpoint=checkpoint, created_by=run.submitter if run else None)
+    except EvaluationError:
+        # The checkpoint's panel says why; the next sweep tries again once it was mended.
+        return

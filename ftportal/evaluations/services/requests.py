@@ -1,0 +1,91 @@
+"""Asking for measurements. Nothing is measured twice; what failed can be asked for again."""
+
+from django.db import transaction
+
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.selectors import baselines, default_suite, evaluation_of
+from ftportal.evaluations.services.suites import EvaluationError, suite_check
+from ftportal.jobs.models import JobState
+from ftportal.jobs.services import job_resume, job_submit
+
+
+@transaction.atomic
+def evaluation_request(
+    *, checkpoint: Checkpoint, suite: Suite, created_by: User | None
+) -> Evaluation:
+    """The measurement of `checkpoint` by `suite`: the one that exists, or a new one, queued.
+
+    A suite with the same content under another name shares its measurements. One that failed or
+    was stopped is queued again. Raises EvaluationError, for example where the files are gone.
+    """
+    # On PostgreSQL two requests at once wait for each other here; SQLite has one writer anyway.
+    Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    found = evaluation_of(checkpoint, suite)
+    if found is not None and (found.measured or found.job.is_live):
+        return found
+    if checkpoint.deleted_at is not None:
+        raise EvaluationError(
+            f"The files of {checkpoint} were deleted, so it cannot be measured.",
+            "Measure one of the checkpoints that are still there.",
+        )
+    suite_check(suite)
+    if found is not None:
+        return _request_again(found, created_by)
+    job = job_submit(kind="evaluate", title=_title(checkpoint, suite), created_by=created_by)
+    evaluation = Evaluation(checkpoint=checkpoint, suite=suite, job=job)
+    evaluation.full_clean()
+    evaluation.save()
+    return evaluation
+
+
+def _request_again(evaluation: Evaluation, created_by: User | None) -> Evaluation:
+    if evaluation.job.state == JobState.SUCCEEDED:
+        if not evaluation.problem:
+            return evaluation  # its results are being stored right now
+        # The engine was done but its results could not be used: measure anew in a job of its own.
+        evaluation.samples.all().delete()
+        evaluation.documents.all().delete()
+        evaluation.scores.all().delete()
+        title = _title(evaluation.checkpoint, evaluation.suite)
+        evaluation.job = job_submit(kind="evaluate", title=title, created_by=created_by)
+    else:
+        evaluation.job = job_resume(job=evaluation.job)
+    evaluation.problem = ""
+    evaluation.save(update_fields=["job", "problem"])
+    return evaluation
+
+
+def checkpoint_measure(
+    *, checkpoint: Checkpoint, suite: Suite, created_by: User | None, again: bool = False
+) -> list[Evaluation]:
+    """Measure a checkpoint, its parent, its baseline and the anchor where that is still missing.
+
+    `again`: also queue what failed or was stopped, as a person wants who presses the button; what
+    happens by itself does not try a failed one for ever. Baselines come first in the queue.
+    """
+    wanted = {one.pk: one for one in baselines(checkpoint)}
+    if checkpoint.parent is not None:
+        wanted.setdefault(checkpoint.parent.pk, checkpoint.parent)
+    wanted[checkpoint.pk] = checkpoint
+    measured = []
+    for one in wanted.values():
+        known = evaluation_of(one, suite)
+        if known is not None and not again:
+            measured.append(known)
+        elif one.deleted_at is None or one == checkpoint:
+            measured.append(evaluation_request(checkpoint=one, suite=suite, created_by=created_by))
+    return measured
+
+
+def default_measure(*, checkpoint: Checkpoint, created_by: User | None) -> list[Evaluation]:
+    """What follows a run: `checkpoint_measure` by the default suite, while there is one."""
+    suite = default_suite()
+    if suite is None:
+        return []
+    return checkpoint_measure(checkpoint=checkpoint, suite=suite, created_by=created_by)
+
+
+def _title(checkpoint: Checkpoint, suite: Suite) -> str:
+    return f"Measure {checkpoint} by {suite}"[:200]

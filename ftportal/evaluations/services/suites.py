@@ -1,0 +1,145 @@
+"""Suites and the rules they are judged by: both versioned, both immutable once made."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from evaluation.rule import Rule
+from evaluation.suites import local_benchmarks
+from ftportal.datasets.models import HeldOutSet
+from ftportal.evaluations.models import Suite, VerdictRule
+
+SETTINGS = {
+    "window_tokens": 1024,
+    "stride_tokens": 512,
+    "batch_size": 8,
+    "dtype": "float32",
+    "device": "auto",
+    "seed": 0,
+    "max_documents": None,
+    "max_document_tokens": 1024,
+}
+"""What a suite pins beside its benchmarks; the last two say how much of a held-out set is read."""
+
+
+class EvaluationError(Exception):
+    """Something cannot be measured or judged: `message` says why, `cure` what to do."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(f"{message} {cure}".strip())
+        self.message = message
+        self.cure = cure
+
+
+@transaction.atomic
+def verdict_rule_create(*, name: str, rule: Rule) -> VerdictRule:
+    """The next version of the rule called `name`; suites that used an earlier one move to it.
+
+    The version that is there already is returned where nothing differs. Verdicts keep the version
+    that they were reached by.
+    """
+    latest = VerdictRule.objects.filter(name=name).order_by("-version").first()
+    fields = rule.to_json()
+    if latest is not None and latest.rule == fields:
+        return latest
+    made = VerdictRule(name=name, version=latest.version + 1 if latest else 1, rule=fields)
+    made.full_clean()
+    made.save()
+    Suite.objects.filter(rule__name=name).update(rule=made)
+    return made
+
+
+@transaction.atomic
+def suite_create(
+    *,
+    name: str,
+    version: int | None = None,
+    description: str,
+    benchmarks: Sequence[dict[str, Any]],
+    held_out_sets: Sequence[HeldOutSet],
+    settings: dict[str, Any],
+    rule: VerdictRule,
+    is_default: bool = False,
+) -> Suite:
+    """Make a suite; `benchmarks` are {"name", "source", "limit"}, `settings` override SETTINGS.
+
+    `version` None takes the next one of that name. A default suite takes the place of the one
+    before. Raises EvaluationError for an unknown benchmark or setting, or a version that exists.
+    """
+    unknown = settings.keys() - SETTINGS.keys()
+    if unknown:
+        raise EvaluationError(
+            f"A suite has no setting {sorted(unknown)[0]}.", f"Use: {', '.join(SETTINGS)}."
+        )
+    last = Suite.objects.filter(name=name).aggregate(last=Max("version"))["last"] or 0
+    if version is not None and Suite.objects.filter(name=name, version=version).exists():
+        raise EvaluationError(
+            f"{name}, version {version} exists and never changes.", f"Make version {last + 1}."
+        )
+    suite = Suite(
+        name=name,
+        version=version or last + 1,
+        description=description,
+        benchmarks=[_benchmark_pinned(one) for one in benchmarks],
+        settings=SETTINGS | settings,
+        rule=rule,
+        is_default=is_default,
+    )
+    suite.content_hash = _content_hash(suite, held_out_sets)
+    suite.full_clean()
+    if is_default:
+        Suite.objects.filter(is_default=True).update(is_default=False)
+    suite.save()
+    suite.held_out_sets.set(held_out_sets)
+    return suite
+
+
+def suite_check(suite: Suite) -> None:
+    """Raise EvaluationError where a benchmark or held-out set is no longer what it was."""
+    for pinned in suite.benchmarks:
+        now = _benchmark_pinned(pinned)
+        if now["content_hash"] != pinned["content_hash"]:
+            raise EvaluationError(
+                f"The items of {pinned['name']} have changed since the suite {suite} was made.",
+                "Make a new version of the suite: figures from different items cannot be compared.",
+            )
+    for held_out in suite.held_out_sets.all():
+        if not held_out.path.is_file():
+            raise EvaluationError(
+                f"The documents of the held-out set {held_out} are missing on disk.",
+                f"Put {held_out.path.name} back into the data directory, or use another suite.",
+            )
+
+
+def _benchmark_pinned(benchmark: dict[str, Any]) -> dict[str, Any]:
+    name, limit = benchmark["name"], benchmark.get("limit")
+    known = {one.name: one for one in local_benchmarks()}
+    if benchmark.get("source", "local") != "local" or name not in known:
+        raise EvaluationError(
+            f"There is no benchmark called {name}.", f"There are: {', '.join(known)}."
+        )
+    if limit is not None and not 1 <= limit <= known[name].item_count:
+        raise EvaluationError(
+            f"{name} has {known[name].item_count} items, so {limit} of them cannot be measured.",
+            "Choose a limit in between, or none.",
+        )
+    return {
+        "name": name,
+        "source": "local",
+        "limit": limit,
+        "item_count": limit or known[name].item_count,
+        "content_hash": known[name].content_hash,
+    }
+
+
+def _content_hash(suite: Suite, held_out_sets: Sequence[HeldOutSet]) -> str:
+    content = {
+        "benchmarks": suite.benchmarks,
+        "held_out": sorted(one.sha256 for one in held_out_sets),
+        "settings": suite.settings,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

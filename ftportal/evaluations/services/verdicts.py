@@ -1,0 +1,172 @@
+"""Judging: which pairs, by which rule, and what follows."""
+
+import logging
+from functools import partial
+
+from django.db import transaction
+
+from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
+from evaluation.rule import Rule
+from evaluation.verdict import Verdict as Judgement
+from evaluation.verdict import verdict
+from ftportal.evaluations.models import Evaluation, Verdict, VerdictRule
+from ftportal.evaluations.selectors import (
+    baselines,
+    benchmark_titles,
+    documents_of,
+    items_of,
+    measured_evaluation,
+)
+from ftportal.evaluations.services.suites import EvaluationError
+from ftportal.evaluations.signals import verdict_reached
+from training.events import finite
+
+logger = logging.getLogger(__name__)
+
+PINNED = ("dtype", "device", "attention", "batch_size", "window_tokens", "stride_tokens")
+"""What the engine says of how it measured, and what has to be the same on both sides."""
+
+
+def verdict_reach(*, before: Evaluation, after: Evaluation) -> Verdict:
+    """Judge `after` against `before` by the rule of its suite; the verdict that exists is kept.
+
+    Against the pre-trained anchor, where several sessions add up, the rule's cumulative budget
+    applies. Raises EvaluationError where the two are not measurements of the same things.
+    """
+    _check_pair(before, after)
+    rule = VerdictRule.objects.get(suite=after.suite)
+    known = Verdict.objects.filter(before=before, after=after, rule=rule).first()
+    if known is not None:
+        return known
+    judged = _judge(before, after, _rule_for(rule, before, after))
+    with transaction.atomic():
+        made, created = Verdict.objects.get_or_create(
+            before=before,
+            after=after,
+            rule=rule,
+            defaults={
+                "outcome": judged.outcome,
+                "reason": judged.reason,
+                "evidence": finite(judged.to_json()),
+            },
+        )
+        if created:
+            transaction.on_commit(partial(verdict_reached.send_robust, Verdict, verdict=made))
+    return made
+
+
+def _check_pair(before: Evaluation, after: Evaluation) -> None:
+    for side in (before, after):
+        if not side.measured:
+            raise EvaluationError(
+                f"{side.checkpoint} is not measured by {side.suite} yet.", "Wait until it is."
+            )
+    if before.suite.content_hash != after.suite.content_hash:
+        raise EvaluationError(
+            f"{before.checkpoint} was measured by {before.suite} and {after.checkpoint} by "
+            f"{after.suite}, which ask different things.",
+            "Measure both by the same suite.",
+        )
+    if before.checkpoint.language_model_id != after.checkpoint.language_model_id:
+        raise EvaluationError(
+            f"{before.checkpoint} and {after.checkpoint} are not of the same language model.",
+            "Compare checkpoints of one model.",
+        )
+    for name in PINNED:
+        was, now = before.settings.get(name), after.settings.get(name)
+        if was != now:
+            raise EvaluationError(
+                f"The two were measured with a different {name.replace('_', ' ')}: "
+                f"{was} before, {now} after.",
+                "Measure both on the same kind of machine.",
+            )
+
+
+def _rule_for(stored: VerdictRule, before: Evaluation, after: Evaluation) -> Rule:
+    rule = Rule.from_json(stored.rule)
+    cumulative = before.checkpoint.is_pretrained and after.checkpoint.depth > 1
+    return rule.against_anchor() if cumulative else rule
+
+
+def _judge(before: Evaluation, after: Evaluation, rule: Rule) -> Judgement:
+    items_before, items_after = items_of(before), items_of(after)
+    texts_before, texts_after = documents_of(before), documents_of(after)
+    try:
+        benchmarks = [
+            paired_benchmark(
+                name=name,
+                before=items_before.get(name, []),
+                after=items_after.get(name, []),
+                margin=rule.margin_for(name),
+                alpha=rule.alpha,
+            )
+            for name in _names(items_before, items_after)
+        ]
+        perplexities = [
+            paired_perplexity(
+                domain=name,
+                before=texts_before.get(name, []),
+                after=texts_after.get(name, []),
+                margin_ratio=rule.perplexity_margin_ratio,
+                alpha=rule.alpha,
+            )
+            for name in _names(texts_before, texts_after)
+        ]
+    except ComparisonError as error:
+        raise EvaluationError(
+            f"{before.checkpoint} and {after.checkpoint} cannot be compared. {error}"
+        ) from error
+    return verdict(benchmarks, perplexities, rule, benchmark_titles())
+
+
+def _names(before: dict, after: dict) -> list[str]:
+    """The keys of both, those of `before` first."""
+    return list(before | after)
+
+
+def verdicts_reach_possible(*, evaluation: Evaluation) -> list[Verdict]:
+    """Reach the verdicts that a measured evaluation has made possible, as candidate or baseline."""
+    waiting = Evaluation.objects.filter(
+        measured=True,
+        judged=False,
+        problem="",
+        suite__content_hash=evaluation.suite.content_hash,
+        checkpoint__language_model=evaluation.checkpoint.language_model,
+        checkpoint__parent__isnull=False,
+    ).select_related("checkpoint__language_model", "checkpoint__parent", "suite")
+    return [made for candidate in waiting for made in _candidate_judge(candidate)]
+
+
+def _candidate_judge(candidate: Evaluation) -> list[Verdict]:
+    """Judge a candidate against its baselines; it is judged once all of them are measured."""
+    made, complete = [], True
+    for baseline in baselines(candidate.checkpoint):
+        before = measured_evaluation(baseline, candidate.suite)
+        if before is None:
+            complete = False
+            continue
+        try:
+            made.append(verdict_reach(before=before, after=candidate))
+        except EvaluationError as refusal:
+            logger.warning("no verdict on %s: %s", candidate, refusal)
+            Evaluation.objects.filter(pk=candidate.pk).update(problem=str(refusal))
+            return made
+    if complete:
+        Evaluation.objects.filter(pk=candidate.pk).update(judged=True)
+    return made
+
+
+def checkpoint_judge(*, evaluation: Evaluation) -> list[Verdict]:
+    """Judge a measured checkpoint again: against the champion of today, by the rule in force."""
+    Evaluation.objects.filter(pk=evaluation.pk).update(judged=False, problem="")
+    return verdicts_reach_possible(evaluation=evaluation)
+
+
+def verdicts_renew() -> list[Verdict]:
+    """Judge anew, by the rule in force, the pairs whose last verdict follows an older version."""
+    pairs: dict[tuple[int, int], Verdict] = {}
+    old = Verdict.objects.select_related("before__checkpoint", "after__checkpoint", "after__suite")
+    for one in old.select_related("before__suite").order_by("created_at", "pk"):
+        pairs[(one.before_id, one.after_id)] = one  # the last one of each pair stays
+    stale = [one for one in pairs.values() if one.rule_id != one.after.suite.rule_id]
+    return [verdict_reach(before=one.before, after=one.after) for one in stale]
