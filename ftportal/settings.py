@@ -10,6 +10,9 @@
 | FTPORTAL_HTTPS | cookies and redirects for HTTPS only | true |
 | FTPORTAL_DEBUG | Django's debug pages | false |
 | FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 256 |
+| FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
+| FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
+| FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
 | FTPORTAL_MODEL_ROOTS | directories, comma-separated, that models may be registered from, beside models/ in FTPORTAL_DATA and the hub's cache | none |
 """
 
@@ -28,6 +31,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=256) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
+
+FTPORTAL_LEASE_SECONDS = environment.integer("FTPORTAL_LEASE_SECONDS", default=60, minimum=2)
+FTPORTAL_SAVE_SECONDS = environment.integer("FTPORTAL_SAVE_SECONDS", default=120, minimum=1)
+FTPORTAL_SWEEP_SECONDS = environment.integer("FTPORTAL_SWEEP_SECONDS", default=15, minimum=1)
 
 DEBUG = environment.boolean("FTPORTAL_DEBUG", default=False)
 HTTPS = environment.boolean("FTPORTAL_HTTPS", default=True)
@@ -138,7 +145,10 @@ STATICFILES_DIRS = [
 ]
 WHITENOISE_USE_FINDERS = True
 
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = [
+    "ftportal.datasets.uploads.LimitUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 
 CONTENT_SECURITY_POLICY = {
@@ -174,7 +184,23 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+# A worker takes a message only when it is free, and then from the queues in the order of their
+# names: an evaluation goes before a training run that was queued earlier.
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"queue_order_strategy": "sorted"}
+# A worker that loses Redis for a moment keeps its run: the lease in the database decides.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: nothing in it is worth keeping
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "jobs.sweep",
+        "schedule": FTPORTAL_SWEEP_SECONDS,
+        "options": {"expires": FTPORTAL_SWEEP_SECONDS},
+    }
+}
 
 LOGGING = {
     "version": 1,

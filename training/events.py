@@ -90,8 +90,10 @@ class EventWriter:
         self._write("done", {"summary": dict(summary)})
 
 
-def read_events(path: Path | str, offset_bytes: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Read the events that follow `offset_bytes`.
+def read_events(
+    path: Path | str, offset_bytes: int = 0, *, limit_bytes: int | None = None
+) -> tuple[list[dict[str, Any]], int]:
+    """Read the events that follow `offset_bytes`: all, or about `limit_bytes` of them, at least one.
 
     Returns the events and the offset to pass next time. A missing file has no events. An unfinished
     last line is left for the next call. A finished line that is no JSON object (the remains of a
@@ -100,7 +102,9 @@ def read_events(path: Path | str, offset_bytes: int = 0) -> tuple[list[dict[str,
     try:
         with Path(path).open("rb") as file:
             file.seek(offset_bytes)
-            data = file.read()
+            data = file.read(-1 if limit_bytes is None else limit_bytes)
+            if len(data) == limit_bytes and b"\n" not in data:
+                data += file.readline()
     except FileNotFoundError:
         return [], offset_bytes
     complete = data[: data.rfind(b"\n") + 1]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class JobState(models.TextChoices):
@@ -19,6 +20,10 @@ class JobState(models.TextChoices):
 
 
 LIVE_STATES = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
+LEASED_STATES = (JobState.CLAIMED, JobState.RUNNING)
+ENDED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+ATTEMPTS = 3
+"""How often a job is tried before it has failed; a stop on request is not counted."""
 
 
 class Job(models.Model):
@@ -26,11 +31,14 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=20)
+    queue = models.CharField(max_length=20, default="default", help_text="Celery's queue")
     title = models.CharField(max_length=200, help_text="what it does, in words, for pages")
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
     fence = models.PositiveIntegerField(default=0, help_text="raised by every claim")
-    lease_until = models.DateTimeField(null=True, blank=True, help_text="in database time")
-    attempts_left = models.PositiveSmallIntegerField(default=3)
+    lease_until = models.DateTimeField(
+        null=True, blank=True, help_text="in database time; after the end, of its follow-ups"
+    )
+    attempts_left = models.PositiveSmallIntegerField(default=ATTEMPTS)
     stop_requested = models.BooleanField(default=False)
     finish_handled = models.BooleanField(default=False, help_text="follow-ups were triggered")
     resume_state = models.CharField(
@@ -49,13 +57,17 @@ class Job(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(default=timezone.now, help_text="when it last began to wait")
     rung_at = models.DateTimeField(null=True, blank=True, help_text="when Celery was last told")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = (models.Index(fields=("state", "lease_until")),)
+        indexes = (
+            models.Index(fields=("state", "lease_until")),
+            models.Index(fields=("state", "queue", "queued_at")),
+        )
 
     def __str__(self) -> str:
         return self.title
@@ -64,6 +76,21 @@ class Job(models.Model):
     def is_live(self) -> bool:
         """Whether it waits or works: its pages poll only while it lives."""
         return self.state in LIVE_STATES
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will happen to it any more, unless a person starts it again."""
+        return self.state in ENDED_STATES
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has ended and its result is in place: pages have nothing to wait for."""
+        return self.has_ended and self.finish_handled
+
+    @property
+    def can_start_again(self) -> bool:
+        """Whether a person may queue it again."""
+        return self.state in (JobState.FAILED, JobState.CANCELLED) and self.finish_handled
 
     @property
     def directory(self) -> Path:
@@ -88,6 +115,16 @@ class Job(models.Model):
         return min(1.0, self.progress_done / self.progress_total)
 
 
+class Outcome(models.TextChoices):
+    """How an attempt ended."""
+
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
+    RETURNED = "returned", "Given back by a worker that was stopped"
+    LOST = "lost", "Lost with its worker"
+
+
 class Attempt(models.Model):
     """One claim of a job by one worker. Its fence is its number within the job."""
 
@@ -98,7 +135,12 @@ class Attempt(models.Model):
     started_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
-    outcome = models.CharField(max_length=20, blank=True, help_text="done, failed, stopped, lost")
+    outcome = models.CharField(
+        max_length=20, choices=Outcome, blank=True, help_text="empty while it works"
+    )
+    events_offset_bytes = models.PositiveBigIntegerField(
+        default=0, help_text="how much of events.jsonl has been recorded"
+    )
 
     class Meta:
         ordering = ("fence",)

@@ -1,0 +1,84 @@
+"""The kinds of jobs. Each app registers its own in its `ready()`, so jobs knows none of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ftportal.jobs.models import Job
+
+Queue = Literal["train", "evaluate", "default"]
+
+WORKER_QUEUES: tuple[frozenset[str], ...] = (
+    frozenset({"train", "evaluate"}),
+    frozenset({"default"}),
+)
+"""Which queues share a worker: engines that want the accelerator share one, the rest another."""
+
+
+class JobRefusedError(Exception):
+    """A job cannot be started; says what is wrong, where, and what to do. For people to read."""
+
+    def __init__(self, where: str, message: str, cure: str) -> None:
+        super().__init__(f"{where}: {message} {cure}")
+        self.where = where
+        self.message = message
+        self.cure = cure
+
+
+def nothing_to_sweep() -> None:
+    """For kinds whose follow-ups cannot be lost."""
+
+
+def no_events(job: Job, events: list[dict[str, Any]]) -> None:
+    """For kinds that want nothing from the events beside the progress that jobs records itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobKind:
+    """What jobs must know of one kind of work."""
+
+    name: str
+    """As in `Job.kind`."""
+    queue: Queue
+    """Celery's queue; evaluations are preferred to training by the worker that does both."""
+    module: str
+    """The engine: `python -m <module> DIR`."""
+    config: Callable[[Job], dict[str, Any]]
+    """Becomes config.json when the first attempt starts; may raise JobRefusedError."""
+    on_finish: Callable[[Job], None]
+    """Called after the job has ended in any of ENDED_STATES, again and again until it returns
+    without raising, so it must be idempotent."""
+    on_events: Callable[[Job, list[dict[str, Any]]], None] = no_events
+    """Called with new events inside the transaction that has checked the fence: each event is
+    seen once, in order, whichever attempt wrote it. A resumed attempt repeats the steps after the
+    state that it started from."""
+    sweep: Callable[[], None] = nothing_to_sweep
+    """Called by beat: finds follow-ups that were lost between two floors. Idempotent."""
+    resumable: bool = False
+    """Whether the engine takes `--resume STATE`."""
+
+
+_kinds: dict[str, JobKind] = {}
+
+
+def register(kind: JobKind) -> None:
+    """Make a kind known; a second kind with the same name replaces the first."""
+    _kinds[kind.name] = kind
+
+
+def kind_of(name: str) -> JobKind:
+    """The kind called `name`; raises LookupError where no app has registered it."""
+    try:
+        return _kinds[name]
+    except KeyError:
+        raise LookupError(f"no app has registered jobs of the kind {name!r}") from None
+
+
+def kinds() -> list[JobKind]:
+    """All kinds, in the order of their registration."""
+    return list(_kinds.values())
+
+
+def shared_queues(queue: str) -> frozenset[str]:
+    """The queues that the worker which serves `queue` serves too."""
+    return next((group for group in WORKER_QUEUES if queue in group), frozenset({queue}))

@@ -1,0 +1,67 @@
+"""A kind of job whose engine only counts, and helpers to make such jobs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftportal.jobs import registry
+from ftportal.jobs.models import Job
+from ftportal.jobs.registry import JobKind
+from ftportal.jobs.services import job_submit
+
+
+class Counting:
+    """The counting kind: what its engine is told, and what it was called with."""
+
+    def __init__(self) -> None:
+        self.config: dict[str, Any] = {"steps": 10}
+        self.events: list[dict[str, Any]] = []
+        self.finished: list[str] = []
+        self.on_events: Callable[[Job, list[dict[str, Any]]], None] = lambda job, events: None
+        self.on_finish: Callable[[Job], None] = lambda job: None
+        self.swept = 0
+
+    def _events(self, job: Job, events: list[dict[str, Any]]) -> None:
+        self.on_events(job, events)
+        self.events += events
+
+    def _finish(self, job: Job) -> None:
+        self.on_finish(job)
+        self.finished.append(job.state)
+
+    def _sweep(self) -> None:
+        self.swept += 1
+
+    def steps(self) -> list[int]:
+        """The steps whose metrics were recorded, in order."""
+        return [event["step"] for event in self.events if event["event"] == "metric"]
+
+    def kind(self) -> JobKind:
+        """The kind as an app would register it."""
+        return JobKind(
+            name="count",
+            queue="train",
+            module="tests.engines.counting",
+            config=lambda job: self.config,
+            on_events=self._events,
+            on_finish=self._finish,
+            sweep=self._sweep,
+            resumable=True,
+        )
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Counting]:
+    """The counting kind, registered alone for one test."""
+    monkeypatch.setattr(registry, "_kinds", {})
+    counting = Counting()
+    registry.register(counting.kind())
+    yield counting
+
+
+@pytest.fixture
+def job(db: None, counting: Counting) -> Job:
+    """A queued counting job."""
+    return job_submit(kind="count", title="Count to ten", created_by=None)
