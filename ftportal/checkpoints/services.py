@@ -109,9 +109,7 @@ def checkpoint_register(
     known = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
     if known is not None:
         if known.deleted_at is not None:
-            Checkpoint.objects.filter(pk=known.pk).update(
-                deleted_at=None, path=stored_path(target)
-            )
+            Checkpoint.objects.filter(pk=known.pk).update(deleted_at=None, path=stored_path(target))
             known.refresh_from_db()
         return known
     checkpoint = Checkpoint(

@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-# checkpoint_registered(sender, checkpoint): a new checkpoint is in its place; sent after the commit.
+# checkpoint_registered(sender, checkpoint): a new checkpoint is in place; sent after the commit.
 checkpoint_registered = Signal()
 
 # checkpoint_delete_asked(sender, checkpoint): may its files go? A receiver that still needs them

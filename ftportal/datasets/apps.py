@@ -8,3 +8,10 @@ class DatasetsConfig(AppConfig):
 
     name = "ftportal.datasets"
     label = "datasets"
+
+    def ready(self) -> None:
+        """Tell jobs how uploaded files are read."""
+        from ftportal.datasets.reading import INGEST
+        from ftportal.jobs.registry import register
+
+        register(INGEST)

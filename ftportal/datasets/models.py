@@ -28,6 +28,18 @@ class BatchState(models.TextChoices):
     REFUSED = "refused", "Refused"
 
 
+DECISION_RULES = [("last", "last answer"), ("all", "every answer")]
+"""Which of the assistant's turns are decisions where the file marks none."""
+
+FORMAT_WORDS = {
+    "messages": "chat messages",
+    "conversations": "ShareGPT conversations",
+    "traj": "agent trajectories",
+    "prompt_completion": "prompt and completion",
+    "mixed": "several formats",
+}
+
+
 class Batch(models.Model):
     """An uploaded training file, immutable. Counts are None until it was read."""
 
@@ -36,9 +48,7 @@ class Batch(models.Model):
     language_model = models.ForeignKey(
         LanguageModel, on_delete=models.PROTECT, help_text="whose tokenizer counts the tokens"
     )
-    decision_rule = models.CharField(
-        max_length=8, default="last", choices=[("last", "last answer"), ("all", "every answer")]
-    )
+    decision_rule = models.CharField(max_length=8, default="last", choices=DECISION_RULES)
     state = models.CharField(max_length=10, choices=BatchState, default=BatchState.READING)
     filename = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64)
@@ -73,6 +83,31 @@ class Batch(models.Model):
     def directory(self) -> Path:
         """source (as uploaded) and, once ready, examples.jsonl lie here."""
         return Path(settings.FTPORTAL_DATA) / "batches" / str(self.pk)
+
+    @property
+    def source_path(self) -> Path:
+        """The file as it was uploaded."""
+        return self.directory / "source"
+
+    @property
+    def decision_token_share(self) -> float | None:
+        """Decision tokens among all tokens, from 0 to 1; None until the batch was read."""
+        if self.decision_token_count is None or self.context_token_count is None:
+            return None
+        total = self.decision_token_count + self.context_token_count
+        return self.decision_token_count / total if total else None
+
+    @property
+    def decision_tokens_mean(self) -> float | None:
+        """Decision tokens an example, on average; None until the batch was read."""
+        if self.decision_token_count is None or not self.example_count:
+            return None
+        return self.decision_token_count / self.example_count
+
+    @property
+    def format_in_words(self) -> str:
+        """The format of its examples as pages name it."""
+        return FORMAT_WORDS.get(self.format, self.format)
 
     @property
     def examples_path(self) -> Path:

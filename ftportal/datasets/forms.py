@@ -1,0 +1,88 @@
+"""Forms of the datasets app. What is wrong with a file itself, the services say."""
+
+from typing import Any
+
+from django import forms
+
+from ftportal.checkpoints.models import LanguageModel
+from ftportal.datasets.models import DECISION_RULES, BatchKind
+
+KIND_HELP = {
+    BatchKind.AGENT_LOG: "what an agent did, tool turns and all",
+    BatchKind.CONVERSATION: "talks with people",
+    BatchKind.DREAM: "texts the model made for itself",
+    BatchKind.PERSONALITY: "how it should speak and behave",
+    BatchKind.GENERAL: "varied examples that keep what it already knows",
+}
+
+
+class BatchForm(forms.Form):
+    """Upload a batch."""
+
+    file = forms.FileField(label="File", allow_empty_file=True)
+    name = forms.CharField(max_length=120, required=False)
+    kind = forms.ChoiceField(choices=BatchKind.choices, widget=forms.RadioSelect)
+    decision_rule = forms.ChoiceField(
+        label="Decision tokens",
+        choices=DECISION_RULES,
+        initial="last",
+        required=False,
+    )
+    language_model = forms.ModelChoiceField(
+        label="Model",
+        queryset=LanguageModel.objects.all(),
+        empty_label=None,
+        help_text="Its tokenizer counts the tokens.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """With only one model there is nothing to choose."""
+        super().__init__(*args, **kwargs)
+        models = list(LanguageModel.objects.all()[:2])
+        self.only_model = models[0] if len(models) == 1 else None
+        if self.only_model is not None:
+            del self.fields["language_model"]
+
+    @property
+    def model_field(self) -> forms.BoundField | None:
+        """The field of the model where there is a choice."""
+        return None if self.only_model else self["language_model"]
+
+    @property
+    def chosen_model(self) -> LanguageModel:
+        """The model chosen, or the only one."""
+        model: LanguageModel = self.only_model or self.cleaned_data["language_model"]
+        return model
+
+
+class HeldOutSetForm(forms.Form):
+    """Upload a held-out set."""
+
+    file = forms.FileField(
+        label="File",
+        allow_empty_file=True,
+        help_text='JSON lines of {"text": "..."}, or plain text whose documents are parted by '
+        "lines of --- or else by empty lines.",
+    )
+    name = forms.CharField(max_length=120)
+    domain = forms.CharField(
+        max_length=40, help_text="What sort of text it is: prose, code, conversation."
+    )
+    source = forms.CharField(max_length=300, help_text="Where the text came from.")
+
+
+class PromptSetForm(forms.Form):
+    """Upload a prompt set."""
+
+    file = forms.FileField(
+        label="File",
+        allow_empty_file=True,
+        help_text='JSON lines of {"group": "code", "prompt": "..."} or, with several turns, '
+        '{"group": "conversation", "messages": [...]}. Groups: code, filesystem, conversation.',
+    )
+    name = forms.CharField(max_length=120)
+    is_random_sample = forms.BooleanField(
+        label="Drawn at random from real use",
+        required=False,
+        help_text="Only then do findings say something about real use.",
+    )

@@ -1,0 +1,109 @@
+"""The token view: examples of a batch as the model sees them, decision tokens told from context."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+from ftportal.datasets.models import Batch
+from training.conversations import ChatEncoder
+from training.examples import example_from_json
+
+FOLD_CHARACTERS = 700
+"""A context longer than this is folded; its beginning and its end stay to be seen."""
+_HEAD_CHARACTERS = 200
+_TAIL_CHARACTERS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Tokens of one sort in a row: the pieces of a decision, or the text of a context."""
+
+    is_decision: bool
+    pieces: Sequence[str]
+    """One string a token; a context is head, folded middle and tail, or the whole."""
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether this is a context with a folded middle."""
+        return not self.is_decision and len(self.pieces) == 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownExample:
+    """One example for the page."""
+
+    number: int
+    line: int
+    is_held_out: bool
+    stretches: Sequence[Stretch]
+    context_token_count: int
+    decision_token_count: int
+
+
+@lru_cache(maxsize=4)
+def _encoder(directory: Path) -> ChatEncoder:
+    return ChatEncoder.from_directory(directory)
+
+
+class BatchExamples(Sequence[ShownExample]):
+    """The examples of a ready batch; slices of it are read from disk and encoded when asked for."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._count = batch.example_count or 0 if batch.examples_path.is_file() else 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> ShownExample: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[ShownExample]: ...
+    def __getitem__(self, at: int | slice) -> ShownExample | list[ShownExample]:
+        if isinstance(at, slice):
+            start, stop, _ = at.indices(self._count)
+            return list(self._read(start, stop))
+        return next(self._read(at, at + 1))
+
+    def _read(self, start: int, stop: int) -> Iterator[ShownExample]:
+        encoder = _encoder(self._batch.language_model.pretrained.directory)
+        with self._batch.examples_path.open("rb") as stream:
+            for number, line in enumerate(islice(stream, start, stop), start=start + 1):
+                yield _shown(number, json.loads(line), encoder)
+
+
+def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownExample:
+    example = example_from_json(record)
+    encoded = encoder.encode(example)
+    return ShownExample(
+        number=number,
+        line=record["line"],
+        is_held_out=record["held_out"],
+        stretches=list(_stretches(encoder.pieces(example))),
+        context_token_count=encoded.context_token_count,
+        decision_token_count=encoded.decision_token_count,
+    )
+
+
+def _stretches(pieces: Sequence[tuple[str, bool]]) -> Iterator[Stretch]:
+    pending: list[str] = []
+    for at, (text, is_decision) in enumerate(pieces):
+        pending.append(text)
+        if at + 1 == len(pieces) or pieces[at + 1][1] != is_decision:
+            shown = pending if is_decision else _folded("".join(pending))
+            yield Stretch(is_decision=is_decision, pieces=shown)
+            pending = []
+
+
+def _folded(text: str) -> list[str]:
+    if len(text) <= FOLD_CHARACTERS:
+        return [text]
+    return [
+        text[:_HEAD_CHARACTERS],
+        text[_HEAD_CHARACTERS:-_TAIL_CHARACTERS],
+        text[-_TAIL_CHARACTERS:],
+    ]

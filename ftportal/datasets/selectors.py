@@ -1,0 +1,60 @@
+"""What pages and other floors read about data sets."""
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from django.db.models import PROTECT, Count, QuerySet
+
+from ftportal.datasets.models import Batch, BatchState, HeldOutSet, Prompt, PromptGroup, PromptSet
+
+
+def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[Batch]:
+    """Batches for the list page; empty arguments do not filter."""
+    found = Batch.objects.select_related("language_model", "uploaded_by")
+    if text:
+        found = found.filter(name__icontains=text)
+    if kind:
+        found = found.filter(kind=kind)
+    if state:
+        found = found.filter(state=state)
+    return found
+
+
+def batches_ready(language_model: Any = None) -> QuerySet[Batch]:
+    """Batches that a run may use, newest first; of one model if given."""
+    found = Batch.objects.filter(state=BatchState.READY)
+    return found if language_model is None else found.filter(language_model=language_model)
+
+
+def batch_uses(batch: Batch) -> list[str]:
+    """In words, what on the floors above refers to a batch and so keeps it from deletion."""
+    uses: list[str] = []
+    for relation in Batch._meta.related_objects:
+        if getattr(relation, "on_delete", None) is PROTECT:
+            found = relation.related_model._default_manager.filter(**{relation.field.name: batch})
+            uses += [str(one) for one in found[:5]]
+    return uses
+
+
+def held_out_documents(held_out_set: HeldOutSet, start: int, stop: int) -> list[str]:
+    """Documents start..stop-1 of a held-out set; none where its file is gone."""
+    try:
+        with held_out_set.path.open(encoding="utf-8") as stream:
+            return [json.loads(line)["text"] for line in islice(stream, start, stop)]
+    except OSError:
+        return []
+
+
+def prompt_set_list() -> QuerySet[PromptSet]:
+    """Prompt sets with their `prompt_count`."""
+    return PromptSet.objects.annotate(prompt_count=Count("prompts"))
+
+
+def prompts_by_group(prompt_set: PromptSet) -> Sequence[tuple[str, list[Prompt]]]:
+    """The groups of a prompt set that have prompts, in words, with their prompts in order."""
+    prompts = list(prompt_set.prompts.all())
+    groups = ((str(label), value) for value, label in PromptGroup.choices)
+    found = ((label, [one for one in prompts if one.group == value]) for label, value in groups)
+    return [(label, members) for label, members in found if members]

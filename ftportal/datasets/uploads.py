@@ -1,0 +1,100 @@
+"""Uploaded files on their way to disk: bounded in size, hashed while they are written."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.http import HttpRequest
+
+
+class UploadRefused(Exception):  # noqa: N818 - it says what happened
+    """A file was not taken: `message` says why, `cure` what to do. Nothing of it is kept.
+
+    `batch` is the batch that holds the same file already, where that is the reason.
+    """
+
+    def __init__(self, message: str, cure: str, batch: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+        self.batch = batch
+
+
+class LimitUploadHandler(FileUploadHandler):
+    """Drops a file as soon as it passes the limit, so that it never fills the disk.
+
+    It stands before the handler that writes. The request is marked for `too_large`.
+    """
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
+        """Hand the chunk on, or skip the rest of the file."""
+        if start + len(raw_data) > upload_limit():
+            self.request.META[_TOO_LARGE] = True  # type: ignore[union-attr]
+            raise SkipFile
+        return raw_data
+
+    def file_complete(self, file_size: int) -> None:
+        """Leave the file to the next handler."""
+        return
+
+
+_TOO_LARGE = "ftportal.upload_too_large"
+
+
+def upload_limit() -> int:
+    """The largest file that is taken, in bytes."""
+    limit: int = settings.FTPORTAL_UPLOAD_LIMIT_BYTES
+    return limit
+
+
+def too_large(request: HttpRequest) -> bool:
+    """Whether a file of this request was dropped because it passed the limit."""
+    return bool(request.META.get(_TOO_LARGE))
+
+
+def too_large_refusal() -> UploadRefused:
+    """The refusal of a file above the limit."""
+    limit = upload_limit() / 2**20
+    return UploadRefused(
+        f"The file is larger than the limit of {limit:,.6g} MiB.",
+        "Split it into several files, or ask an administrator to raise FTPORTAL_UPLOAD_LIMIT_MIB.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What was written."""
+
+    sha256: str
+    size_bytes: int
+
+
+def file_keep(file: File, target: Path) -> Kept:
+    """Write an uploaded file to `target`, fsynced; return its hash and size.
+
+    Raises UploadRefused, leaving nothing behind, when it is empty or too large.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with target.open("xb") as stream:
+            for chunk in file.chunks():
+                data = chunk if isinstance(chunk, bytes) else chunk.encode()
+                size_bytes += len(data)
+                if size_bytes > upload_limit():
+                    raise too_large_refusal()
+                digest.update(data)
+                stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not size_bytes:
+            raise UploadRefused("The file is empty.", "Choose a file with at least one example.")
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return Kept(sha256=digest.hexdigest(), size_bytes=size_bytes)
