@@ -5,7 +5,8 @@ from django.db import models
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
-from ftportal.jobs.models import Job
+from ftportal.jobs.models import Job, JobState
+from training.process import BAD_INPUT, DIVERGED
 
 
 class Run(models.Model):
@@ -16,10 +17,19 @@ class Run(models.Model):
     output = models.OneToOneField(
         Checkpoint, null=True, blank=True, on_delete=models.PROTECT, related_name="made_by"
     )
+    same_as = models.ForeignKey(
+        Checkpoint,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="made_again_by",
+        help_text="where the run ended in weights that were there already, byte for byte",
+    )
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="run")
     recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
     forecast = models.JSONField(default=dict, help_text="displacement and seconds, before the run")
     summary = models.JSONField(default=dict, help_text="what the engine said when it was done")
+    warnings = models.JSONField(default=list, help_text='[{"where", "message"}] from the engine')
     submitter = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -30,6 +40,23 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the engine stopped it because its loss was no number any more."""
+        return self.job.state == JobState.FAILED and self.job.exit_code == DIVERGED
+
+    @property
+    def state(self) -> str:
+        """The word of its badge."""
+        return "diverged" if self.diverged else str(self.job.state)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether going on may end otherwise: it was stopped, or failed for outside reasons."""
+        if self.job.state == JobState.CANCELLED:
+            return True
+        return self.job.state == JobState.FAILED and self.job.exit_code not in (BAD_INPUT, DIVERGED)
 
 
 class RunBatch(models.Model):

@@ -1,0 +1,120 @@
+"""Runs as jobs: the engine's configuration, its events, and the end."""
+
+import math
+from typing import Any
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.jobs.models import LIVE_STATES, Job, JobState
+from ftportal.jobs.registry import JobKind, JobRefusedError
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import config_build
+from ftportal.runs.services import KIND, run_finish
+from training.config import ConfigError
+
+WARNINGS_KEPT = 50
+
+
+def run_config(job: Job) -> dict[str, Any]:
+    """config.json of a run's job; JobRefusedError where its parent or its batches have gone."""
+    run = _run(job)
+    if run.parent.deleted_at is not None:
+        raise JobRefusedError(
+            "parent", f"The files of {run.parent} were deleted.", "Start from another checkpoint."
+        )
+    mixture = [(part.batch, part.weight) for part in run.mixture.select_related("batch")]
+    for batch, _ in mixture:
+        if not batch.examples_path.is_file():
+            raise JobRefusedError(
+                f"batch {batch}", "Its examples are gone from the disk.", "Upload the file again."
+            )
+    try:
+        return config_build(parent=run.parent, mixture=mixture, recipe=run.recipe).to_json()
+    except ConfigError as error:
+        raise JobRefusedError(error.where, error.message, error.cure) from error
+
+
+def run_events(job: Job, events: list[dict[str, Any]]) -> None:
+    """Store metrics, warnings and the summary. A repeated step replaces its values."""
+    run = _run(job)
+    rows: dict[tuple[str, int], Metric] = {}
+    for event in events:
+        if event["event"] == "metric":
+            for one in _metrics(run, event):
+                rows[one.name, one.step] = one
+    Metric.objects.bulk_create(
+        rows.values(),
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=["run", "name", "step"],
+        update_fields=["value"],
+    )
+    _words_keep(run, events)
+
+
+def _words_keep(run: Run, events: list[dict[str, Any]]) -> None:
+    warnings = list(run.warnings)
+    summary = run.summary
+    for event in events:
+        if event["event"] == "warning":
+            warning = {key: str(event.get(key) or "") for key in ("where", "message")}
+            if warning not in warnings and len(warnings) < WARNINGS_KEPT:
+                warnings.append(warning)
+        elif event["event"] == "done" and isinstance(event.get("summary"), dict):
+            summary = event["summary"]
+    if warnings != run.warnings or summary is not run.summary:
+        Run.objects.filter(pk=run.pk).update(warnings=warnings, summary=summary)
+
+
+def _metrics(run: Run, event: dict[str, Any]) -> list[Metric]:
+    step, values = event.get("step"), event.get("values")
+    if not isinstance(step, int) or step < 0 or not isinstance(values, dict):
+        return []
+    return [
+        Metric(run=run, name=name[:120], step=step, value=_finite(value))
+        for name, value in values.items()
+    ]
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def run_finished(job: Job) -> None:
+    """What follows the end of a run's job."""
+    run_finish(run=_run(job))
+
+
+def run_sweep() -> None:
+    """Finish runs whose engine has ended well but which have no checkpoint."""
+    lost = Run.objects.filter(
+        job__state=JobState.SUCCEEDED,
+        job__finish_handled=True,
+        output__isnull=True,
+        same_as__isnull=True,
+    )
+    for run in lost.select_related("job", "parent"):
+        run_finish(run=run)
+
+
+def parent_needed(checkpoint: Checkpoint, **_: Any) -> str | None:
+    """The objection to deleting a checkpoint that a waiting or working run starts from."""
+    run = Run.objects.filter(parent=checkpoint, job__state__in=LIVE_STATES).first()
+    return f"The run {run} starts from it." if run else None
+
+
+def _run(job: Job) -> Run:
+    return Run.objects.select_related("job", "parent__language_model").get(job=job)
+
+
+TRAIN = JobKind(
+    name=KIND,
+    queue="train",
+    module="training",
+    config=run_config,
+    on_events=run_events,
+    on_finish=run_finished,
+    sweep=run_sweep,
+    resumable=True,
+)

@@ -1,0 +1,171 @@
+"""What a run will do, told before it starts: steps, displacement, time, and reasons for care."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from django.db.models import Avg
+
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.jobs.models import JobState
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import Mixture, config_build, example_count, method_name, shares
+from training.config import RunConfig
+from training.forecast import Forecast, forecast
+from training.mixture import mixture_counts
+from training.modelcheck import tensor_shapes
+from training.recipe import RecipeWarning, recipe_warnings
+
+ASSUMED_OPERATIONS_PER_SECOND = 5e10
+"""Two slow CPU cores: SmolLM2-135M took 2.4 s for 320 tokens. Used where nothing was timed yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe's forecast and warnings. Lengths of the weights' way are L2 norms."""
+
+    step_count: int
+    examples_per_epoch: int
+    displacement: float
+    displacement_low: float
+    displacement_high: float
+    displacement_basis: str
+    seconds: float
+    seconds_basis: str
+    shares: tuple[float, ...]
+    warnings: tuple[RecipeWarning, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run keeps of it."""
+        record = asdict(self)
+        record["shares"] = list(self.shares)
+        record["warnings"] = [asdict(one) for one in self.warnings]
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Speed:
+    tokens_per_second: float
+    basis: str
+
+
+def plan(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> Plan:
+    """Plan a run. Raises ConfigError for a recipe that cannot be, ValueError for a parent whose
+    weights cannot be read."""
+    config = config_build(parent=parent, mixture=mixture, recipe=recipe)
+    counts = [example_count(batch) for batch, _ in mixture]
+    weights = [weight for _, weight in mixture]
+    speed = _speed(parent.language_model, config, mixture)
+    model = parent.language_model
+    update_norm, update_basis = _update_norm(model, config)
+    found = forecast(
+        method=config.method,
+        learning_rate=config.learning_rate,
+        tensor_shapes=_shapes(str(parent.directory)),
+        example_counts=counts,
+        weights=weights,
+        epochs=config.epochs,
+        examples_per_step=config.examples_per_step,
+        max_steps=config.max_steps,
+        schedule=config.schedule,
+        warmup_steps=config.warmup_steps,
+        tokens_per_example=sum(_tokens_per_example(mixture)),
+        tokens_per_second=speed.tokens_per_second,
+        update_norm=update_norm,
+    )
+    epoch = sum(mixture_counts(counts, weights))
+    return Plan(
+        step_count=found.step_count,
+        examples_per_epoch=epoch,
+        displacement=found.displacement,
+        displacement_low=found.displacement_low,
+        displacement_high=found.displacement_high,
+        displacement_basis=update_basis,
+        seconds=_seconds(found),
+        seconds_basis=speed.basis,
+        shares=tuple(shares(mixture)),
+        warnings=tuple(
+            _warnings(
+                config,
+                mixture,
+                examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
+            )
+        ),
+    )
+
+
+def _seconds(found: Forecast) -> float:
+    if found.seconds is None or not math.isfinite(found.seconds):
+        raise ValueError("the forecast has no time although a speed was given")
+    return found.seconds
+
+
+@lru_cache(maxsize=64)
+def _shapes(directory: str) -> dict[str, tuple[int, ...]]:
+    # A checkpoint never changes once it is there, so its shapes can be remembered.
+    return tensor_shapes(Path(directory))
+
+
+def _tokens_per_example(mixture: Mixture) -> tuple[float, float]:
+    """Mean context and decision tokens of an example drawn from the mixture."""
+    context = decision = 0.0
+    for (batch, _), share in zip(mixture, shares(mixture), strict=True):
+        examples = batch.example_count or 1
+        context += share * (batch.context_token_count or 0) / examples
+        decision += share * (batch.decision_token_count or 0) / examples
+    return context, decision
+
+
+def _warnings(config: RunConfig, mixture: Mixture, *, examples: int) -> list[RecipeWarning]:
+    _, decision = _tokens_per_example(mixture)
+    return recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision)
+
+
+def _earlier_runs(model: LanguageModel, config: RunConfig) -> list[Run]:
+    """Runs that ended well with this model, method and way to treat the context, newest first."""
+    runs = Run.objects.filter(
+        parent__language_model=model,
+        job__state=JobState.SUCCEEDED,
+        recipe__method__name=config.method.name,
+        recipe__context_frozen=config.context_frozen,
+        recipe__dtype=config.dtype,
+    )
+    return list(runs.order_by("-created_at")[:5])
+
+
+def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None, str]:
+    for run in _earlier_runs(model, config):
+        norm = run.summary.get("update_norm")
+        if isinstance(norm, int | float) and math.isfinite(norm) and norm > 0:
+            return float(norm), f"what {run.name} measured with the same model and method"
+    name = method_name({"method": {"name": config.method.name}})
+    return None, (
+        f"the shapes of the weights alone, since no run of this model with {name} has ended yet: "
+        "an order of magnitude"
+    )
+
+
+def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
+    """Tokens a second, context and decision together: measured here, or assumed and said so."""
+    for run in _earlier_runs(model, config):
+        rates = Metric.objects.filter(run=run, name__endswith="_tokens_per_second")
+        means = dict(rates.values_list("name").annotate(Avg("value")))
+        total = sum(value for value in means.values() if value)
+        if total > 0:
+            return _Speed(
+                tokens_per_second=total, basis=f"{total:,.0f} tokens/s, measured in {run.name}"
+            )
+    context, decision = _tokens_per_example(mixture)
+    # theory: 2 N operations a token forward, 6 N where there is gradient.
+    gradient_tokens = decision if config.context_frozen else context + decision
+    frozen_tokens = context + decision - gradient_tokens
+    operations = model.parameter_count * (2 * frozen_tokens + 6 * gradient_tokens)
+    total = ASSUMED_OPERATIONS_PER_SECOND * (context + decision) / max(operations, 1.0)
+    return _Speed(
+        tokens_per_second=total,
+        basis=f"assumed: {total:,.0f} tokens/s, as two slow processor cores do; nothing was timed "
+        "here yet with this model and method",
+    )

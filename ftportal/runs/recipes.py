@@ -1,0 +1,129 @@
+"""Recipes: what people may set of a run, the words for it, and its check before any GPU time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Batch
+from ftportal.pages.templatetags.pages import rate
+from training.config import ConfigError, RunConfig
+
+METHOD_NAMES = {
+    "apollo": "APOLLO",
+    "apollo_mini": "APOLLO-Mini",
+    "lora": "LoRA",
+    "adamw": "AdamW",
+}
+SCHEDULE_NAMES = {
+    "constant": "Constant",
+    "linear": "Falls evenly to zero",
+    "cosine": "Falls to zero along a cosine",
+}
+PLACES = ("model", "anchor_model", "batches")
+"""Fields of the engine's config that a recipe does not have: they come from the run itself."""
+
+Mixture = Sequence[tuple[Batch, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with one field of a run, and what to do."""
+
+    field: str
+    message: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}".strip()
+
+
+def batch_key(batch: Batch) -> str:
+    """How the engine names a batch in its metrics."""
+    return f"b{batch.pk}"
+
+
+def config_build(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> RunConfig:
+    """The engine's whole configuration; raises ConfigError, which names the field."""
+    for field in PLACES:
+        if field in recipe:
+            raise ConfigError(field, "does not belong to a recipe", "Leave it out.")
+    anchor = parent.language_model.pretrained
+    record = {
+        **recipe,
+        "model": str(parent.directory.resolve()),
+        "anchor_model": str(anchor.directory.resolve()) if anchor.deleted_at is None else None,
+        "batches": [
+            {
+                "key": batch_key(batch),
+                "name": batch.name,
+                "kind": str(batch.kind),
+                "path": str(batch.examples_path.resolve()),
+                "weight": weight,
+            }
+            for batch, weight in mixture
+        ],
+    }
+    return RunConfig.from_json(record)
+
+
+def recipe_of(config: RunConfig) -> dict[str, Any]:
+    """The recipe that a config follows, complete with every default."""
+    return {name: value for name, value in config.to_json().items() if name not in PLACES}
+
+
+def recipe_problem(error: ConfigError) -> Problem:
+    """A config's error in the words of the form."""
+    field = error.where.rpartition(".")[2] if error.where.startswith("method.") else error.where
+    field = "method" if error.where == "method.name" else field
+    if error.where.startswith("batches"):
+        field = "mixture"
+    message = error.message if error.message.endswith(".") else f"{error.message}."
+    return Problem(field=field, message=message[0].upper() + message[1:], cure=error.cure)
+
+
+def shares(mixture: Mixture) -> list[float]:
+    """Each batch's share of the examples, adding up to one."""
+    total = sum(weight for _, weight in mixture)
+    return [weight / total for _, weight in mixture]
+
+
+def example_count(batch: Batch) -> int:
+    """Examples that a run may learn: those not held out."""
+    return max(0, (batch.example_count or 0) - (batch.held_out_count or 0))
+
+
+def method_name(recipe: Mapping[str, Any]) -> str:
+    """The method as people write it, with its rank where it has one."""
+    method = recipe.get("method") or {}
+    name = str(method.get("name", "apollo"))
+    rank = method.get("rank")
+    shown = METHOD_NAMES.get(name, name)
+    return f"{shown}, rank {rank}" if rank and name != "apollo_mini" else shown
+
+
+def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A recipe as rows of label and value, the ones that matter most first."""
+    get = recipe.get
+    method = get("method") or {}
+    limit = get("max_gradient_norm")
+    rows = [
+        ("Method", method_name(recipe)),
+        ("Learning rate", rate(get("learning_rate"))),
+        ("Epochs", str(get("epochs", 1))),
+        ("Steps at most", str(get("max_steps") or "no limit")),
+        ("Examples per step", str(get("examples_per_step", 1))),
+        ("Context", "frozen: no gradient" if get("context_frozen", True) else "with gradient"),
+        ("Schedule", SCHEDULE_NAMES.get(str(get("schedule", "constant")), str(get("schedule")))),
+        ("Warm-up", f"{get('warmup_steps', 0)} steps"),
+        ("Weight decay", f"{get('weight_decay', 0.0):g}"),
+        ("Gradient clipped at", "not clipped" if limit is None else f"norm {limit:g}"),
+        ("Longest example", f"{get('max_example_tokens', 0):,} tokens"),
+        ("Precision", str(get("dtype", "float32"))),
+        ("Seed", str(get("seed", 0))),
+    ]
+    if method.get("scale") is not None:
+        rows.insert(1, ("Scale", f"{method['scale']:g}"))
+    if method.get("lora_alpha") is not None:
+        rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
+    return rows
