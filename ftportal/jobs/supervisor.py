@@ -8,8 +8,7 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from ftportal.jobs.engine import EngineProcess, Watchdog
 from ftportal.jobs.finishing import follow_up, follow_up_quietly
@@ -32,6 +31,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 """How often events are recorded and a stop is looked for."""
 EXIT_POLL_SECONDS = 0.1
+UNREACHABLE = (OperationalError, InterfaceError)
+"""What Django raises while the database does not answer, or is locked for too long."""
 
 
 def never() -> bool:
@@ -40,44 +41,47 @@ def never() -> bool:
 
 
 def job_work(*, job_id: uuid.UUID | str, worker_stops: Callable[[], bool] = never) -> Job | None:
-    """Claim the job, see it through, do its follow-ups; None where it was not queued.
+    """Claim the job, see it through, do its follow-ups; None where it is somebody else's.
 
     `worker_stops` is asked twice a second whether this worker wants to end: then the engine saves
     and the job is queued again at once. Returns the job as the database has it afterwards.
     """
-    job = _work(job_id, worker_stops)
-    if job is not None and job.has_ended and not job.finish_handled:
+    leased_at = time.monotonic()
+    job = job_claim(job_id=job_id)
+    if job is None:
+        return None
+    fence = job.fence
+    try:
+        Supervisor(job, worker_stops, leased_at).run()
+    except LeaseLostError as lost:
+        logger.warning("%s: %s", job, lost)
+    except Exception:
+        logger.exception("attempt %d at %s failed", fence, job)
+    job.refresh_from_db()
+    if job.fence != fence:
+        return None
+    if job.has_ended and not job.finish_handled:
         follow_up_quietly(job)
         job.refresh_from_db()
     return job
 
 
 def job_run_now(job: Job) -> Job:
-    """Do a queued job in this very process, follow-ups included, and return it. For tests.
+    """Do a queued job in this very process, follow-ups included, and return it.
 
-    Raises what the kind's `on_finish` raises, which a worker would log and try again.
+    For seeding and tests: raises what goes wrong in the kind's functions, which a worker would
+    log, and LookupError where the job is not queued.
     """
-    done = _work(job.pk, never)
-    if done is None:
-        raise LookupError(f"{job} is not queued")
-    if done.has_ended:
-        follow_up(done)
-        done.refresh_from_db()
-    return done
-
-
-def _work(job_id: uuid.UUID | str, worker_stops: Callable[[], bool]) -> Job | None:
     leased_at = time.monotonic()
-    job = job_claim(job_id=job_id)
-    if job is None:
-        return None
-    try:
-        Supervisor(job, worker_stops, leased_at).run()
-    except LeaseLostError as lost:
-        logger.warning("%s: %s", job, lost)
-    fence = job.fence
-    job.refresh_from_db()
-    return job if job.fence == fence else None
+    claimed = job_claim(job_id=job.pk)
+    if claimed is None:
+        raise LookupError(f"{job} is not queued")
+    Supervisor(claimed, never, leased_at).run()
+    claimed.refresh_from_db()
+    if claimed.has_ended:
+        follow_up(claimed)
+        claimed.refresh_from_db()
+    return claimed
 
 
 class Supervisor:
@@ -93,20 +97,26 @@ class Supervisor:
         self._watchdog: Watchdog | None = None
 
     def run(self) -> None:
-        """Start the engine, follow it to its end and write that down; raises LeaseLostError."""
+        """Start the engine, follow it to its end and write that down.
+
+        Raises LeaseLostError, UNREACHABLE, and any error in the kind's functions, which is
+        written down as the end of the attempt.
+        """
         try:
-            kind = kind_of(self._job.kind)
-            engine = self._start(kind)
-        except (LeaseLostError, DatabaseError):
-            raise
+            self._run(kind_of(self._job.kind))
         except JobRefusedError as refused:
             error = EngineError(where=refused.where, message=refused.message, cure=refused.cure)
-            self._end(_refusal(error))
-            return
+            self._end(
+                Ending(state=JobState.FAILED, outcome=Outcome.FAILED, exit_code=None, error=error)
+            )
+        except (LeaseLostError, *UNREACHABLE):
+            raise
         except Exception as problem:
-            logger.exception("%s could not be started", self._job)
-            self._end(another_try(None, _not_started(problem), self._job.attempts_left))
-            return
+            self._end(another_try(None, _own_failure(problem), self._job.attempts_left))
+            raise
+
+    def _run(self, kind: JobKind) -> None:
+        engine = self._start(kind)
         self._watchdog = Watchdog(engine.kill, self._deadline)
         try:
             Attempt.objects.filter(pk=self._attempt.pk).update(engine_pid=engine.pid)
@@ -143,7 +153,7 @@ class Supervisor:
         while (code := engine.poll()) is None:
             try:
                 self._tick(engine, recorder)
-            except DatabaseError as error:
+            except UNREACHABLE as error:
                 # The watchdog bounds how long this may go on.
                 logger.warning("%s: the database does not answer: %s", self._job, error)
                 close_old_connections()
@@ -152,7 +162,7 @@ class Supervisor:
             try:
                 self._conclude(engine, recorder, code)
                 return
-            except DatabaseError as error:
+            except UNREACHABLE as error:
                 logger.warning("%s: its end cannot be recorded yet: %s", self._job, error)
                 close_old_connections()
                 if time.monotonic() > self._deadline:
@@ -218,13 +228,9 @@ class Supervisor:
         )
 
 
-def _refusal(error: EngineError) -> Ending:
-    return Ending(state=JobState.FAILED, outcome=Outcome.FAILED, exit_code=None, error=error)
-
-
-def _not_started(problem: Exception) -> EngineError:
+def _own_failure(problem: Exception) -> EngineError:
     return EngineError(
-        where="starting the engine",
-        message=f"The engine could not be started: {problem}",
+        where="the portal",
+        message=f"The portal could not start the engine or record its work: {problem}",
         cure="Look at the worker's log for the whole story, then start the job again.",
     )
