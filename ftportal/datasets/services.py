@@ -33,6 +33,10 @@ PROBLEMS_KEPT = 500
 """Problems of a refused batch that are stored; more are only counted."""
 
 
+DEFAULT_PROMPT_SET = "Three groups, twelve prompts"
+_DEFAULT_PROMPTS = Path(__file__).with_name("seed_prompts.json")
+
+
 class DatasetError(Exception):
     """Something cannot be done with a data set: `message` says why, `cure` what to do."""
 
@@ -247,6 +251,14 @@ def prompt_set_create(
         raise DatasetError("A prompt stands in it twice.", "Leave one of the two out.")
     Prompt.objects.bulk_create(rows)
     return prompt_set
+
+
+def default_prompt_set_seed() -> PromptSet:
+    """The prompt set that ships with the portal, made where it is missing."""
+    known = PromptSet.objects.filter(name=DEFAULT_PROMPT_SET).first()
+    return known or prompt_set_create(
+        name=DEFAULT_PROMPT_SET, prompts=json.loads(_DEFAULT_PROMPTS.read_bytes())
+    )
 
 
 def _prompt(prompt_set: PromptSet, position: int, prompt: Mapping[str, Any]) -> Prompt:
