@@ -147,6 +147,10 @@ class MethodConfig:
         """LoRA's alpha in force."""
         return self.lora_alpha or 2.0 * (self.effective_rank or 0)
 
+    def rank_of(self, shape: tuple[int, ...]) -> int:
+        """Return APOLLO's rank for a matrix: never more than its smaller side."""
+        return min(self.effective_rank or 1, *shape)
+
     def scale_of(self, shape: tuple[int, ...]) -> float:
         """Return APOLLO's scale for a matrix: n / r with n its smaller side, unless it was set.
 
@@ -154,7 +158,7 @@ class MethodConfig:
         """
         if self.scale is not None:
             return self.scale
-        return 128.0 if self.name == "apollo_mini" else min(shape) / (self.effective_rank or 1)
+        return 128.0 if self.name == "apollo_mini" else min(shape) / self.rank_of(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +224,7 @@ class RunConfig:
             raise ConfigError("batches.key", "two batches have one key", "Give each its own.")
 
     def _check_numbers(self) -> None:
-        _number("learning_rate", self.learning_rate, above=True, maximum=1.0)
+        _number("learning_rate", self.learning_rate, above=True)
         _number("weight_decay", self.weight_decay, maximum=1.0)
         _number("max_gradient_norm", self.max_gradient_norm, above=True, optional=True)
         _whole("warmup_steps", self.warmup_steps, 0)

@@ -93,7 +93,7 @@ class EventWriter:
 def read_events(
     path: Path | str, offset_bytes: int = 0, *, limit_bytes: int | None = None
 ) -> tuple[list[dict[str, Any]], int]:
-    """Read the events that follow `offset_bytes`: all, or about `limit_bytes` of them, at least one.
+    """Read the events after `offset_bytes`: all, or about `limit_bytes` of them, at least one.
 
     Returns the events and the offset to pass next time. A missing file has no events. An unfinished
     last line is left for the next call. A finished line that is no JSON object (the remains of a

@@ -133,8 +133,7 @@ def _squared_norm(method: MethodConfig, name: str, shape: tuple[int, ...]) -> fl
         return count
     if method.name == "apollo_mini":
         return count * method.scale_of(shape) / min(shape)
-    rank = method.effective_rank or 1
-    return _APOLLO_SHARE**2 * count * method.scale_of(shape) * rank / min(shape)
+    return _APOLLO_SHARE**2 * count * method.scale_of(shape) * method.rank_of(shape) / min(shape)
 
 
 def _lora_norm(method: MethodConfig, shapes: Mapping[str, tuple[int, ...]]) -> float:

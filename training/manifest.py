@@ -43,14 +43,14 @@ def file_sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+def _files(directory: Path, manifest_name: str) -> Iterator[tuple[str, Path]]:
     """Yield (relative POSIX path, path) of every file but the manifest, sorted by relative path."""
     found = []
     for path in directory.rglob("*"):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() and not path.is_file():
             raise ManifestError(f"{name} is a link to no file: a manifest covers files only")
-        if path.is_file() and name != MANIFEST_NAME:
+        if path.is_file() and name != manifest_name:
             found.append((name, path))
     yield from sorted(found)
 
@@ -63,51 +63,51 @@ def _top_hash(files: dict[str, FileEntry]) -> str:
     return digest.hexdigest()
 
 
-def manifest_write(directory: Path | str) -> Manifest:
-    """Hash every file below `directory`, write its manifest.json and return what it says.
+def manifest_write(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
+    """Hash every file below `directory`, write its manifest as `name` and return what it says.
 
     A link to a file counts as the file. Raises ManifestError for any other link.
     """
     directory = Path(directory)
     files: dict[str, FileEntry] = {}
-    for name, path in _files(directory):
-        files[name] = {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
+    for file_name, path in _files(directory, name):
+        files[file_name] = {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
     manifest: Manifest = {"files": files, "sha256": _top_hash(files)}
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-    (directory / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    (directory / name).write_text(text, encoding="utf-8")
     return manifest
 
 
-def manifest_read(directory: Path | str) -> Manifest:
-    """Return what manifest.json says, without a look at the files; ManifestError if unreadable."""
+def manifest_read(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
+    """Return what a manifest says, without a look at the files; ManifestError if unreadable."""
     try:
-        manifest: Manifest = json.loads((Path(directory) / MANIFEST_NAME).read_bytes())
+        manifest: Manifest = json.loads((Path(directory) / name).read_bytes())
         if _top_hash(manifest["files"]) != manifest["sha256"]:
-            raise ManifestError(f"{MANIFEST_NAME} was changed: its own hash does not match")
+            raise ManifestError(f"{name} was changed: its own hash does not match")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ManifestError(f"{MANIFEST_NAME} is missing or unreadable") from error
+        raise ManifestError(f"{name} is missing or unreadable") from error
     return manifest
 
 
-def manifest_check(directory: Path | str) -> Manifest:
+def manifest_check(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
     """Compare every file with the manifest and return it.
 
     Raises ManifestError, naming the first file that is missing, was added, or was changed.
     """
     directory = Path(directory)
-    manifest = manifest_read(directory)
-    present = dict(_files(directory))
-    for name in sorted(manifest["files"].keys() | present.keys()):
-        if name not in present:
-            raise ManifestError(f"{name} is missing")
-        if name not in manifest["files"]:
-            raise ManifestError(f"{name} is not in the manifest")
-        entry = manifest["files"][name]
-        size_bytes = present[name].stat().st_size
+    manifest = manifest_read(directory, name)
+    present = dict(_files(directory, name))
+    for file_name in sorted(manifest["files"].keys() | present.keys()):
+        if file_name not in present:
+            raise ManifestError(f"{file_name} is missing")
+        if file_name not in manifest["files"]:
+            raise ManifestError(f"{file_name} is not in the manifest")
+        entry = manifest["files"][file_name]
+        size_bytes = present[file_name].stat().st_size
         if size_bytes != entry["size_bytes"]:
-            raise ManifestError(f"{name} has {size_bytes} bytes, not {entry['size_bytes']}")
-        if file_sha256(present[name]) != entry["sha256"]:
-            raise ManifestError(f"{name} was changed: its SHA-256 does not match")
+            raise ManifestError(f"{file_name} has {size_bytes} bytes, not {entry['size_bytes']}")
+        if file_sha256(present[file_name]) != entry["sha256"]:
+            raise ManifestError(f"{file_name} was changed: its SHA-256 does not match")
     return manifest
 
 

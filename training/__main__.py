@@ -1,0 +1,30 @@
+"""`python -m training RUN_DIR`: the training engine, from a shell or under a supervisor."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from training.config import RunConfig, example_config
+from training.engine import Attempt, attempt_run
+
+
+def _work(attempt: Attempt, record: Any) -> None:
+    config = RunConfig.from_json(record)
+    # Everything is read from directories; set before transformers is imported, which reads it once.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from training.run import run
+
+    run(config, attempt)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one attempt and return its exit code; --example-config prints a complete config."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--example-config"]:
+        sys.stdout.write(json.dumps(example_config(), indent=2) + "\n")
+        return 0
+    return attempt_run("training", _work, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

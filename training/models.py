@@ -1,0 +1,76 @@
+"""Loads the parent model: local safetensors only, no remote code, no weights left to chance."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from training.config import ConfigError, RunConfig
+from training.modelcheck import model_directory_problems
+
+_EAGER_ATTENTION = ("gemma2",)  # wrong under SDPA with a cache
+
+
+def directory_check(where: str, path: str) -> None:
+    """Refuse a model directory with problems; ConfigError names the first of them."""
+    problems = model_directory_problems(path)
+    if problems:
+        first = problems[0]
+        raise ConfigError(where, f"{first.where} {first.message}", first.cure)
+
+
+def device_choose(name: str) -> torch.device:
+    """Return the device of a config; ConfigError where the GPU it asks for is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device", "there is no CUDA GPU", "Use auto or cpu.")
+    use_cuda = name != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda", 0) if use_cuda else torch.device("cpu")
+
+
+def model_load(config: RunConfig) -> Any:
+    """Return the parent as a transformers model in the config's dtype, on the CPU.
+
+    Raises ConfigError where the architecture is unknown or a weight is missing.
+    """
+    path = Path(config.model)
+    cure = "Use a complete causal language model that transformers knows."
+    try:
+        settings = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        eager = settings.model_type in _EAGER_ATTENTION
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, config.dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            attn_implementation="eager" if eager else None,
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise ConfigError("model", f"cannot be loaded: {error}", cure) from error
+    model, info = loaded
+    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if wrong:
+        raise ConfigError("model", f"lacks the weight {wrong[0]}", cure)
+    return model
+
+
+def lora_attach(model: Any, config: RunConfig) -> Any:
+    """Return the model with a LoRA adapter on every linear layer but the head."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=config.method.effective_rank or 1,
+        lora_alpha=config.method.effective_alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, settings)
+
+
+def trainable_parameter_count(model: nn.Module) -> int:
+    """Return how many numbers get gradient."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

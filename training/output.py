@@ -1,0 +1,130 @@
+"""The output of a run: a plain Hugging Face directory that says how it was made."""
+
+import json
+import math
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.config import RunConfig
+from training.conversations import ChatEncoder
+from training.displacement import Displacement
+from training.manifest import Manifest, manifest_write
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "LICENSE",
+)
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "apollo-torch", "tokenizers")
+
+
+def output_write(
+    directory: Path,
+    *,
+    model: Any,
+    config: RunConfig,
+    encoder: ChatEncoder,
+    summary: dict[str, Any],
+    parent: Displacement | None,
+    anchor: Displacement | None,
+) -> Manifest:
+    """Write weights, tokenizer, template, model card, recipe and manifest; return the manifest.
+
+    A LoRA adapter is merged into the model first, so every checkpoint is a directory of its own.
+    """
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.save_pretrained(directory)
+    _tokenizer_copy(Path(config.model), directory, encoder)
+    recipe = {
+        "recipe": config.to_json(),
+        "summary": summary,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+    }
+    _json_write(directory / "recipe.json", recipe)
+    _json_write(directory / "displacement.json", _displacement_record(parent, anchor))
+    card = _model_card(config, summary)
+    (directory / "README.md").write_text(card, encoding="utf-8")
+    for file in directory.iterdir():
+        file.chmod(0o644)  # save_pretrained leaves weights readable by their owner alone
+    return manifest_write(directory)
+
+
+def _json_write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _tokenizer_copy(parent: Path, directory: Path, encoder: ChatEncoder) -> None:
+    for name in _TOKENIZER_FILES:
+        if (parent / name).is_file():
+            shutil.copyfile(parent / name, directory / name)
+    if not encoder.has_own_template:
+        # Generation must see the conversations in the form in which they were learnt.
+        template = encoder.template.source
+        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+
+def _displacement_record(
+    parent: Displacement | None, anchor: Displacement | None
+) -> dict[str, Any]:
+    """Return {"parent"|"pretrained": {"norm", "relative", "tensors": {name: {...}}} | None}."""
+    return {"parent": _one_record(parent), "pretrained": _one_record(anchor)}
+
+
+def _one_record(displacement: Displacement | None) -> dict[str, Any] | None:
+    if displacement is None:
+        return None
+    tensors = {
+        name: {"norm": moved, "relative": moved / size if size else None}
+        for name, (moved, size) in displacement.tensors.items()
+        if math.isfinite(moved)
+    }
+    return {"norm": displacement.norm, "relative": displacement.relative, "tensors": tensors}
+
+
+def _model_card(config: RunConfig, summary: dict[str, Any]) -> str:
+    batches = "\n".join(
+        f"| {batch.name} | {batch.kind} | {batch.weight:g} |" for batch in config.batches
+    )
+    frozen = "context-frozen training" if config.context_frozen else "label masking"
+    displacement = summary["displacement"]
+    moved = "not measured" if displacement is None else f"{displacement:.4g}"
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [ftportal, fine-tuned]
+---
+
+# Fine-tuned from {Path(config.model).name}
+
+Made by ftportal in {summary["steps"]} steps over {summary["examples"]} examples
+({summary["decision_tokens"]} decision tokens, {summary["context_tokens"]} context tokens).
+
+| setting | value |
+|---|---|
+| method | {config.method.name} |
+| rate | {config.learning_rate:g}, {config.schedule} |
+| epochs | {config.epochs} |
+| examples a step | {config.examples_per_step} |
+| gradient | {frozen} |
+| numbers | {config.dtype} |
+| seed | {config.seed} |
+| displacement from the parent | {moved} |
+
+| batch | kind | weight |
+|---|---|---|
+{batches}
+
+The whole recipe stands in recipe.json, the displacement of every tensor in displacement.json, and
+the SHA-256 of every file in manifest.json.
+"""

@@ -1,0 +1,207 @@
+"""One training run from its recipe to its output directory."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from training.config import ConfigError, RunConfig
+from training.conversations import ChatEncoder
+from training.displacement import Displacement, Reference
+from training.engine import Attempt, StoppedError
+from training.meter import DisplacementMeter
+from training.models import (
+    device_choose,
+    directory_check,
+    lora_attach,
+    model_load,
+    trainable_parameter_count,
+)
+from training.output import output_write
+from training.parity import parity_check
+from training.recipe import recipe_warnings
+from training.samples import Curriculum, curriculum_build
+from training.states import state_check
+from training.trainer import RunTrainer
+
+
+def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
+    """Train as the recipe says, write attempts/<N>/output and return the done event's summary.
+
+    Raises ConfigError for a wrong recipe, model, batch or state; EngineError where the run
+    diverges; StoppedError after a state was saved on request.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    _check(config, attempt)
+    device = device_choose(config.device)
+    progress = _Progress(attempt, total=4)
+    encoder = _encoder(config)
+    model = model_load(config)
+    progress.next()
+    curriculum = _curriculum(config, encoder, model, attempt)
+    progress.next()
+    model = _model_prepare(config, model, device)
+    if config.context_frozen:
+        parity_check(model, curriculum.samples[0].encoded.token_ids, device)
+    progress.next()
+    meter = _displacement_meter(config, model, attempt)
+    progress.next()
+    trainer = RunTrainer(
+        model=model,
+        config=config,
+        curriculum=curriculum,
+        attempt=attempt,
+        displacement=meter,
+    )
+    _train(trainer, attempt.resume)
+    return _finish(trainer, encoder, config, attempt)
+
+
+class _Progress:
+    """Counts the parts of loading, and stops between them when that was asked."""
+
+    def __init__(self, attempt: Attempt, total: int) -> None:
+        self.attempt = attempt
+        self.total = total
+        self.done = 0
+        self._say()
+
+    def _say(self) -> None:
+        self.attempt.events.progress(
+            done=self.done, total=self.total, unit="parts", phase="loading"
+        )
+
+    def next(self) -> None:
+        """Say that one more part is loaded."""
+        self.attempt.check_stop()
+        self.done += 1
+        self._say()
+
+
+def _check(config: RunConfig, attempt: Attempt) -> None:
+    """Refuse what can be refused before anything is loaded, and repeat the recipe's warnings."""
+    directory_check("model", config.model)
+    if config.anchor_model is not None:
+        directory_check("anchor_model", config.anchor_model)
+    if attempt.resume is not None:
+        state_check(attempt.resume)
+    for warning in recipe_warnings(config):
+        attempt.events.warning(where=warning.field, message=warning.message)
+
+
+def _encoder(config: RunConfig) -> ChatEncoder:
+    try:
+        return ChatEncoder.from_directory(config.model)
+    except ValueError as error:
+        raise ConfigError("model", str(error), "Save the model with its tokenizer.") from error
+
+
+def _curriculum(
+    config: RunConfig, encoder: ChatEncoder, model: Any, attempt: Attempt
+) -> Curriculum:
+    limit = config.max_example_tokens
+    positions = getattr(model.config, "max_position_embeddings", None) or limit
+    if positions < limit:
+        message = f"the model reads at most {positions:,} tokens; that limit is used"
+        attempt.events.warning(where="max_example_tokens", message=message)
+        limit = positions
+    curriculum = curriculum_build(config, encoder, limit)
+    for name, count in curriculum.too_long_counts.items():
+        message = f"{count:,} examples of {name} are longer than {limit:,} tokens: left out"
+        attempt.events.warning(where="max_example_tokens", message=message)
+    largest = max(max(sample.encoded.token_ids) for sample in curriculum.samples)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if largest >= rows:
+        message = f"the tokenizer knows token {largest}, but the model has {rows} embeddings"
+        raise ConfigError("model", message, "Use the tokenizer that belongs to the model.")
+    return curriculum
+
+
+def _model_prepare(config: RunConfig, model: Any, device: torch.device) -> nn.Module:
+    transformers.set_seed(config.seed)  # LoRA's start is drawn
+    if config.method.name == "lora":
+        model = lora_attach(model, config)
+    return model.to(device)
+
+
+def _displacement_meter(config: RunConfig, model: nn.Module, attempt: Attempt) -> DisplacementMeter:
+    anchor_path = config.anchor_model
+    same = anchor_path is not None and Path(anchor_path).samefile(config.model)
+    parent = _reference(config.model, "model", model, attempt)
+    anchor = None
+    if anchor_path is not None and not same:
+        anchor = _reference(anchor_path, "anchor_model", model, attempt)
+    return DisplacementMeter(parent, anchor, same)
+
+
+def _reference(path: str, where: str, model: nn.Module, attempt: Attempt) -> Reference | None:
+    reference = Reference(path)
+    missing = reference.missing(model)
+    if missing is None:
+        return reference
+    message = f"displacement cannot be measured: the stored weights have no {missing} of this shape"
+    attempt.events.warning(where=where, message=message)
+    return None
+
+
+def _train(trainer: RunTrainer, resume: Path | None) -> None:
+    step = 0
+    if resume is not None:
+        trainer.resume_totals(resume)
+        step = int(resume.name.removeprefix("step-"))
+    trainer.clock.start(step)
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    if trainer.stopped:
+        raise StoppedError
+
+
+def _finish(
+    trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
+) -> dict[str, Any]:
+    attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
+    parent, anchor = trainer.displacement.measure(trainer.network)
+    summary = _summary(trainer, parent, anchor)
+    trainer.network.config.use_cache = True  # Trainer switched it off, and it would be saved so
+    with attempt.output_directory() as directory:
+        manifest = output_write(
+            directory,
+            model=trainer.network,
+            config=config,
+            encoder=encoder,
+            summary=summary,
+            parent=parent,
+            anchor=anchor,
+        )
+    attempt.events.progress(done=1, total=1, unit="parts", phase="saving")
+    summary["manifest_sha256"] = manifest["sha256"]
+    attempt.events.done(summary=summary)
+    return summary
+
+
+def _summary(
+    trainer: RunTrainer, parent: Displacement | None, anchor: Displacement | None
+) -> dict[str, Any]:
+    totals = trainer.totals
+    tokens = totals.decision_tokens + totals.context_tokens
+    norm = parent.norm if parent else None
+    return {
+        "steps": trainer.state.global_step,
+        "examples": totals.examples,
+        "decision_tokens": totals.decision_tokens,
+        "context_tokens": totals.context_tokens,
+        "seconds": totals.seconds,
+        "tokens_per_second": tokens / totals.seconds if totals.seconds else None,
+        "displacement": norm,
+        "displacement_relative": parent.relative if parent else None,
+        "displacement_pretrained": anchor.norm if anchor else None,
+        "displacement_pretrained_relative": anchor.relative if anchor else None,
+        "update_norm": norm / totals.rate_sum if norm is not None and totals.rate_sum else None,
+        "loss_nats": dict(totals.losses),
+        "trainable_parameters": trainable_parameter_count(trainer.network),
+        "device": str(trainer.args.device),
+        "threads": torch.get_num_threads(),
+    }

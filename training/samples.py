@@ -1,0 +1,95 @@
+"""What a run learns from: the encoded examples of its batches, in the order of training.
+
+Held-out examples are never among them. No torch here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from training.config import BatchConfig, ConfigError, RunConfig
+from training.conversations import ChatEncoder, EncodedExample
+from training.examples import ExampleError, example_from_json
+from training.mixture import example_order, mixture_counts, step_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One example, encoded, and the batch it is from."""
+
+    encoded: EncodedExample
+    batch_key: str
+    kind: str
+
+    @property
+    def cost(self) -> int:
+        """Arithmetic in units of one forward token: context 1, decision 3 (with the backward)."""
+        return self.encoded.context_token_count + 3 * self.encoded.decision_token_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """The samples in the order of training, over all epochs."""
+
+    samples: Sequence[Sample]
+    step_count: int
+    examples_per_epoch: int
+    too_long_counts: dict[str, int]
+    """By batch name: examples left out because they are longer than the limit."""
+
+
+def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -> Curriculum:
+    """Read and encode all batches and lay out the order; ConfigError names what is wrong."""
+    batches, too_long = [], {}
+    for index, batch in enumerate(config.batches):
+        samples, left_out = _batch_read(batch, f"batches[{index}].path", encoder, max_tokens)
+        batches.append(samples)
+        if left_out:
+            too_long[batch.name] = left_out
+    counts = [len(samples) for samples in batches]
+    weights = [batch.weight for batch in config.batches]
+    order = example_order(counts, weights, epochs=config.epochs, seed=config.seed)
+    steps = step_count(
+        counts,
+        weights,
+        epochs=config.epochs,
+        examples_per_step=config.examples_per_step,
+        max_steps=config.max_steps,
+    )
+    used = order[: steps * config.examples_per_step]
+    return Curriculum(
+        samples=[batches[batch][example] for batch, example in used],
+        step_count=steps,
+        examples_per_epoch=sum(mixture_counts(counts, weights)),
+        too_long_counts=too_long,
+    )
+
+
+def _batch_read(
+    batch: BatchConfig, where: str, encoder: ChatEncoder, max_tokens: int
+) -> tuple[list[Sample], int]:
+    """Return a batch's samples and how many of its examples were too long."""
+    samples, too_long = [], 0
+    try:
+        with open(batch.path, encoding="utf-8") as file:  # noqa: PTH123, a path of the config
+            for line in file:
+                record = json.loads(line)
+                if record["held_out"]:
+                    continue
+                encoded = encoder.encode(example_from_json(record))
+                if len(encoded.token_ids) > max_tokens:
+                    too_long += 1
+                    continue
+                samples.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
+    except OSError as error:
+        raise ConfigError(where, f"cannot be read: {error.strerror}", "Name a file.") from error
+    except ExampleError as error:
+        message = f"{batch.name}, line {record.get('line')}: {error.message}"
+        raise ConfigError(where, message, error.cure) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        cure = "Let training.ingestion write the file."
+        raise ConfigError(where, f"is no file of examples ({error!r})", cure) from error
+    if not samples:
+        message = f"{batch.name} has no example to learn from of at most {max_tokens:,} tokens"
+        raise ConfigError(where, message, "Raise max_example_tokens, or choose another batch.")
+    return samples, too_long

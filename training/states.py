@@ -1,0 +1,52 @@
+"""Resumable states: directories that count only when they are complete.
+
+A state is trainer/step-XXXXXX. Its marker COMPLETE is a manifest of every other file, written
+last, before everything is fsynced and the directory gets its name. No torch here.
+"""
+
+import shutil
+from pathlib import Path
+
+from training.config import ConfigError
+from training.manifest import ManifestError, directory_publish, manifest_check, manifest_write
+
+MARKER_NAME = "COMPLETE"
+_KEPT_STATES = 2
+
+
+def state_path(directory: Path, step: int) -> Path:
+    """Return where the state after `step` stands."""
+    return directory / f"step-{step:06d}"
+
+
+def state_begin(directory: Path, step: int) -> Path:
+    """Return an empty directory to write a state into."""
+    final = state_path(directory, step)
+    temporary = final.with_name(final.name + ".tmp")
+    for leftover in (temporary, final):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def state_complete(temporary: Path) -> Path:
+    """Mark a written state as complete and publish it; drop all but the newest two."""
+    manifest_write(temporary, MARKER_NAME)
+    final = temporary.with_suffix("")
+    directory_publish(temporary, final)
+    states = sorted(path for path in final.parent.glob("step-*") if not path.suffix)
+    for old in states[:-_KEPT_STATES]:
+        (old / MARKER_NAME).unlink(missing_ok=True)  # from here on it does not count
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def state_check(path: Path) -> None:
+    """Refuse a state that is not complete or was changed; ConfigError says how."""
+    cure = "Resume from an earlier state, or start the run anew."
+    if not (path / MARKER_NAME).is_file():
+        raise ConfigError("--resume", f"{path.name} is not complete: no {MARKER_NAME}", cure)
+    try:
+        manifest_check(path, MARKER_NAME)
+    except ManifestError as error:
+        raise ConfigError("--resume", f"{path.name} is damaged: {error}", cure) from error

@@ -1,0 +1,243 @@
+"""The training loop: transformers' Trainer with our own step, count of tokens, metrics and states.
+
+Trainer keeps what it does well (accumulation, clipping, schedules, skipping data on resume); what
+it does silently is replaced: tokens are counted by decision, a loss or gradient that is not finite
+stops the run before the optimizer steps, and states are complete or absent.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from training.config import RunConfig
+from training.engine import Attempt, EngineError
+from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
+from training.optimizers import (
+    optimizer_create,
+    optimizer_state_loading,
+    projectors_to_device,
+)
+from training.process import DIVERGED
+from training.samples import Curriculum, Sample
+from training.states import state_begin, state_complete
+from training.streaming import LossFunction, frozen_losses, masked_losses
+
+_TOTALS_NAME = "totals.json"
+_DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
+
+
+def training_arguments(
+    config: RunConfig, curriculum: Curriculum, directory: Path, microbatch: int = 1
+) -> TrainingArguments:
+    """Translate a recipe; `microbatch` conversations are walked through in one training step."""
+    arguments = TrainingArguments(
+        output_dir=str(directory),
+        max_steps=curriculum.step_count,
+        per_device_train_batch_size=microbatch,
+        gradient_accumulation_steps=config.examples_per_step // microbatch,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_schedule(config),
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_gradient_norm or 0.0,
+        seed=config.seed,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=[],
+    )
+    _ = arguments.device  # set up first, for it counts the GPUs
+    arguments._n_gpu = min(1, arguments.n_gpu)  # one run, one GPU: else it would split the batch
+    return arguments
+
+
+def _schedule(config: RunConfig) -> str:
+    if config.schedule == "constant" and config.warmup_steps:
+        return "constant_with_warmup"
+    return config.schedule
+
+
+class RunTrainer(Trainer):
+    """Trains on a curriculum and reports to an attempt."""
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        config: RunConfig,
+        curriculum: Curriculum,
+        attempt: Attempt,
+        displacement: DisplacementMeter,
+        microbatch: int = 1,
+    ) -> None:
+        self.network = model
+        """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
+        self.config = config
+        self.curriculum = curriculum
+        self.attempt = attempt
+        self.displacement = displacement
+        self.states_directory = attempt.directory / "trainer"
+        self.totals = Totals()
+        self.meter = StepMeter()
+        self.clock = Clock(curriculum, config.examples_per_step)
+        self.losses: LossFunction = frozen_losses if config.context_frozen else masked_losses
+        self.stopped = False
+        self._last_reported = 0
+        super().__init__(
+            model=model,
+            args=training_arguments(config, curriculum, self.states_directory, microbatch),
+        )
+        self.remove_callback(PrinterCallback)
+
+    # Data and optimizer
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the samples in their order, as lists of `microbatch`."""
+        samples: Any = self.curriculum.samples
+        return DataLoader(
+            samples,
+            batch_size=self.args.per_device_train_batch_size,
+            sampler=SequentialSampler(samples),
+            collate_fn=list,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, int]:
+        """Return a step's microbatches and its count of decision tokens, which scales the loss."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        count = sum(s.encoded.decision_token_count for batch in batches for s in batch)
+        self.meter = StepMeter()
+        return batches, count
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return the recipe's optimizer over groups of our own."""
+        if self.optimizer is None:
+            self.optimizer = optimizer_create(self.network, self.config)
+        return self.optimizer
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: the estimate of Trainer knows nothing of frozen context."""
+        return 0
+
+    # One step
+
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Add the gradients of a microbatch, one conversation after the other.
+
+        inputs: a list of Sample, as `get_train_dataloader` collates them.
+        Returns its share of the step's loss: the sum of its decisions' nats ÷ the step's tokens.
+        """
+        model.train()
+        total = 0.0
+        samples: list[Sample] = inputs
+        for sample in samples:
+            for loss in self.losses(model, sample.encoded, self.args.device):
+                nll_sum = loss.nll_sum.item()
+                if not math.isfinite(nll_sum):
+                    self._diverged(f"the loss of an example of {sample.kind} data")
+                (loss.nll_sum / num_items_in_batch).backward()
+                self.meter.add(sample, nll_sum, loss.token_count)
+                total += nll_sum
+            self.meter.example_done(sample)
+        return torch.tensor(total / num_items_in_batch, device=self.args.device)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
+        """Return the gradient's norm before clipping; stop the run where it is not finite."""
+        norm = float(super()._get_grad_norm(model, grad_norm))
+        if not math.isfinite(norm):
+            self._diverged("the gradient")
+        return norm
+
+    def _diverged(self, what: str) -> None:
+        step = self.state.global_step + 1
+        values: dict[str, float | None] = {"loss_nats": None, "gradient_norm": None}
+        self.attempt.events.metric(step=step, values=values)
+        message = f"{what} was not finite; the weights were left as they were before this step"
+        raise EngineError(DIVERGED, f"step {step}", message, _DIVERGED_CURE)
+
+    # After every step
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: torch.Tensor, grad_norm: Any, model: nn.Module, *_: Any, **rest: Any
+    ) -> None:
+        """Report the step, save a state where one is due, and stop where that was asked."""
+        step = self.state.global_step
+        if step == self._last_reported:  # Trainer also calls this at the end of the epoch
+            return
+        self._last_reported = step
+        last = step >= self.curriculum.step_count
+        self._report(step, grad_norm, rest["learning_rate"], last)
+        self.stopped = self.attempt.stop.requested and not last
+        if self.stopped or (step % self.config.save_every_steps == 0 and not last):
+            self._state_save(step)
+        if self.stopped:
+            self.control.should_training_stop = True
+
+    def _report(self, step: int, gradient_norm: float, rate: float, last: bool) -> None:
+        meter, totals, seconds = self.meter, self.totals, self.meter.seconds
+        totals.examples += meter.examples
+        totals.decision_tokens += meter.decision_tokens
+        totals.context_tokens += meter.context_tokens
+        totals.seconds += seconds
+        totals.rate_sum += rate
+        losses = meter.losses()
+        prefix = "loss_nats/batch/"
+        for name, loss in losses.items():
+            if name.startswith(prefix) and loss is not None:
+                totals.losses[name.removeprefix(prefix)] = loss
+        values: dict[str, float | None] = {
+            **losses,
+            "gradient_norm": gradient_norm,
+            "learning_rate": rate,
+            "decision_tokens_per_second": meter.decision_tokens / seconds,
+            "context_tokens_per_second": meter.context_tokens / seconds,
+            "memory_bytes": memory_bytes(self.args.device),
+            "epoch": totals.examples / self.curriculum.examples_per_epoch,
+        }
+        if self.displacement.due(step, last):
+            parent, anchor = self.displacement.measure(self.network)
+            values["displacement"] = parent.norm if parent else None
+            values["displacement_pretrained"] = anchor.norm if anchor else None
+        self.attempt.events.metric(step=step, values=values)
+        self.attempt.events.progress(
+            done=step,
+            total=self.curriculum.step_count,
+            unit="steps",
+            phase="training",
+            seconds_left=self.clock.seconds_left(step),
+        )
+
+    # States
+
+    def _state_save(self, step: int) -> None:
+        temporary = state_begin(self.states_directory, step)
+        self.network.save_pretrained(temporary)
+        self._save_optimizer_and_scheduler(str(temporary))
+        self._save_rng_state(str(temporary))
+        self.state.save_to_json(str(temporary / "trainer_state.json"))
+        (temporary / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
+        final = state_complete(temporary)
+        self.attempt.events.saved(step=step, path=final)
+
+    def resume_totals(self, state: Path) -> None:
+        """Take over the counts of a state that training goes on from."""
+        self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with optimizer_state_loading(self.config):
+            super()._load_optimizer_and_scheduler(checkpoint)
+        if self.optimizer is not None:
+            projectors_to_device(self.optimizer)
