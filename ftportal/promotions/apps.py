@@ -1,5 +1,7 @@
 """Configuration of the promotions app."""
 
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,30 @@ class PromotionsConfig(AppConfig):
 
     name = "ftportal.promotions"
     label = "promotions"
+
+    def ready(self) -> None:
+        """Open a model's ledger with its registration; keep the files that a rollback may need."""
+        from django.db.models.signals import post_save
+
+        from ftportal.checkpoints.models import Checkpoint
+        from ftportal.checkpoints.signals import checkpoint_delete_asked
+
+        # Not checkpoint_registered, which comes after the commit: the ledger's first entry stands
+        # in the same transaction as the model, so no champion is ever without one.
+        post_save.connect(_on_checkpoint_saved, sender=Checkpoint, dispatch_uid="promotions")
+        checkpoint_delete_asked.connect(_on_delete_asked, dispatch_uid="promotions")
+
+
+def _on_checkpoint_saved(
+    sender: Any, instance: Any, created: bool, raw: bool = False, **kwargs: Any
+) -> None:
+    if created and not raw and instance.is_pretrained:
+        from ftportal.promotions.ledger import ledger_open
+
+        ledger_open(instance.language_model)
+
+
+def _on_delete_asked(sender: Any, checkpoint: Any, **kwargs: Any) -> str | None:
+    if checkpoint.promotion_events.exists():
+        return "It has been champion, and a rollback may need its files."
+    return None

@@ -1,5 +1,7 @@
 """The ledger of promotions and rollbacks: append-only, each event carries the hash of the last."""
 
+from typing import Any, NoReturn
+
 from django.conf import settings
 from django.db import models
 
@@ -12,6 +14,22 @@ class PromotionAction(models.TextChoices):
     INITIAL = "initial", "First champion"
     PROMOTE = "promote", "Promoted"
     ROLLBACK = "rollback", "Rolled back"
+
+
+class LedgerIsAppendOnlyError(Exception):
+    """Somebody tried to change or delete an entry of the ledger."""
+
+
+class LedgerQuerySet(models.QuerySet["PromotionEvent"]):
+    """Entries can be read and added, nothing else."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise LedgerIsAppendOnlyError("entries of the ledger are never changed")
+
+    def delete(self) -> NoReturn:
+        """Refused."""
+        raise LedgerIsAppendOnlyError("entries of the ledger are never deleted")
 
 
 class PromotionEvent(models.Model):
@@ -35,6 +53,8 @@ class PromotionEvent(models.Model):
     hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
 
+    objects = LedgerQuerySet.as_manager()
+
     class Meta:
         ordering = ("-number",)
         constraints = (
@@ -45,3 +65,14 @@ class PromotionEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_action_display()}: {self.to_checkpoint}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the entry; an entry that is there already is never changed."""
+        if not self._state.adding:
+            raise LedgerIsAppendOnlyError("entries of the ledger are never changed")
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise LedgerIsAppendOnlyError("entries of the ledger are never deleted")

@@ -1,6 +1,14 @@
 """Addresses of the promotions app."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from ftportal.promotions import views
 
 app_name = "promotions"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("promotions/", views.promotions, name="promotions"),
+    path("promotions/promote/<int:pk>/", views.promote, name="promote"),
+    path("promotions/compare/<int:pk>/", views.compare, name="compare"),
+    path("promotions/rollback/", views.rollback, name="rollback"),
+    path("promotions/panel/<int:pk>/", views.checkpoint_panel, name="checkpoint_panel"),
+]

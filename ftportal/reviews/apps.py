@@ -8,3 +8,27 @@ class ReviewsConfig(AppConfig):
 
     name = "ftportal.reviews"
     label = "reviews"
+
+    def ready(self) -> None:
+        """Register generate jobs; open a spot-check when a verdict is reached."""
+        from ftportal.checkpoints.signals import checkpoint_delete_asked
+        from ftportal.evaluations.signals import verdict_reached
+        from ftportal.jobs.registry import JobKind, register
+        from ftportal.reviews import followups
+        from ftportal.reviews.generation import generate_config
+
+        register(
+            JobKind(
+                name="generate",
+                queue="evaluate",
+                module="evaluation",
+                config=generate_config,
+                on_finish=followups.generate_finish,
+                sweep=followups.sweep,
+                resumable=False,
+            )
+        )
+        verdict_reached.connect(followups.on_verdict_reached, dispatch_uid="reviews")
+        checkpoint_delete_asked.connect(
+            followups.on_checkpoint_delete_asked, dispatch_uid="reviews"
+        )

@@ -2,6 +2,8 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Prompt, PromptSet
@@ -60,6 +62,13 @@ class SpotCheckState(models.TextChoices):
     REJECTED = "rejected", "Rejected"
 
 
+class DefectRule(models.TextChoices):
+    """Which of the candidate's defective answers count against the plan."""
+
+    ALL = "all", "every defective answer"
+    NEW = "new", "defective answers where the other answer was fine"
+
+
 class SpotCheck(models.Model):
     """A plan, fixed before the first vote: these prompts, this many votes, this many defects."""
 
@@ -76,10 +85,12 @@ class SpotCheck(models.Model):
         help_text="who started the run: never counts as a reviewer of it",
     )
     votes_an_item = models.PositiveSmallIntegerField(default=1)
-    defects_allowed = models.PositiveSmallIntegerField(default=1)
+    defects_allowed = models.PositiveSmallIntegerField(default=0)
+    defect_rule = models.CharField(max_length=3, choices=DefectRule, default=DefectRule.NEW)
     state = models.CharField(
         max_length=10, choices=SpotCheckState, default=SpotCheckState.GENERATING
     )
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="both sides' answers there")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -97,6 +108,16 @@ class SpotCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.candidate} against {self.baseline}"
+
+    @property
+    def blind_title(self) -> str:
+        """A title that names neither side, for as long as people still vote."""
+        return f"{self.prompt_set}, {timezone.localtime(self.created_at):%-d %B %Y, %H:%M}"
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether somebody approved or rejected it."""
+        return self.state in (SpotCheckState.APPROVED, SpotCheckState.REJECTED)
 
 
 class ReviewItem(models.Model):
@@ -141,14 +162,38 @@ class Vote(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        ordering = ("pk",)
         constraints = (
             models.UniqueConstraint(fields=("item", "reviewer"), name="one_vote_a_reviewer"),
+            models.CheckConstraint(
+                condition=~Q(left_defective=True, left_reason=""), name="left_defect_has_a_reason"
+            ),
+            models.CheckConstraint(
+                condition=~Q(right_defective=True, right_reason=""),
+                name="right_defect_has_a_reason",
+            ),
         )
 
     def __str__(self) -> str:
         return f"{self.reviewer} on {self.item}"
 
     @property
-    def candidate_defective(self) -> bool:
-        """Whether the reviewer marked the candidate's answer as defective."""
-        return self.left_defective if self.candidate_is_left else self.right_defective
+    def candidate_defect(self) -> str:
+        """Why the candidate's answer is defective; empty where it is not."""
+        if self.candidate_is_left:
+            return self.left_reason if self.left_defective else ""
+        return self.right_reason if self.right_defective else ""
+
+    @property
+    def baseline_defect(self) -> str:
+        """Why the baseline's answer is defective; empty where it is not."""
+        if self.candidate_is_left:
+            return self.right_reason if self.right_defective else ""
+        return self.left_reason if self.left_defective else ""
+
+    @property
+    def preferred(self) -> str:
+        """The preference with its side looked up: candidate, baseline, tie or both_bad."""
+        if self.preference in (Preference.TIE, Preference.BOTH_BAD):
+            return self.preference
+        return "candidate" if (self.preference == "left") == self.candidate_is_left else "baseline"

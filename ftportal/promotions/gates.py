@@ -1,0 +1,213 @@
+"""The gates between a candidate and the champion's place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.urls import reverse
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import champion
+from ftportal.evaluations.models import Evaluation, Verdict, VerdictOutcome
+from ftportal.evaluations.selectors import default_suite, evaluation_of
+from ftportal.jobs.models import JobState
+from ftportal.reviews.models import SpotCheckState
+from ftportal.reviews.selectors import progress_by_pk, spot_checks_of
+from training.manifest import ManifestError, manifest_check, manifest_read
+
+POLICY_VERSION = 1
+"""Raised whenever a gate changes, and written into every ledger entry."""
+
+PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One condition of a promotion."""
+
+    name: str
+    state: str
+    """passed; barred; waiting: not known yet; inconclusive: a releaser may answer for it."""
+    detail: str
+    url: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing stands in the way here."""
+        return self.state == PASSED
+
+
+def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
+    """The gates of a checkpoint as they stand, in the order in which they are worked through.
+
+    `thorough` hashes every file, which takes seconds for a real model; otherwise names and sizes
+    are compared.
+    """
+    baseline = champion(checkpoint.language_model)
+    anchor = checkpoint.language_model.pretrained
+    against_champion = _verdict_gate("Against the champion", checkpoint, baseline)
+    return [
+        _place_gate(checkpoint, baseline),
+        files_gate(checkpoint, thorough=thorough),
+        _evaluation_gate(checkpoint),
+        against_champion,
+        _verdict_gate("Against the pre-trained anchor", checkpoint, anchor),
+        _spot_check_gate(checkpoint, baseline),
+    ]
+
+
+def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+    name = "A place to take"
+    if checkpoint.pk == baseline.pk:
+        return Gate(name=name, state=BARRED, detail="It is the champion already.")
+    if checkpoint.is_pretrained:
+        return Gate(
+            name=name, state=BARRED, detail="The pre-trained anchor comes back by a rollback."
+        )
+    return Gate(name=name, state=PASSED, detail=f"It would follow {baseline}.")
+
+
+def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
+    """Whether the checkpoint's files are what they were when it was made."""
+    name = "Files intact"
+    url = reverse("checkpoints:checkpoint", args=[checkpoint.pk])
+    if checkpoint.deleted_at is not None:
+        return Gate(name=name, state=BARRED, detail="Its files were deleted.", url=url)
+    try:
+        if thorough:
+            manifest = manifest_check(checkpoint.directory)
+        else:
+            manifest = manifest_read(checkpoint.directory)
+            _sizes_check(
+                checkpoint.directory, {n: f["size_bytes"] for n, f in manifest["files"].items()}
+            )
+        if manifest["sha256"] != checkpoint.manifest_hash:
+            raise ManifestError("the manifest is not the one it was registered with")
+    except (ManifestError, OSError) as error:
+        return Gate(name=name, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
+    checked = "hashes" if thorough else "sizes"
+    detail = f"{len(manifest['files'])} files, {checked} as in the manifest."
+    return Gate(name=name, state=PASSED, detail=detail, url=url)
+
+
+def _sizes_check(directory: Path, sizes_bytes: dict[str, int]) -> None:
+    for name, size_bytes in sizes_bytes.items():
+        path = directory / name
+        if not path.is_file():
+            raise ManifestError(f"{name} is missing")
+        if path.stat().st_size != size_bytes:
+            raise ManifestError(f"{name} has another size than in the manifest")
+
+
+def _evaluation_gate(checkpoint: Checkpoint) -> Gate:
+    name = "Evaluation done"
+    suite = default_suite()
+    if suite is None:
+        return Gate(
+            name=name,
+            state=WAITING,
+            detail="No suite is chosen as the default yet.",
+            url=reverse("evaluations:suites"),
+        )
+    evaluation = evaluation_of(checkpoint, suite)
+    if evaluation is None:
+        return Gate(
+            name=name,
+            state=WAITING,
+            detail=f"Not measured by {suite} yet.",
+            url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
+        )
+    state, detail = _evaluation_words(evaluation)
+    return Gate(
+        name=name,
+        state=state,
+        detail=detail,
+        url=reverse("evaluations:evaluation", args=[evaluation.pk]),
+    )
+
+
+def _evaluation_words(evaluation: Evaluation) -> tuple[str, str]:
+    if evaluation.measured:
+        return PASSED, f"Measured by {evaluation.suite}."
+    if evaluation.job.state in (JobState.FAILED, JobState.CANCELLED):
+        return BARRED, f"The measurement by {evaluation.suite} {_ended(evaluation.job.state)}."
+    return WAITING, f"Being measured by {evaluation.suite}."
+
+
+def _ended(state: str) -> str:
+    return "failed" if state == JobState.FAILED else "was stopped"
+
+
+def verdicts_in_force(candidate: Checkpoint, baseline: Checkpoint) -> list[Verdict]:
+    """The last verdict of every suite that judged the pair."""
+    found = Verdict.objects.filter(
+        after__checkpoint=candidate, before__checkpoint=baseline
+    ).select_related("rule", "after__suite")
+    last: dict[str, Verdict] = {}
+    for verdict in found.order_by("-created_at", "-pk"):
+        last.setdefault(verdict.after.suite.content_hash, verdict)
+    return list(last.values())
+
+
+def decisive_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The verdict that counts: forgotten by any suite, else retained by any, else inconclusive.
+
+    A large suite may settle what a small one left open, but never outvote a loss it showed.
+    """
+    for outcome in (VerdictOutcome.FORGOTTEN, VerdictOutcome.RETAINED, VerdictOutcome.INCONCLUSIVE):
+        for verdict in verdicts:
+            if verdict.outcome == outcome:
+                return verdict
+    return None
+
+
+def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+    if checkpoint.pk == baseline.pk:
+        return Gate(name=name, state=PASSED, detail="It is that checkpoint.")
+    verdict = decisive_verdict(verdicts_in_force(checkpoint, baseline))
+    if verdict is None:
+        return Gate(
+            name=name,
+            state=WAITING,
+            detail=f"Not compared with {baseline} yet.",
+            url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
+        )
+    state = {
+        VerdictOutcome.RETAINED: PASSED,
+        VerdictOutcome.FORGOTTEN: BARRED,
+        VerdictOutcome.INCONCLUSIVE: INCONCLUSIVE,
+    }[VerdictOutcome(verdict.outcome)]
+    return Gate(
+        name=name,
+        state=state,
+        detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}: {verdict.reason}",
+        url=reverse("evaluations:verdict", args=[verdict.pk]),
+    )
+
+
+def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+    """Every spot-check against the champion must be approved, and there must be one."""
+    name = "Spot-check approved"
+    found = list(spot_checks_of(checkpoint).filter(baseline=baseline))
+    if not found:
+        return Gate(
+            name=name,
+            state=WAITING,
+            detail=f"No spot-check against {baseline} yet.",
+            url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
+        )
+    order = [SpotCheckState.REJECTED, SpotCheckState.GENERATING, SpotCheckState.OPEN]
+    ranked = {state: rank for rank, state in enumerate(order)}
+    decisive = min(found, key=lambda one: ranked.get(SpotCheckState(one.state), len(order)))
+    url = reverse("reviews:spot_check", args=[decisive.pk])
+    if decisive.state == SpotCheckState.GENERATING:
+        return Gate(name=name, state=WAITING, detail="The answers are being prepared.", url=url)
+    if decisive.state == SpotCheckState.OPEN:
+        progress = progress_by_pk([decisive])[decisive.pk]
+        detail = f"{progress.judged_count} of {progress.item_count} prompts are judged."
+        if progress.has_quorum:
+            detail = "All prompts are judged; a reviewer's decision is missing."
+        return Gate(name=name, state=WAITING, detail=detail, url=url)
+    words = f"{decisive.get_state_display()} by {decisive.decided_by}: {decisive.decision_reason}"
+    state = PASSED if decisive.state == SpotCheckState.APPROVED else BARRED
+    return Gate(name=name, state=state, detail=words, url=url)

@@ -1,0 +1,132 @@
+"""What pages read about promotions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.selectors import champion
+from ftportal.evaluations.models import VerdictOutcome
+from ftportal.promotions.gates import (
+    BARRED,
+    INCONCLUSIVE,
+    Gate,
+    decisive_verdict,
+    gates,
+    verdicts_in_force,
+)
+from ftportal.promotions.models import PromotionEvent
+from ftportal.reviews.models import SpotCheckState
+
+__all__ = [
+    "Candidate",
+    "Gate",
+    "candidate_of",
+    "candidates",
+    "champion_event",
+    "gates",
+    "ledger",
+    "rollback_targets",
+    "stage",
+]
+
+
+def stage(checkpoint: Checkpoint) -> str:
+    """Where a checkpoint stands, in one word or two, as `badge` knows them."""
+    model = checkpoint.language_model
+    if champion(model).pk == checkpoint.pk:
+        return "champion"
+    if checkpoint.is_pretrained:
+        return "pre-trained"
+    if checkpoint.deleted_at is not None:
+        return "deleted"
+    if PromotionEvent.objects.filter(to_checkpoint=checkpoint).exists():
+        return "former champion"
+    for baseline in (champion(model), model.pretrained):
+        verdict = decisive_verdict(verdicts_in_force(checkpoint, baseline))
+        if verdict is not None and verdict.outcome == VerdictOutcome.FORGOTTEN:
+            return "forgotten"
+    states = set(
+        checkpoint.spot_checks.filter(baseline=champion(model)).values_list("state", flat=True)
+    )
+    if SpotCheckState.REJECTED in states:
+        return "rejected"
+    if states & {SpotCheckState.GENERATING, SpotCheckState.OPEN}:
+        return "in review"
+    return "approved" if states else "candidate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A checkpoint that might become champion, with its gates."""
+
+    checkpoint: Checkpoint
+    gates: Sequence[Gate]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every gate has passed."""
+        return all(gate.passed for gate in self.gates)
+
+    @property
+    def needs_acceptance(self) -> bool:
+        """Whether only inconclusive verdicts stand in the way, which a releaser may answer for."""
+        open_gates = [gate for gate in self.gates if not gate.passed]
+        return bool(open_gates) and all(gate.state == INCONCLUSIVE for gate in open_gates)
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether a gate has closed for good."""
+        return any(gate.state == BARRED for gate in self.gates)
+
+    @property
+    def word(self) -> str:
+        """The sum of the gates, as `badge` knows it."""
+        if self.is_ready:
+            return "ready"
+        if self.is_barred:
+            return "barred"
+        return "inconclusive" if self.needs_acceptance else "waiting"
+
+    @property
+    def lacks_comparison(self) -> bool:
+        """Whether the verdict against the champion of now is missing."""
+        return any(
+            gate.name == "Against the champion" and gate.state == "waiting" for gate in self.gates
+        )
+
+
+def candidate_of(checkpoint: Checkpoint) -> Candidate:
+    """A checkpoint with its gates."""
+    return Candidate(checkpoint=checkpoint, gates=gates(checkpoint))
+
+
+def candidates(language_model: LanguageModel) -> QuerySet[Checkpoint]:
+    """Trained checkpoints with their files there that are not champion now."""
+    return (
+        language_model.checkpoints.filter(parent__isnull=False, deleted_at__isnull=True)
+        .exclude(pk=champion(language_model).pk)
+        .select_related("language_model", "parent", "made_by__submitter")
+    )
+
+
+def ledger(language_model: LanguageModel) -> QuerySet[PromotionEvent]:
+    """The entries of a model's ledger."""
+    return PromotionEvent.objects.filter(language_model=language_model).select_related(
+        "actor", "from_checkpoint", "to_checkpoint"
+    )
+
+
+def champion_event(language_model: LanguageModel) -> PromotionEvent | None:
+    """The entry that made the champion; None before the ledger was opened."""
+    return ledger(language_model).first()
+
+
+def rollback_targets(language_model: LanguageModel) -> list[Checkpoint]:
+    """Where a rollback may go: earlier champions, the last one first, and the anchor."""
+    current = champion(language_model)
+    anchor = language_model.pretrained
+    earlier = [event.to_checkpoint for event in ledger(language_model).order_by("-number")]
+    found = {one.pk: one for one in [*earlier, anchor]}
+    return [one for one in found.values() if one.pk != current.pk and one.deleted_at is None]

@@ -1,0 +1,135 @@
+"""The promotions page: champion, candidates with their gates, ledger, rollback."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
+
+from ftportal.accounts.models import Role, User
+from ftportal.accounts.roles import require_role
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.selectors import champion
+from ftportal.pages.lists import ListPage, page_of
+from ftportal.promotions import selectors, services
+from ftportal.promotions.errors import PromotionRefusedError
+from ftportal.promotions.forms import PromoteForm, RollbackForm
+from ftportal.promotions.ledger import ledger_check
+
+CANDIDATES_A_PAGE = 8
+
+
+@require_GET
+def promotions(request: HttpRequest) -> HttpResponse:
+    """The champion of one language model and how it came there."""
+    models = LanguageModel.objects.all()
+    wanted = request.GET.get("model")
+    model = models.filter(name=wanted).first() if wanted else models.order_by("pk").first()
+    if model is None and models.exists():
+        model = models.order_by("pk").first()
+    return _page(request, model)
+
+
+def _page(
+    request: HttpRequest, model: LanguageModel | None, status: int = 200, **extra: Any
+) -> HttpResponse:
+    if model is None:
+        return render(request, "promotions/promotions.html", {"model": None})
+    context = _ledger_context(request, model)
+    found = selectors.candidates(model).order_by("-created_at")
+    page = Paginator(found, CANDIDATES_A_PAGE).get_page(request.GET.get("candidates"))
+    context |= {
+        "models": LanguageModel.objects.all(),
+        "champion": champion(model),
+        "champion_event": selectors.champion_event(model),
+        "candidates": [selectors.candidate_of(one) for one in page],
+        "candidate_page": page,
+        "rollback_targets": selectors.rollback_targets(model),
+        "is_releaser": isinstance(request.user, User) and request.user.has_role(Role.RELEASER),
+    }
+    return render(request, "promotions/promotions.html", context | extra, status=status)
+
+
+def _ledger_context(request: HttpRequest, model: LanguageModel) -> dict[str, Any]:
+    listing: ListPage = page_of(
+        request,
+        selectors.ledger(model),
+        sort={"when": "number", "what": "action", "who": "actor__username"},
+        default="-when",
+    )
+    return {"model": model, "listing": listing, "ledger_check": ledger_check(model)}
+
+
+@require_POST
+def promote(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make a candidate the champion."""
+    user = require_role(request, Role.RELEASER)
+    checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
+    form = PromoteForm(request.POST)
+    form.is_valid()
+    try:
+        services.promote(checkpoint=checkpoint, actor=user, **form.cleaned_data)
+    except PromotionRefusedError as refused:
+        return _page(
+            request, checkpoint.language_model, 422, refused=refused, tried=checkpoint, form=form
+        )
+    messages.success(request, f"{checkpoint} is the champion now.")
+    return _back(checkpoint.language_model)
+
+
+@require_POST
+def rollback(request: HttpRequest) -> HttpResponse:
+    """Go back to an earlier champion or to the anchor."""
+    user = require_role(request, Role.RELEASER)
+    form = RollbackForm(request.POST)
+    model = get_object_or_404(LanguageModel, name=request.POST.get("model", ""))
+    try:
+        if not form.is_valid():
+            raise PromotionRefusedError(str(next(iter(form.errors.values()))[0]))
+        to = model.checkpoints.filter(name=form.cleaned_data["to"]).first()
+        if to is None:
+            raise PromotionRefusedError(
+                f"{model} has no checkpoint of that name.", "Choose one from the list."
+            )
+        services.rollback(
+            language_model=model, to=to, actor=user, reason=form.cleaned_data["reason"]
+        )
+    except PromotionRefusedError as refused:
+        return _page(request, model, 422, rollback_refused=refused, rollback_form=form)
+    messages.success(request, f"{to} is the champion again.")
+    return _back(model)
+
+
+@require_POST
+def compare(request: HttpRequest, pk: int) -> HttpResponse:
+    """Judge a candidate against the champion of now."""
+    require_role(request, Role.TRAINER, Role.REVIEWER, Role.RELEASER)
+    checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
+    try:
+        services.champion_compare(checkpoint=checkpoint)
+    except PromotionRefusedError as refused:
+        messages.error(request, str(refused))
+    return _back(checkpoint.language_model)
+
+
+def _back(model: LanguageModel) -> HttpResponse:
+    only_one = LanguageModel.objects.count() == 1
+    query = "" if only_one else "?" + urlencode({"model": model.name})
+    return redirect(reverse("promotions:promotions") + query)
+
+
+@require_GET
+def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """A checkpoint's stage and gates, for the checkpoint's page."""
+    checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
+    context = {
+        "checkpoint": checkpoint,
+        "stage": selectors.stage(checkpoint),
+        "candidate": selectors.candidate_of(checkpoint),
+        "events": selectors.ledger(checkpoint.language_model).filter(to_checkpoint=checkpoint),
+    }
+    return render(request, "promotions/_checkpoint_panel.html", context)

@@ -1,0 +1,226 @@
+"""What the votes of a spot-check say, with names. Never shown before the last vote is in.
+
+An answer is defective where at least one reviewer marked it so. `evaluation.agreement` is imported
+where it is used: SciPy takes a second to load, and only pages with findings pay it.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from ftportal.accounts.models import User
+from ftportal.reviews.models import (
+    DefectRule,
+    Generation,
+    Preference,
+    ReviewItem,
+    SpotCheck,
+    Vote,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defect:
+    """One reviewer's reason to call one answer defective."""
+
+    reviewer: User
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemFinding:
+    """One prompt with both answers and what was said about them."""
+
+    item: ReviewItem
+    candidate: Generation
+    baseline: Generation
+    votes: Sequence[Vote]
+
+    @property
+    def candidate_defects(self) -> list[Defect]:
+        """Reasons against the candidate's answer."""
+        return [
+            Defect(reviewer=vote.reviewer, reason=vote.candidate_defect)
+            for vote in self.votes
+            if vote.candidate_defect
+        ]
+
+    @property
+    def baseline_defects(self) -> list[Defect]:
+        """Reasons against the baseline's answer."""
+        return [
+            Defect(reviewer=vote.reviewer, reason=vote.baseline_defect)
+            for vote in self.votes
+            if vote.baseline_defect
+        ]
+
+    @property
+    def winner(self) -> str:
+        """Which answer more reviewers prefer: candidate, baseline; both_bad or tie for neither."""
+        preferred = [vote.preferred for vote in self.votes]
+        lead = preferred.count("candidate") - preferred.count("baseline")
+        if lead:
+            return "candidate" if lead > 0 else "baseline"
+        bad, even = preferred.count(Preference.BOTH_BAD), preferred.count(Preference.TIE)
+        return "both_bad" if bad > even else "tie"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceCount:
+    """How many prompts of one group went to whom."""
+
+    group: str
+    candidate: int
+    baseline: int
+    tie: int
+    both_bad: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBias:
+    """One reviewer's decisive votes by side; a small p says that the side drew the votes."""
+
+    reviewer: User
+    left_wins: int
+    right_wins: int
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well reviewers agree on one question; None where no prompt has two votes."""
+
+    question: str
+    raw: float | None
+    alpha: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that a decision can rest on."""
+
+    items: Sequence[ItemFinding]
+    counted_defects: int
+    defects_allowed: int
+    candidate_defect_items: int
+    baseline_defect_items: int
+    candidate_bound: float | None
+    """Upper 95 % bound of the candidate's defect rate; None for a curated set."""
+    preferences: Sequence[PreferenceCount]
+    total: PreferenceCount
+    sign_test_p: float
+    agreements: Sequence[Agreement]
+    side_biases: Sequence[SideBias]
+
+    @property
+    def within_plan(self) -> bool:
+        """Whether the plan allows approval."""
+        return self.counted_defects <= self.defects_allowed
+
+
+def item_findings(spot_check: SpotCheck) -> list[ItemFinding]:
+    """Every prompt of the spot-check with its answers and votes, in order."""
+    sides = (spot_check.candidate_answers_id, spot_check.baseline_answers_id)
+    answers = {
+        (answer.generation_set_id, answer.prompt_id): answer
+        for answer in Generation.objects.filter(generation_set__in=sides)
+    }
+    items = spot_check.items.select_related("prompt").prefetch_related("votes__reviewer")
+    return [
+        ItemFinding(
+            item=item,
+            candidate=answers[sides[0], item.prompt_id],
+            baseline=answers[sides[1], item.prompt_id],
+            votes=list(item.votes.all()),
+        )
+        for item in items
+    ]
+
+
+def _counted(spot_check: SpotCheck, items: Sequence[ItemFinding]) -> int:
+    only_new = spot_check.defect_rule == DefectRule.NEW
+    return sum(
+        bool(one.candidate_defects) and not (only_new and one.baseline_defects) for one in items
+    )
+
+
+def counted_defects(spot_check: SpotCheck) -> int:
+    """The defects that count against the plan."""
+    return _counted(spot_check, item_findings(spot_check))
+
+
+def findings(spot_check: SpotCheck) -> Findings:
+    """The findings of a spot-check whose votes are in."""
+    from evaluation.agreement import defect_rate_bound, sign_test
+
+    items = item_findings(spot_check)
+    defective = sum(bool(one.candidate_defects) for one in items)
+    groups = list(dict.fromkeys(one.item.prompt.get_group_display() for one in items))
+    total = _preferences("All prompts", items)
+    return Findings(
+        items=items,
+        counted_defects=_counted(spot_check, items),
+        defects_allowed=spot_check.defects_allowed,
+        candidate_defect_items=defective,
+        baseline_defect_items=sum(bool(one.baseline_defects) for one in items),
+        candidate_bound=(
+            defect_rate_bound(defective, len(items))
+            if spot_check.prompt_set.is_random_sample
+            else None
+        ),
+        preferences=[
+            _preferences(
+                group, [one for one in items if one.item.prompt.get_group_display() == group]
+            )
+            for group in groups
+        ],
+        total=total,
+        sign_test_p=sign_test(total.candidate, total.baseline),
+        agreements=_agreements(items),
+        side_biases=_side_biases(items),
+    )
+
+
+def _preferences(group: str, items: Sequence[ItemFinding]) -> PreferenceCount:
+    winners = [one.winner for one in items]
+    return PreferenceCount(
+        group=group,
+        candidate=winners.count("candidate"),
+        baseline=winners.count("baseline"),
+        tie=winners.count("tie"),
+        both_bad=winners.count("both_bad"),
+    )
+
+
+def _agreements(items: Sequence[ItemFinding]) -> list[Agreement]:
+    from evaluation.agreement import krippendorff_alpha, raw_agreement
+
+    questions: dict[str, list[list[Hashable]]] = {
+        "Which answer is better": [[vote.preferred for vote in one.votes] for one in items],
+        "Is the candidate's answer defective": [
+            [bool(vote.candidate_defect) for vote in one.votes] for one in items
+        ],
+    }
+    return [
+        Agreement(question=question, raw=raw_agreement(values), alpha=krippendorff_alpha(values))
+        for question, values in questions.items()
+    ]
+
+
+def _side_biases(items: Sequence[ItemFinding]) -> list[SideBias]:
+    from evaluation.agreement import side_bias_p
+
+    wins: dict[User, dict[str, int]] = {}
+    for one in items:
+        for vote in one.votes:
+            of_reviewer = wins.setdefault(vote.reviewer, {"left": 0, "right": 0})
+            if vote.preference in of_reviewer:
+                of_reviewer[vote.preference] += 1
+    return [
+        SideBias(
+            reviewer=reviewer,
+            left_wins=count["left"],
+            right_wins=count["right"],
+            p=side_bias_p(count["left"], count["right"]),
+        )
+        for reviewer, count in wins.items()
+    ]

@@ -1,0 +1,208 @@
+"""What pages and the floor above read about spot-checks. Nothing here tells sides apart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import Count, F, Q, QuerySet
+
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import PromptSet
+from ftportal.reviews.models import Generation, ReviewItem, SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.sides import candidate_is_left, start_position
+
+SECONDS_AN_ITEM = 40
+"""What reading two short answers and judging them takes, for the queue's estimate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a spot-check is."""
+
+    item_count: int
+    judged_count: int
+    vote_count: int
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether every item has the votes that the plan asks for: now names may be seen."""
+        return self.item_count > 0 and self.judged_count == self.item_count
+
+    @property
+    def lacking_count(self) -> int:
+        """Items that still lack votes."""
+        return self.item_count - self.judged_count
+
+
+def progress_by_pk(spot_checks: Iterable[SpotCheck]) -> dict[int, Progress]:
+    """The progress of several spot-checks in one query, by primary key."""
+    needed = {spot_check.pk: spot_check.votes_an_item for spot_check in spot_checks}
+    votes: dict[int, list[int]] = {pk: [] for pk in needed}
+    counts = (
+        ReviewItem.objects.filter(spot_check__in=needed)
+        .order_by()
+        .annotate(vote_count=Count("votes"))
+        .values_list("spot_check_id", "vote_count")
+    )
+    for pk, count in counts:
+        votes[pk].append(count)
+    return {
+        pk: Progress(
+            item_count=len(counted),
+            judged_count=sum(count >= needed[pk] for count in counted),
+            vote_count=sum(counted),
+        )
+        for pk, counted in votes.items()
+    }
+
+
+def progress(spot_check: SpotCheck) -> Progress:
+    """How far one spot-check is."""
+    return progress_by_pk([spot_check])[spot_check.pk]
+
+
+def may_be_shown(spot_check: SpotCheck, state: Progress) -> bool:
+    """Whether names, votes and findings may be shown: nobody's vote can be swayed any more."""
+    return spot_check.is_decided or (spot_check.state == SpotCheckState.OPEN and state.has_quorum)
+
+
+def spot_check_list(*, state: str = "") -> QuerySet[SpotCheck]:
+    """All spot-checks for the list page, of one state if given."""
+    found = SpotCheck.objects.select_related("candidate", "baseline", "prompt_set", "decided_by")
+    return found.filter(state=state) if state in SpotCheckState.values else found
+
+
+def open_items(reviewer: User) -> QuerySet[ReviewItem]:
+    """The items that this reviewer may judge now and that still lack votes."""
+    return (
+        ReviewItem.objects.filter(spot_check__state=SpotCheckState.OPEN)
+        .exclude(spot_check__submitter=reviewer)
+        .exclude(pk__in=Vote.objects.filter(reviewer=reviewer).values("item"))
+        .annotate(vote_count=Count("votes"))
+        .filter(vote_count__lt=F("spot_check__votes_an_item"))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A spot-check that waits for one person: items to judge, or a decision when there are none."""
+
+    spot_check: SpotCheck
+    item_count: int
+
+    @property
+    def is_decision(self) -> bool:
+        """Whether all votes are in and only the decision is missing."""
+        return self.item_count == 0
+
+    @property
+    def minutes(self) -> int:
+        """About how long the items will take, at least one minute."""
+        return max(1, round(self.item_count * SECONDS_AN_ITEM / 60))
+
+
+def waiting_for(user: User) -> list[Waiting]:
+    """What waits for a reviewer, oldest first, decisions before votes; nothing for others."""
+    if not user.has_role("reviewer"):
+        return []
+    counts: dict[int, int] = {}
+    for pk in open_items(user).order_by().values_list("spot_check_id", flat=True):
+        counts[pk] = counts.get(pk, 0) + 1
+    open_checks = list(
+        SpotCheck.objects.filter(state=SpotCheckState.OPEN)
+        .exclude(submitter=user)
+        .select_related("prompt_set", "candidate__language_model", "candidate", "baseline")
+        .order_by("created_at")
+    )
+    states = progress_by_pk(open_checks)
+    decisions = [
+        Waiting(spot_check=one, item_count=0) for one in open_checks if states[one.pk].has_quorum
+    ]
+    votes = [
+        Waiting(spot_check=one, item_count=counts[one.pk])
+        for one in open_checks
+        if one.pk in counts
+    ]
+    return decisions + votes
+
+
+def waiting_count(user: User) -> int:
+    """How many spot-checks wait for this person, for the navigation."""
+    return len(waiting_for(user))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballot:
+    """One item as one reviewer sees it."""
+
+    item: ReviewItem
+    left: Generation
+    right: Generation
+    number: int
+    total: int
+
+    @property
+    def done(self) -> int:
+        """Items that this reviewer has judged before."""
+        return self.number - 1
+
+
+def ballot_next(spot_check: SpotCheck, reviewer: User) -> Ballot | None:
+    """The next item for this reviewer; None where nothing is left for them to judge."""
+    items = list(
+        open_items(reviewer)
+        .filter(spot_check=spot_check)
+        .select_related("prompt")
+        .order_by("position")
+    )
+    if not items:
+        return None
+    start = start_position(spot_check, reviewer, spot_check.items.count())
+    item = next((one for one in items if one.position >= start), items[0])
+    done = Vote.objects.filter(item__spot_check=spot_check, reviewer=reviewer).count()
+    return ballot_of(item, reviewer, number=done + 1, total=done + len(items))
+
+
+def ballot_of(item: ReviewItem, reviewer: User, *, number: int, total: int) -> Ballot:
+    """An item with its answers on this reviewer's sides."""
+    check = item.spot_check
+    answers = {
+        answer.generation_set_id: answer
+        for answer in Generation.objects.filter(
+            Q(generation_set=check.candidate_answers_id)
+            | Q(generation_set=check.baseline_answers_id),
+            prompt=item.prompt_id,
+        )
+    }
+    candidate = answers[check.candidate_answers_id]
+    baseline = answers[check.baseline_answers_id]
+    left, right = (
+        (candidate, baseline) if candidate_is_left(item, reviewer) else (baseline, candidate)
+    )
+    return Ballot(item=item, left=left, right=right, number=number, total=total)
+
+
+def vote_to_undo(spot_check: SpotCheck, reviewer: User) -> Vote | None:
+    """This reviewer's last vote, while it can still be taken back."""
+    if spot_check.state != SpotCheckState.OPEN or progress(spot_check).has_quorum:
+        return None
+    return (
+        Vote.objects.filter(item__spot_check=spot_check, reviewer=reviewer).order_by("-pk").first()
+    )
+
+
+def default_prompt_set() -> PromptSet | None:
+    """The prompt set that spot-checks use by themselves: the oldest with prompts; None without."""
+    return (
+        PromptSet.objects.filter(prompts__isnull=False)
+        .distinct()
+        .order_by("created_at", "pk")
+        .first()
+    )
+
+
+def spot_checks_of(checkpoint: Checkpoint) -> QuerySet[SpotCheck]:
+    """A candidate's spot-checks, newest first."""
+    return SpotCheck.objects.filter(candidate=checkpoint).select_related(
+        "baseline", "prompt_set", "decided_by"
+    )

@@ -1,0 +1,263 @@
+"""Changes to spot-checks: open them, vote, take a vote back, decide."""
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import PromptSet
+from ftportal.reviews.errors import ReviewRefusedError
+from ftportal.reviews.findings import counted_defects
+from ftportal.reviews.generation import generation_set_request
+from ftportal.reviews.models import (
+    DefectRule,
+    Preference,
+    ReviewItem,
+    SpotCheck,
+    SpotCheckState,
+    Vote,
+)
+from ftportal.reviews.plan import defects_allowed
+from ftportal.reviews.selectors import progress, vote_to_undo
+from ftportal.reviews.sides import candidate_is_left
+from ftportal.reviews.signals import spot_check_decided
+
+MOST_VOTES_AN_ITEM = 9
+
+
+def spot_check_open(
+    *,
+    candidate: Checkpoint,
+    baseline: Checkpoint,
+    prompt_set: PromptSet,
+    submitter: User | None,
+    votes_an_item: int = 1,
+) -> SpotCheck:
+    """Fix the plan of a spot-check and ask both sides for their answers; voting opens with them.
+
+    `submitter` is who started the candidate's run and never counts as a reviewer of it. The same
+    candidate, baseline and prompts are one spot-check: the one that is there is returned as it is.
+    Raises ReviewRefusedError.
+    """
+    pair = {"candidate": candidate, "baseline": baseline, "prompt_set": prompt_set}
+    known = SpotCheck.objects.filter(**pair).first()
+    if known is not None:
+        return known
+    prompts = list(prompt_set.prompts.all())
+    _pair_check(candidate, baseline, has_prompts=bool(prompts))
+    _votes_check(votes_an_item)
+    answers = {
+        f"{side}_answers": generation_set_request(
+            checkpoint=checkpoint, prompt_set=prompt_set, created_by=submitter
+        )
+        for side, checkpoint in (("candidate", candidate), ("baseline", baseline))
+    }
+    is_random = prompt_set.is_random_sample
+    try:
+        with transaction.atomic():
+            spot_check = SpotCheck.objects.create(
+                **pair,
+                **answers,
+                submitter=submitter,
+                votes_an_item=votes_an_item,
+                defects_allowed=defects_allowed(
+                    item_count=len(prompts), is_random_sample=is_random
+                ),
+                defect_rule=DefectRule.ALL if is_random else DefectRule.NEW,
+            )
+            ReviewItem.objects.bulk_create(
+                ReviewItem(spot_check=spot_check, prompt=prompt, position=position)
+                for position, prompt in enumerate(prompts)
+            )
+    except IntegrityError:
+        return SpotCheck.objects.get(**pair)
+    spot_checks_start()
+    spot_check.refresh_from_db()
+    return spot_check
+
+
+def _pair_check(candidate: Checkpoint, baseline: Checkpoint, *, has_prompts: bool) -> None:
+    if candidate.pk == baseline.pk:
+        raise ReviewRefusedError(
+            f"{candidate} cannot be compared with itself.", "Choose another checkpoint."
+        )
+    if candidate.language_model_id != baseline.language_model_id:
+        raise ReviewRefusedError(
+            f"{candidate} and {baseline} belong to different models.",
+            "Choose two checkpoints of one model.",
+        )
+    for checkpoint in (candidate, baseline):
+        if checkpoint.deleted_at is not None:
+            raise ReviewRefusedError(
+                f"The files of {checkpoint} were deleted: it can answer nothing."
+            )
+    if not has_prompts:
+        raise ReviewRefusedError("The prompt set has no prompts.", "Choose one that has.")
+
+
+def _votes_check(votes_an_item: int) -> None:
+    if not 1 <= votes_an_item <= MOST_VOTES_AN_ITEM:
+        raise ReviewRefusedError(
+            f"{votes_an_item} votes for each prompt are not possible.",
+            f"Choose from 1 to {MOST_VOTES_AN_ITEM}.",
+        )
+
+
+def spot_checks_start() -> int:
+    """Open the voting of every spot-check whose two sides have answered; how many. Idempotent."""
+    return SpotCheck.objects.filter(
+        state=SpotCheckState.GENERATING,
+        candidate_answers__complete=True,
+        baseline_answers__complete=True,
+    ).update(state=SpotCheckState.OPEN, opened_at=timezone.now())
+
+
+@transaction.atomic
+def spot_check_plan_change(*, spot_check: SpotCheck, actor: User, votes_an_item: int) -> SpotCheck:
+    """Ask for another number of votes an item, before the first vote. ReviewRefusedError."""
+    locked = _locked(spot_check)
+    _role_check(actor)
+    _votes_check(votes_an_item)
+    if locked.is_decided or Vote.objects.filter(item__spot_check=locked).exists():
+        raise ReviewRefusedError(
+            "The plan was fixed with the first vote.", "Open another spot-check for another plan."
+        )
+    locked.votes_an_item = votes_an_item
+    locked.save(update_fields=["votes_an_item"])
+    return locked
+
+
+@transaction.atomic
+def vote_cast(
+    *,
+    item: ReviewItem,
+    reviewer: User,
+    preference: str,
+    left_defective: bool,
+    left_reason: str,
+    right_defective: bool,
+    right_reason: str,
+) -> Vote:
+    """Record one reviewer's judgement of one item, sides as that reviewer saw them.
+
+    A vote that comes when another reviewer has just filled the item still counts, as long as the
+    spot-check as a whole lacks votes, for names were hidden from it. Raises ReviewRefusedError.
+    """
+    spot_check = _locked(item.spot_check)
+    reviewer_check(spot_check, reviewer)
+    if spot_check.state != SpotCheckState.OPEN:
+        raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")
+    if Vote.objects.filter(item=item, reviewer=reviewer).exists():
+        raise ReviewRefusedError("You have judged this prompt before.", "Go on with the next one.")
+    if progress(spot_check).has_quorum:
+        raise ReviewRefusedError(
+            "All votes are in and names may be seen, so no vote is taken any more.",
+            "Look at the findings.",
+        )
+    if preference not in Preference.values:
+        raise ReviewRefusedError(
+            "No preference was chosen.", "Choose left, right, tie or both bad."
+        )
+    reasons = {"left": left_reason.strip(), "right": right_reason.strip()}
+    for side, defective in (("left", left_defective), ("right", right_defective)):
+        if defective and not reasons[side]:
+            raise ReviewRefusedError(
+                f"The {side} answer is marked as defective without a reason.",
+                "Say in a few words what is wrong with it.",
+            )
+    return Vote.objects.create(
+        item=item,
+        reviewer=reviewer,
+        candidate_is_left=candidate_is_left(item, reviewer),
+        preference=preference,
+        left_defective=left_defective,
+        left_reason=reasons["left"] if left_defective else "",
+        right_defective=right_defective,
+        right_reason=reasons["right"] if right_defective else "",
+    )
+
+
+@transaction.atomic
+def vote_undo(*, spot_check: SpotCheck, reviewer: User) -> ReviewItem:
+    """Take back this reviewer's last vote, so that its item comes again. Raises ReviewRefusedError.
+
+    Impossible once every item has its votes: from then on names may have been seen.
+    """
+    locked = _locked(spot_check)
+    reviewer_check(locked, reviewer)
+    vote = vote_to_undo(locked, reviewer)
+    if vote is None:
+        raise ReviewRefusedError("There is no vote of yours that can still be taken back.")
+    item = vote.item
+    vote.delete()
+    return item
+
+
+@transaction.atomic
+def spot_check_decide(
+    *, spot_check: SpotCheck, decided_by: User, approve: bool, reason: str
+) -> SpotCheck:
+    """Approve or reject a spot-check whose votes are all in. Raises ReviewRefusedError.
+
+    Approval with more defects than the plan allows is refused, whoever asks.
+    """
+    locked = _locked(spot_check)
+    reviewer_check(locked, decided_by)
+    if locked.is_decided:
+        raise ReviewRefusedError(
+            f"{locked.decided_by} has decided already: {locked.get_state_display().lower()}."
+        )
+    state = progress(locked)
+    if locked.state != SpotCheckState.OPEN or not state.has_quorum:
+        raise ReviewRefusedError(
+            f"{state.lacking_count} of {state.item_count} prompts still lack votes.",
+            "Decide when all are judged.",
+        )
+    if not reason.strip():
+        raise ReviewRefusedError(
+            "A decision needs a reason.", "Say in a sentence what it rests on."
+        )
+    if approve:
+        _defects_check(locked)
+    locked.state = SpotCheckState.APPROVED if approve else SpotCheckState.REJECTED
+    locked.decided_by = decided_by
+    locked.decided_at = timezone.now()
+    locked.decision_reason = reason.strip()
+    locked.save()
+    transaction.on_commit(
+        lambda: spot_check_decided.send_robust(sender=SpotCheck, spot_check=locked)
+    )
+    return locked
+
+
+def _defects_check(spot_check: SpotCheck) -> None:
+    found = counted_defects(spot_check)
+    if found > spot_check.defects_allowed:
+        raise ReviewRefusedError(
+            f"The candidate has {found} defects that count, and the plan, fixed before the first "
+            f"vote, allows {spot_check.defects_allowed}.",
+            "Reject it, and train again.",
+        )
+
+
+def reviewer_check(spot_check: SpotCheck, user: User) -> None:
+    """Raise ReviewRefusedError unless this person is a reviewer and not the run's submitter."""
+    _role_check(user)
+    if spot_check.submitter_id == user.pk:
+        raise ReviewRefusedError(
+            "You started the run behind one of these answers, so your judgement does not count.",
+            "Ask another reviewer.",
+        )
+
+
+def _role_check(user: User) -> None:
+    if not user.has_role("reviewer"):
+        raise ReviewRefusedError("This needs the role reviewer.", "An administrator can give it.")
+
+
+def _locked(spot_check: SpotCheck) -> SpotCheck:
+    return (
+        SpotCheck.objects.select_for_update(of=("self",))
+        .select_related("prompt_set")
+        .get(pk=spot_check.pk)
+    )
