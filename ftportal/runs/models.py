@@ -10,7 +10,7 @@ from training.process import BAD_INPUT, DIVERGED
 
 
 class Run(models.Model):
-    """One training session: parent checkpoint, batches and recipe in; at most one checkpoint out."""
+    """One training session: parent checkpoint, batches, recipe in; at most one checkpoint out."""
 
     name = models.CharField(max_length=120, unique=True)
     parent = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="runs")

@@ -7,11 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Avg
-
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.jobs.models import JobState
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import Mixture, config_build, example_count, method_name, shares
 from training.config import RunConfig
 from training.forecast import Forecast, forecast
@@ -151,10 +149,8 @@ def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None,
 def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
     """Tokens a second, context and decision together: measured here, or assumed and said so."""
     for run in _earlier_runs(model, config):
-        rates = Metric.objects.filter(run=run, name__endswith="_tokens_per_second")
-        means = dict(rates.values_list("name").annotate(Avg("value")))
-        total = sum(value for value in means.values() if value)
-        if total > 0:
+        total = run.summary.get("tokens_per_second")
+        if isinstance(total, int | float) and math.isfinite(total) and total > 0:
             return _Speed(
                 tokens_per_second=total, basis=f"{total:,.0f} tokens/s, measured in {run.name}"
             )

@@ -1,0 +1,136 @@
+"""The page that starts a run, and what it says about the run while it is filled in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ftportal.accounts.models import Role
+from ftportal.accounts.roles import require_role
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import checkpoints_available
+from ftportal.runs.forms import (
+    METHOD_HELP,
+    NON_COMMERCIAL,
+    MixtureRow,
+    RunForm,
+    initial_values,
+    mixture_rows,
+)
+from ftportal.runs.planning import plan
+from ftportal.runs.recipes import Mixture, Problem, recipe_problem
+from ftportal.runs.services import RunRefusedError, mixture_problems, name_free, run_submit
+from training.config import ConfigError
+
+
+@require_http_methods(["GET", "POST"])
+def run_new(request: HttpRequest) -> HttpResponse:
+    """The form; a valid one starts the run and leads to its page."""
+    user = require_role(request, Role.TRAINER)
+    if request.method == "GET":
+        initial = initial_values(request.GET, name_free("Session 1"))
+        form = RunForm(initial=initial)
+        return _page(request, form, mixture_rows(_parent_of(initial["parent"]), request.GET), [])
+    form = RunForm(request.POST)
+    rows = mixture_rows(_parent_of(request.POST.get("parent")), request.POST)
+    problems: list[Problem] = []
+    if form.is_valid() and not any(row.error for row in rows):
+        try:
+            run = run_submit(
+                submitter=user,
+                name=form.cleaned_data["name"],
+                parent=form.cleaned_data["parent"],
+                mixture=_mixture(rows),
+                recipe=form.recipe(),
+            )
+        except RunRefusedError as error:
+            problems = form.problems_add(error.problems)
+        else:
+            messages.success(request, f"{run} waits for a worker.")
+            return redirect("runs:run", pk=run.pk)
+    return _page(request, form, rows, problems, status=422)
+
+
+def _page(
+    request: HttpRequest,
+    form: RunForm,
+    rows: Sequence[MixtureRow],
+    problems: Sequence[Problem],
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "rows": rows,
+        "problems": problems,
+        "method_help": METHOD_HELP,
+        "non_commercial": NON_COMMERCIAL,
+        "has_parents": checkpoints_available().exists(),
+    }
+    return render(request, "runs/run_new.html", context, status=status)
+
+
+@require_POST
+def run_preview(request: HttpRequest) -> HttpResponse:
+    """What the run would do, from the fields as they stand; nothing is kept."""
+    require_role(request, Role.TRAINER)
+    form = RunForm(request.POST)
+    parent = _parent_of(request.POST.get("parent"))
+    rows = mixture_rows(parent, request.POST)
+    context: dict[str, Any] = {"rows": rows, "problems": [], "plan": None}
+    context["rows_changed"] = _rows_key(rows) != request.POST.get("rows_shown", "")
+    mixture = _mixture(rows)
+    total = sum(weight for _, weight in mixture)
+    context["shares"] = {row.batch.pk: row.weight / total for row in rows if total}
+    if parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
+        found = mixture_problems(parent, mixture)
+        context |= {"problems": found} if found else _planned(parent, mixture, form)
+    else:
+        context["wrong"] = _wrong_fields(form, rows)
+    return render(request, "runs/_preview.html", context)
+
+
+def _only_name_is_wrong(form: RunForm) -> bool:
+    """Whether the recipe can be planned: the name has nothing to do with that."""
+    form.is_valid()
+    form.cleaned_data.setdefault("name", "")
+    return set(form.errors) <= {"name"}
+
+
+def _wrong_fields(form: RunForm, rows: Sequence[MixtureRow]) -> list[tuple[str, str]]:
+    """The fields that cannot be read, by label, each with what to write instead."""
+    fields = [
+        (str(form[name].label), " ".join(map(str, messages_of)))
+        for name, messages_of in form.errors.items()
+        if name != "name"
+    ]
+    return fields + [(f"Weight of {row.batch}", row.error) for row in rows if row.error]
+
+
+def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, Any]:
+    try:
+        return {"plan": plan(parent=parent, mixture=mixture, recipe=form.recipe())}
+    except ConfigError as error:
+        return {"problems": [recipe_problem(error)]}
+    except (ValueError, OSError) as error:
+        message = f"The weights of {parent} cannot be read: {error}."
+        cure = "Choose another checkpoint."
+        return {"problems": [Problem(field="parent", message=message, cure=cure)]}
+
+
+def _parent_of(value: Any) -> Checkpoint | None:
+    """The checkpoint that a field or an address names; None where there is no such one."""
+    text = str(value or "")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        return None
+    return checkpoints_available().filter(pk=int(text)).first()
+
+
+def _mixture(rows: Sequence[MixtureRow]) -> list[tuple[Any, float]]:
+    return [(row.batch, row.weight) for row in rows if row.weight > 0]
+
+
+def _rows_key(rows: Sequence[MixtureRow]) -> str:
+    return ",".join(str(row.batch.pk) for row in rows)

@@ -1,0 +1,93 @@
+"""What pages and other floors read about runs."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.urls import reverse
+
+from ftportal.jobs.models import LIVE_STATES, JobState
+from ftportal.runs.metrics import metric_names, metric_series
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import METHOD_NAMES, recipe_words, shares
+from training.process import DIVERGED
+
+__all__ = ["metric_names", "metric_series", "recipe_rows", "run_again_url", "run_list"]
+
+STATE_FILTERS = {
+    "live": "waiting or running",
+    "succeeded": "done",
+    "failed": "failed",
+    "diverged": "diverged",
+    "cancelled": "stopped",
+}
+
+
+def run_list(
+    *, state: str = "", method: str = "", parent: str = "", text: str = ""
+) -> QuerySet[Run]:
+    """Runs for the list page, each with `loss_nats`, its newest loss; empty does not filter."""
+    newest = Metric.objects.filter(run=OuterRef("pk"), name="loss_nats").order_by("-step")
+    found = Run.objects.select_related("job", "parent", "output", "submitter").annotate(
+        loss_nats=Subquery(newest.values("value")[:1])
+    )
+    if state == "live":
+        found = found.filter(job__state__in=LIVE_STATES)
+    elif state == "diverged":
+        found = found.filter(job__state=JobState.FAILED, job__exit_code=DIVERGED)
+    elif state in STATE_FILTERS:
+        found = found.filter(job__state=state)
+    if method in METHOD_NAMES:
+        found = found.filter(recipe__method__name=method)
+    if parent:
+        found = found.filter(parent__name=parent)
+    if text:
+        found = found.filter(name__icontains=text)
+    return found
+
+
+def parent_names() -> list[str]:
+    """Checkpoints that runs started from, for a filter."""
+    names = Run.objects.order_by("parent__name").values_list("parent__name", flat=True)
+    return list(names.distinct())
+
+
+def mixture_rows(run: Run) -> list[dict[str, Any]]:
+    """The batches of a run, each with its share of the examples."""
+    parts = list(run.mixture.select_related("batch"))
+    portions = shares([(part.batch, part.weight) for part in parts])
+    return [
+        {"batch": part.batch, "weight": part.weight, "share": share}
+        for part, share in zip(parts, portions, strict=True)
+    ]
+
+
+def recipe_rows(run: Run) -> list[tuple[str, str]]:
+    """A run's parent, mixture and recipe in words: label and value."""
+    parts = [f"{row['batch']} {100 * row['share']:.0f} %" for row in mixture_rows(run)]
+    return [
+        ("Parent", str(run.parent)),
+        ("Batches", ", ".join(parts)),
+        *recipe_words(run.recipe),
+    ]
+
+
+def run_again_url(run: Run, **changes: Any) -> str:
+    """The new-run form filled in with a run's parent, mixture and recipe, but for `changes`.
+
+    Keys of `changes` are the form's fields (learning_rate, method, parent, ...) or weight_<batch>.
+    """
+    recipe = run.recipe
+    method = recipe.get("method") or {}
+    fields: dict[str, Any] = {
+        name: value
+        for name, value in recipe.items()
+        if name not in ("method", "context_frozen") and value is not None
+    }
+    fields |= {"method": method.get("name"), "rank": method.get("rank")}
+    fields |= {"parent": run.parent_id, "context_frozen": recipe.get("context_frozen", True)}
+    fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}
+    fields |= changes
+    if fields["rank"] is None or fields["method"] != method.get("name"):
+        del fields["rank"]
+    return f"{reverse('runs:run_new')}?{urlencode(fields)}"

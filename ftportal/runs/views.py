@@ -1,0 +1,194 @@
+"""Pages of runs: the list, the page that watches one, and panels for other floors' pages."""
+
+import csv
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.middleware import HtmxDetails
+
+from ftportal.accounts.models import Role
+from ftportal.accounts.roles import require_role
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Batch
+from ftportal.pages.lists import page_of
+from ftportal.runs.drawings import run_charts, run_update
+from ftportal.runs.log import log_tail
+from ftportal.runs.metrics import loss_now, metric_last
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import METHOD_NAMES, method_name, recipe_words
+from ftportal.runs.selectors import (
+    STATE_FILTERS,
+    mixture_rows,
+    parent_names,
+    run_again_url,
+    run_list,
+)
+from ftportal.runs.services import RunRefusedError, run_resume, run_stop
+
+_SORT = {
+    "name": "name",
+    "created": "created_at",
+    "state": "job__state",
+    "parent": "parent__name",
+    "method": "recipe__method__name",
+    "rate": "recipe__learning_rate",
+    "loss": "loss_nats",
+}
+
+
+@require_GET
+def runs(request: HttpRequest) -> HttpResponse:
+    """All runs, or for HTMX the table alone."""
+    filters = {
+        name: request.GET.get(name, "").strip() for name in ("state", "method", "parent", "text")
+    }
+    listing = page_of(request, run_list(**filters), sort=_SORT, default="-created")
+    for one in listing.object_list:
+        one.method_words = method_name(one.recipe)
+    context = {
+        "listing": listing,
+        **filters,
+        "is_filtered": any(filters.values()),
+        "states": STATE_FILTERS,
+        "methods": METHOD_NAMES,
+        "parents": parent_names(),
+        "is_live": any(one.job.is_live for one in listing.object_list),
+    }
+    htmx = HtmxDetails(request)
+    fragment = bool(htmx) and not htmx.history_restore_request
+    return render(request, "runs/_runs.html" if fragment else "runs/runs.html", context)
+
+
+@require_GET
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """One run: how it goes, what it was told to do, and what came out of it."""
+    found = _run(pk)
+    context = {
+        "run": found,
+        **_figures(found),
+        "charts": run_charts(found) if _has_metrics(found) or found.job.is_live else [],
+        "recipe": recipe_words(found.recipe),
+        "mixture": mixture_rows(found),
+        "again_url": run_again_url(found),
+        **_careful(found),
+        "log": log_tail(found.job) if found.job.state == "failed" else "",
+    }
+    return render(request, "runs/run.html", context)
+
+
+@require_GET
+def run_figures(request: HttpRequest, pk: int) -> HttpResponse:
+    """The fragment with the run's figures, asked for again and again while it lives."""
+    found = _run(pk)
+    return render(request, "runs/_figures.html", {"run": found, **_figures(found)})
+
+
+@require_GET
+def metrics(request: HttpRequest, pk: int) -> JsonResponse:
+    """The lines of one chart (`chart`), or of all, as JSON."""
+    return JsonResponse(run_update(_run(pk), request.GET.get("chart", "")))
+
+
+@require_GET
+def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
+    """Everything that the run measured, one value a line."""
+    found = _run(pk)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}-metrics.csv"'
+    writer = csv.writer(response)
+    writer.writerow(["step", "metric", "value"])
+    rows = Metric.objects.filter(run=found).order_by("step", "name")
+    writer.writerows(rows.values_list("step", "name", "value").iterator())
+    return response
+
+
+@require_POST
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask the run to save and stop."""
+    require_role(request, Role.TRAINER)
+    found = run_stop(run=_run(pk))
+    if found.job.is_live:
+        messages.info(request, f"{found} saves its state and stops.")
+    else:
+        messages.info(request, f"{found} is {found.job.get_state_display().lower()}.")
+    return redirect("runs:run", pk=pk)
+
+
+@require_POST
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    """Go on with this session from its last saved state."""
+    require_role(request, Role.TRAINER)
+    found = _run(pk)
+    try:
+        run_resume(run=found)
+    except RunRefusedError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{found} goes on as soon as a worker is free.")
+    return redirect("runs:run", pk=pk)
+
+
+@require_GET
+def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """For a checkpoint's page: the run that made it, and the runs that started from it."""
+    checkpoint = get_object_or_404(Checkpoint, pk=pk)
+    made_by = Run.objects.select_related("job", "parent").filter(output=checkpoint).first()
+    context = {
+        "checkpoint": checkpoint,
+        "run": made_by,
+        "recipe": recipe_words(made_by.recipe)[:3] if made_by else [],
+        "mixture": mixture_rows(made_by) if made_by else [],
+        "started": Run.objects.select_related("job").filter(parent=checkpoint)[:10],
+    }
+    return render(request, "runs/_checkpoint_panel.html", context)
+
+
+@require_GET
+def batch_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """For a batch's page: the runs that learnt from it."""
+    batch = get_object_or_404(Batch, pk=pk)
+    uses = batch.uses.select_related("run__job", "run__output").order_by("-run__created_at")[:10]
+    context = {
+        "batch": batch,
+        "rows": [
+            {"run": use.run, "share": row["share"]}
+            for use in uses
+            for row in mixture_rows(use.run)
+            if row["batch"].pk == batch.pk
+        ],
+        "more": batch.uses.count() - len(uses),
+    }
+    return render(request, "runs/_batch_panel.html", context)
+
+
+def _run(pk: int) -> Run:
+    related = ("job", "parent__language_model", "output", "same_as", "submitter")
+    return get_object_or_404(Run.objects.select_related(*related), pk=pk)
+
+
+def _careful(found: Run) -> dict[str, Any]:
+    """For a run that diverged: the same at a tenth of its rate."""
+    rate = found.recipe["learning_rate"] / 10
+    return {"careful_rate": rate, "careful_url": run_again_url(found, learning_rate=f"{rate:g}")}
+
+
+def _has_metrics(found: Run) -> bool:
+    return Metric.objects.filter(run=found).exists()
+
+
+def _figures(found: Run) -> dict[str, Any]:
+    """The newest values of what matters while a run works."""
+    speeds = [metric_last(found, f"{name}_tokens_per_second") for name in ("decision", "context")]
+    known = [speed for speed in speeds if speed is not None]
+    return {
+        "loss_nats": loss_now(found),
+        "displacement": metric_last(found, "displacement"),
+        "displacement_pretrained": metric_last(found, "displacement_pretrained"),
+        "gradient_norm": metric_last(found, "gradient_norm"),
+        "tokens_per_second": sum(known) if known else None,
+        "memory_bytes": metric_last(found, "memory_bytes"),
+        "epoch": metric_last(found, "epoch"),
+    }
