@@ -18,12 +18,11 @@ from ftportal.pages.figures import (
     INK_SOFT,
     SERIES_COLOURS,
     SERIES_COUNT,
+    SERIES_DASHES,
     figure_item,
     figure_make,
 )
 
-# Each series also has a dash pattern: colours alone cannot be told apart by everybody.
-SERIES_DASHES = ([], [7, 4], [2, 3], [9, 3, 2, 3], [5, 2], [12, 4], [3, 5], [1, 2])
 TABLE_ROWS_MAX = 200
 """More steps than this are thinned out in the table; the chart itself shows every point given."""
 
@@ -144,7 +143,7 @@ def _scale(plot: Any, *, x_range: tuple[float, float] | None, from_zero: bool) -
 
     plot.xaxis.ticker = BasicTicker(min_interval=1)
     if x_range is not None:
-        plot.x_range = Range1d(*x_range)
+        plot.x_range = Range1d(start=x_range[0], end=x_range[1])
     if from_zero:
         plot.y_range.start = 0
     plot.y_range.range_padding = 0.08
@@ -169,7 +168,7 @@ def _draw_series(plot: Any, series: Series, *, index: int) -> LegendEntry:
 
 
 def _draw_mark(plot: Any, label: str, height: float) -> None:
-    from bokeh.models import Label, Span
+    from bokeh.models.annotations import Label, Span
 
     style = {"line_color": INK_SOFT, "line_dash": [4, 4]}
     plot.add_layout(Span(location=height, dimension="width", **style))
@@ -214,7 +213,8 @@ def interval_chart(
     caption: str = "",
 ) -> Chart:
     """One row a label: a dot for the value, a bar for its interval, a line at `reference`."""
-    from bokeh.models import ColumnDataSource, Span
+    from bokeh.models import ColumnDataSource
+    from bokeh.models.annotations import Span
 
     labels = [one.label for one in intervals]
     plot = figure_make(

@@ -4,6 +4,17 @@ from typing import Any
 
 SERIES_COUNT = 8
 """Colours and dash patterns in the stylesheet; a ninth series looks like the first."""
+# Each series also has a dash pattern: colours alone cannot be told apart by everybody.
+SERIES_DASHES: tuple[list[int], ...] = (
+    [],
+    [7, 4],
+    [2, 3],
+    [9, 3, 2, 3],
+    [5, 2],
+    [12, 4],
+    [3, 5],
+    [1, 2],
+)
 _SERIES_ROLES = [f"--series-{number + 1}" for number in range(SERIES_COUNT)]
 _ROLES = ("--ink", "--ink-soft", "--line", "--raised", "--accent", *_SERIES_ROLES)
 # Bokeh takes nothing but real colours: each role has a placeholder, put back in `figure_item`.

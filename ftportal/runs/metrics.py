@@ -63,8 +63,9 @@ def metric_last(run: Run, name: str) -> float | None:
 def loss_now(run: Run) -> float | None:
     """Mean loss of the last MEAN_STEPS steps, nats per decision token; None before the first."""
     newest = Metric.objects.filter(run=run, name="loss_nats", value__isnull=False)
-    values = list(newest.order_by("-step").values_list("value", flat=True)[:MEAN_STEPS])
-    return sum(values) / len(values) if values else None
+    values = newest.order_by("-step").values_list("value", flat=True)[:MEAN_STEPS]
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _all_values(run: Run, name: str) -> tuple[list[int], list[float | None]]:

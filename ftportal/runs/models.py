@@ -27,9 +27,15 @@ class Run(models.Model):
     )
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="run")
     recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
-    forecast = models.JSONField(default=dict, help_text="displacement and seconds, before the run")
-    summary = models.JSONField(default=dict, help_text="what the engine said when it was done")
-    warnings = models.JSONField(default=list, help_text='[{"where", "message"}] from the engine')
+    forecast = models.JSONField(
+        default=dict, blank=True, help_text="displacement and seconds, before the run"
+    )
+    summary = models.JSONField(
+        default=dict, blank=True, help_text="what the engine said when it was done"
+    )
+    warnings = models.JSONField(
+        default=list, blank=True, help_text='[{"where", "message"}] from the engine'
+    )
     submitter = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
