@@ -12,18 +12,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from training.config import ConfigError
+
 SOURCES = ("local", "lm_eval")
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 ROLES = ("system", "user", "assistant", "tool")
-
-
-class ConfigError(Exception):
-    """A setting is wrong: `where` names the field, `message` what is wrong, `cure` what to do."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message}")
-        self.where, self.message, self.cure = where, message, cure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,132 @@
+"""Runs lm-eval's tasks on a model in memory and turns its answers into our rows.
+
+lm-eval's response cache is never used: its keys do not name the model.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
+
+from evaluation.config import MeasureConfig
+from evaluation.loading import Loaded
+from evaluation.samples import rows_of
+from evaluation.tasks import BenchmarkTasks
+
+
+class CountingModel(HFLM):
+    """lm-eval's own model class, which says after every batch how far it is."""
+
+    def __init__(self, loaded: Loaded, batch_size: int) -> None:
+        super().__init__(
+            pretrained=loaded.model,
+            tokenizer=loaded.tokenizer,
+            batch_size=batch_size,
+            softmax_dtype="float32",
+        )
+        self.on_share: Callable[[float], None] = lambda share: None
+        """Called with the share of the current benchmark's sequences that are done."""
+        self._done = self._total = 0
+
+    def _loglikelihood_tokens(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        # Choices that differ in their last token alone share one forward pass.
+        self._begin(len({(*context, *choice[:-1]) for _, context, choice in requests}))
+        return super()._loglikelihood_tokens(requests, *args, **kwargs)
+
+    def generate_until(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[str]:
+        self._begin(len(requests))
+        return super().generate_until(requests, *args, **kwargs)
+
+    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
+        self._count(inps.shape[0])
+        return logits
+
+    def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        tokens: torch.Tensor = super()._model_generate(context, *args, **kwargs)
+        self._count(context.shape[0])
+        return tokens
+
+    def _begin(self, total: int) -> None:
+        self._done, self._total = 0, max(1, total)
+
+    def _count(self, sequences: int) -> None:
+        self._done += sequences
+        self.on_share(self._done / self._total)
+
+
+def benchmark_measure(
+    benchmark: BenchmarkTasks,
+    model: CountingModel,
+    config: MeasureConfig,
+    on_share: Callable[[float], None],
+) -> dict[str, Any]:
+    """Measure one benchmark: {"scores": [...], "samples": [...]}.
+
+    Raises EngineError (BAD_INPUT) naming the item where a likelihood is not finite.
+    """
+    model.on_share = on_share
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    results = evaluate(
+        lm=model,
+        task_dict={"tasks": benchmark.tasks, "groups": {}},
+        samples=benchmark.indices or None,
+        bootstrap_iters=1000,
+        log_samples=True,
+        confirm_run_unsafe_code=config.allow_code_execution,
+    )
+    metric, rows = rows_of(benchmark, results["samples"])
+    scores = [] if metric is None else [_share(benchmark.config.name, metric, rows)]
+    if not benchmark.is_group:
+        (name,) = benchmark.tasks
+        scores += _others(benchmark.config.name, name, results, known=metric)
+    return {"scores": scores, "samples": rows}
+
+
+def _share(benchmark: str, metric: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    n = len(rows)
+    value = sum(row["correct"] for row in rows) / n
+    return {
+        "benchmark": benchmark,
+        "metric": metric,
+        "value": value,
+        "stderr": math.sqrt(value * (1 - value) / (n - 1)) if n > 1 else None,
+        "n": n,
+        "higher_is_better": True,
+        "unit": "share",
+    }
+
+
+def _others(benchmark: str, task: str, results: Any, known: str | None) -> list[dict[str, Any]]:
+    """lm-eval's further metrics of a task, such as acc_norm or a word perplexity."""
+    figures = results["results"][task]
+    scores = []
+    for key, value in figures.items():
+        metric, _, kind = key.partition(",")
+        if not kind or metric.endswith("_stderr") or metric == known:
+            continue
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            continue
+        error = figures.get(f"{metric}_stderr,{kind}")
+        finite = isinstance(error, int | float) and math.isfinite(error)
+        scores.append(
+            {
+                "benchmark": benchmark,
+                "metric": metric if kind == "none" else f"{metric} ({kind})",
+                "value": float(value),
+                "stderr": float(error) if finite else None,
+                "n": results["n-samples"][task]["effective"],
+                "higher_is_better": bool(results["higher_is_better"][task].get(metric, True)),
+                "unit": "",
+            }
+        )
+    return scores

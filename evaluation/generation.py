@@ -1,0 +1,187 @@
+"""Answers prompts through the model's chat template, greedily or with a seed.
+
+One prompt's answer depends on nothing but the prompt, the model and the seed: every prompt draws
+from a generator of its own, and padding is checked to change nothing before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from evaluation.config import GenerateConfig, PromptConfig
+from evaluation.loading import Loaded
+from training.engine import EngineError
+from training.process import BAD_INPUT
+
+PADDING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
+"""How far a padded prompt's logits may be from its own without padding."""
+
+
+def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
+    """Token ids of every prompt. Raises EngineError (BAD_INPUT) where one cannot be asked."""
+    if not loaded.tokenizer.chat_template:
+        message, cure = "its tokenizer has no chat template", "Use a model that was taught to chat."
+        raise EngineError(BAD_INPUT, "model", message, cure)
+    encoded = []
+    for number, prompt in enumerate(config.prompts, start=1):
+        try:
+            text = loaded.tokenizer.apply_chat_template(
+                list(prompt.messages), add_generation_prompt=True, tokenize=False
+            )
+        except Exception as error:  # whatever the model's own template raises
+            message = f"the chat template refuses prompt {number}: {error}"
+            raise EngineError(BAD_INPUT, "prompts", message, "Change its messages.") from error
+        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        limit = loaded.context_limit_tokens
+        if limit is not None and len(ids) + config.max_new_tokens > limit:
+            message = f"prompt {number} has {len(ids)} tokens, too many for {limit} positions"
+            raise EngineError(BAD_INPUT, "prompts", message, "Shorten it or max_new_tokens.")
+        encoded.append(ids)
+    return encoded
+
+
+def answers_generate(
+    config: GenerateConfig,
+    loaded: Loaded,
+    *,
+    on_token: Callable[[float], None],
+    on_warning: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Answer all prompts: {"sha256", "text", "tokens", "finish_reason"} in their order.
+
+    `on_token` gets the share of the work that is done after every step.
+    """
+    encoded = prompts_encode(config, loaded)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
+    size = config.batch_size if _padding_is_exact(config, loaded, encoded, on_warning) else 1
+    answers: dict[int, dict[str, Any]] = {}
+    for begin in range(0, len(order), size):
+        batch = order[begin : begin + size]
+
+        def on_step(share: float, begin: int = begin, count: int = len(batch)) -> None:
+            on_token((begin + share * count) / len(order))
+
+        prompts = [config.prompts[i] for i in batch]
+        found = _batch_generate(config, loaded, prompts, [encoded[i] for i in batch], on_step)
+        answers.update(zip(batch, found, strict=True))
+    return [answers[i] for i in range(len(encoded))]
+
+
+@torch.inference_mode()
+def _batch_generate(
+    config: GenerateConfig,
+    loaded: Loaded,
+    prompts: Sequence[PromptConfig],
+    encoded: Sequence[list[int]],
+    on_step: Callable[[float], None],
+) -> list[dict[str, Any]]:
+    ends = _end_ids(loaded)
+    draws = [_generator(config.seed, prompt.sha256) for prompt in prompts]
+    tokens: list[list[int]] = [[] for _ in prompts]
+    open_rows = set(range(len(prompts)))
+    inputs, mask = _padded(encoded, loaded)  # both [batch, longest]
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=loaded.model.config)
+    for step in range(config.max_new_tokens):
+        logits = loaded.model(
+            input_ids=inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]  # [batch, vocabulary]
+        chosen = [
+            _choose(row, config.temperature, draw) for row, draw in zip(logits, draws, strict=True)
+        ]
+        for row in sorted(open_rows):
+            tokens[row].append(chosen[row])
+            if chosen[row] in ends:
+                open_rows.discard(row)
+        on_step((step + 1) / config.max_new_tokens)
+        if not open_rows:
+            break
+        inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)
+        mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=-1)
+        positions = positions[:, -1:] + 1
+    return [
+        _answer(prompt.sha256, ids, ends, loaded)
+        for prompt, ids in zip(prompts, tokens, strict=True)
+    ]
+
+
+def _choose(logits: torch.Tensor, temperature: float, draw: torch.Generator) -> int:
+    logits = logits.float().cpu()
+    if not math.isfinite(float(logits.max())):
+        message = "answers with values that are no numbers"
+        cure = "The checkpoint's weights are broken: choose another one, or train it again."
+        raise EngineError(BAD_INPUT, "model", message, cure)
+    if temperature == 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=draw))
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _padded(encoded: Sequence[list[int]], loaded: Loaded) -> tuple[torch.Tensor, torch.Tensor]:
+    """Left-padded token ids and their attention mask, both [batch, longest]."""
+    longest = max(len(ids) for ids in encoded)
+    fill = loaded.prefix_token_id  # masked, so any token will do
+    rows = [[fill] * (longest - len(ids)) + ids for ids in encoded]
+    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in encoded]
+    return (
+        torch.tensor(rows, device=loaded.device),
+        torch.tensor(mask, device=loaded.device),
+    )
+
+
+@torch.inference_mode()
+def _padding_is_exact(
+    config: GenerateConfig,
+    loaded: Loaded,
+    encoded: Sequence[list[int]],
+    on_warning: Callable[[str], None],
+) -> bool:
+    """Whether the shortest prompt, padded to the longest, has the logits that it has alone."""
+    shortest, longest = min(encoded, key=len), max(encoded, key=len)
+    if config.batch_size == 1 or len(shortest) == len(longest):
+        return True
+    logits = []
+    for batch in ([shortest], [shortest, longest]):
+        inputs, mask = _padded(batch, loaded)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = loaded.model(
+            input_ids=inputs, attention_mask=mask, position_ids=positions, logits_to_keep=1
+        )
+        logits.append(out.logits[0, -1].float())
+    apart = float((logits[0] - logits[1]).abs().max())
+    if apart <= PADDING_TOLERANCE[config.dtype]:
+        return True
+    on_warning(f"Padding moves this model's logits by {apart:.2g}, so prompts go one by one.")
+    return False
+
+
+def _end_ids(loaded: Loaded) -> set[int]:
+    named = loaded.model.generation_config.eos_token_id
+    ends = set(named if isinstance(named, list) else [named]) | {loaded.tokenizer.eos_token_id}
+    return {token for token in ends if token is not None}
+
+
+def _answer(sha256: str, ids: list[int], ends: set[int], loaded: Loaded) -> dict[str, Any]:
+    stopped = bool(ids) and ids[-1] in ends
+    text = loaded.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
+    return {
+        "sha256": sha256,
+        "text": text,
+        "tokens": len(ids),
+        "finish_reason": "stop" if stopped else "length",
+    }

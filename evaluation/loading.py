@@ -1,0 +1,92 @@
+"""Loads a model and its tokenizer for measuring: safetensors only, no code from the directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evaluation.config import EngineConfig
+from training.engine import EngineError
+from training.process import BAD_INPUT
+
+ATTENTION = "sdpa"
+"""Pinned: another kernel changes the last bits of a likelihood."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model ready to be asked, with what was decided while loading it."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    prefix_token_id: int
+    """Stands before every text, so that its first token has something to follow."""
+    context_limit_tokens: int | None
+    """The longest sequence the model was made for; None where its config does not say."""
+
+
+def model_load(config: EngineConfig) -> Loaded:
+    """Load the model of a config. Raises EngineError (BAD_INPUT) naming what is wrong with it."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = _device(config.device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            config.model, local_files_only=True, trust_remote_code=False
+        )
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            config.model,
+            dtype=getattr(torch, config.dtype),
+            attn_implementation=ATTENTION,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        message = f"cannot be loaded: {str(error).splitlines()[0]}"
+        raise EngineError(BAD_INPUT, "model", message, "Choose another checkpoint.") from error
+    prefix = tokenizer.bos_token_id
+    prefix = tokenizer.eos_token_id if prefix is None else prefix
+    if prefix is None:
+        message = "its tokenizer names neither a first nor a last token"
+        cure = "Set bos_token or eos_token in tokenizer_config.json."
+        raise EngineError(BAD_INPUT, "model", message, cure)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return Loaded(
+        model=model.to(device).eval(),
+        tokenizer=tokenizer,
+        device=device,
+        prefix_token_id=prefix,
+        context_limit_tokens=limit,
+    )
+
+
+def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
+    """Everything that can change a figure: what both sides of a comparison must share."""
+    versions = {
+        name: importlib.metadata.version(name) for name in ("torch", "transformers", "lm-eval")
+    }
+    return {
+        "dtype": config.dtype,
+        "device": loaded.device.type,
+        "attention": ATTENTION,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "threads": torch.get_num_threads(),
+        "prefix_token_id": loaded.prefix_token_id,
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def _device(wanted: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        cure = "Use device auto or cpu, or a machine with a GPU."
+        raise EngineError(BAD_INPUT, "device", "there is no GPU here", cure)
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
