@@ -16,15 +16,7 @@ from ftportal.jobs.models import Job, JobState, Outcome
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.services import job_resume, job_stop
 from ftportal.jobs.supervisor import job_run_now, job_work
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process with this number exists and is no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+from tests.ftportal.jobs.processes import is_alive
 
 
 def test_it_runs_an_engine_to_its_end(job: Job, counting: Any) -> None:
