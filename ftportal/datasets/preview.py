@@ -70,6 +70,8 @@ class BatchExamples(Sequence[ShownExample]):
         return next(self._read(at, at + 1))
 
     def _read(self, start: int, stop: int) -> Iterator[ShownExample]:
+        if start >= stop:
+            return
         encoder = _encoder(self._batch.language_model.pretrained.directory)
         with self._batch.examples_path.open("rb") as stream:
             for number, line in enumerate(islice(stream, start, stop), start=start + 1):
