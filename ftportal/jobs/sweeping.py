@@ -3,8 +3,9 @@
 import logging
 from datetime import timedelta
 
-from django.db.models import F
+from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from ftportal.jobs.doorbell import ring_on_commit
 from ftportal.jobs.finishing import job_finish
@@ -40,17 +41,22 @@ def ring_again() -> None:
     A job behind a long run is rung for after 60 s and then whenever a tenth of its waiting time
     has passed, so that waiting for hours leaves dozens of messages, not thousands.
     """
-    waiting = Job.objects.filter(state=JobState.QUEUED, rung_at__lt=Now() - RING_AGAIN_AFTER)
-    for job in waiting.order_by(F("queued_at")):
-        if job.rung_at is not None:
-            waited = (job.rung_at - job.queued_at) * RING_AGAIN_SHARE
-            ring_when_older_than(job, max(RING_AGAIN_AFTER, waited))
+    now = timezone.now()
+    for job in _queued_jobs():
+        last = job.rung_at or job.queued_at
+        patience = max(RING_AGAIN_AFTER, (last - job.queued_at) * RING_AGAIN_SHARE)
+        if now - last > patience:
+            ring_on_commit(job)
 
 
-def ring_when_older_than(job: Job, age: timedelta) -> None:
-    """Ring for the job where its last ring is older than `age` and it still waits."""
-    if Job.objects.filter(pk=job.pk, state=JobState.QUEUED, rung_at__lt=Now() - age).exists():
+def ring_all() -> None:
+    """Ring for every queued job: a worker that has just started may have a new, empty Redis."""
+    for job in _queued_jobs():
         ring_on_commit(job)
+
+
+def _queued_jobs() -> QuerySet[Job]:
+    return Job.objects.filter(state=JobState.QUEUED).order_by("queued_at")
 
 
 def finish_ended_jobs() -> None:

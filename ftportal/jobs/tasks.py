@@ -1,13 +1,16 @@
 """Celery's doorbell: tasks take an id, claim, work, record. A duplicate message does nothing."""
 
+import logging
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 
 from ftportal.jobs.finishing import job_finish
 from ftportal.jobs.supervisor import job_work
-from ftportal.jobs.sweeping import sweep
+from ftportal.jobs.sweeping import ring_all, sweep
+
+logger = logging.getLogger(__name__)
 
 
 class _WorkerState:
@@ -22,6 +25,14 @@ class _WorkerState:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _worker_stops(**_: Any) -> None:
     _WorkerState.stops = True
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _worker_begins(**_: Any) -> None:
+    try:
+        ring_all()
+    except Exception:  # the sweeper rings too
+        logger.exception("the queued jobs could not be rung for")
 
 
 @shared_task(name="jobs.work")  # type: ignore[untyped-decorator]

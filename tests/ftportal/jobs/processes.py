@@ -1,6 +1,7 @@
 """Real processes for tests: Redis, Celery workers; and looking at what is alive."""
 
 import contextlib
+import copy
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from django.db import connections
 
 BASE = Path(__file__).resolve().parents[3]
 
@@ -48,6 +50,23 @@ def processes_with(word: str) -> dict[int, str]:
                 if (word in command or word in environment) and is_alive(int(entry.name)):
                     found[int(entry.name)] = command
     return found
+
+
+class database_at:  # noqa: N801 - reads as a statement
+    """This thread's default database is a file, shared with worker processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._usual = connections["default"]
+        options = copy.deepcopy(self._usual.settings_dict)
+        options.update(NAME=str(self._path), CONN_MAX_AGE=0)
+        connections["default"] = type(self._usual)(options, "default")
+
+    def __exit__(self, *_: object) -> None:
+        connections["default"].close()
+        connections["default"] = self._usual
 
 
 class Portal:

@@ -1,6 +1,5 @@
 """Real Celery workers over a real Redis and a database file, killed for real."""
 
-import copy
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,14 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
 
 from ftportal.jobs import doorbell, registry
 from ftportal.jobs.models import Job, JobState, Outcome
 from ftportal.jobs.services import job_resume, job_stop, job_submit
 from ftportal.jobs.sweeping import sweep
 from tests.engines.apps import CountingConfig
-from tests.ftportal.jobs.processes import Portal, is_alive, wait_for
+from tests.ftportal.jobs.processes import Portal, database_at, is_alive, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -24,26 +22,9 @@ def migrated_file(
 ) -> Iterator[Path]:
     """A database file with all tables."""
     path = tmp_path_factory.mktemp("database") / "db.sqlite3"
-    with django_db_blocker.unblock(), _database_at(path):
+    with django_db_blocker.unblock(), database_at(path):
         call_command("migrate", verbosity=0)
     yield path
-
-
-class _database_at:  # noqa: N801 - reads as a statement
-    """This thread's default database is a file, shared with worker processes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._usual = connections["default"]
-        options = copy.deepcopy(self._usual.settings_dict)
-        options.update(NAME=str(self._path), CONN_MAX_AGE=0)
-        connections["default"] = type(self._usual)(options, "default")
-
-    def __exit__(self, *_: object) -> None:
-        connections["default"].close()
-        connections["default"] = self._usual
 
 
 @pytest.fixture
@@ -61,7 +42,7 @@ def portal(
     CountingConfig.ready(None)  # type: ignore[arg-type]
     portal = Portal(data_dir)
     monkeypatch.setattr(doorbell, "app", portal.celery)
-    with django_db_blocker.unblock(), _database_at(data_dir / "db.sqlite3"):
+    with django_db_blocker.unblock(), database_at(data_dir / "db.sqlite3"):
         portal.redis_start()
         try:
             yield portal
