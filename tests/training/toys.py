@@ -1,0 +1,43 @@
+"""Small conversations, and what the tests of the training engine do with them."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from training.events import read_events
+from training.ingestion import main as ingestion_main
+
+WORDS = "the ship sails at dawn and we follow it across cold grey water until night falls".split()
+
+
+def conversation(number: int, *, decisions: int = 2) -> dict[str, Any]:
+    """A short conversation of words; the same number always gives the same one."""
+    draw = random.Random(number)
+
+    def text(words: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(words))
+
+    messages = [{"role": "system", "content": "Be brief."}]
+    for _ in range(decisions):
+        messages.append({"role": "user", "content": text(6)})
+        messages.append({"role": "assistant", "content": text(3)})
+    return {"messages": messages}
+
+
+def batch_ingest(directory: Path, model: Path, records: list[Any], rule: str = "all") -> Path:
+    """Ingest records as a user would upload them; return the examples.jsonl."""
+    directory.mkdir(parents=True)
+    source = directory / "source.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    config = {"source": str(source), "tokenizer": str(model), "decision_rule": rule}
+    (directory / "config.json").write_text(json.dumps(config))
+    assert ingestion_main([str(directory)]) == 0
+    output = directory / "attempts/0/output"
+    assert (output / "problems.jsonl").read_text() == ""
+    return output / "examples.jsonl"
+
+
+def events_of(directory: Path, attempt: int = 0) -> list[dict[str, Any]]:
+    """All events of an attempt."""
+    return read_events(directory / "attempts" / str(attempt) / "events.jsonl", 0)[0]
