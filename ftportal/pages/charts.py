@@ -170,8 +170,9 @@ def _draw_series(plot: Any, series: Series, *, index: int) -> LegendEntry:
 def _draw_mark(plot: Any, label: str, height: float) -> None:
     from bokeh.models.annotations import Label, Span
 
-    style = {"line_color": INK_SOFT, "line_dash": [4, 4]}
-    plot.add_layout(Span(location=height, dimension="width", **style))
+    plot.add_layout(
+        Span(location=height, dimension="width", line_color=INK_SOFT, line_dash=[4, 4])
+    )
     plot.add_layout(
         Label(
             x=8,

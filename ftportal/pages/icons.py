@@ -1,17 +1,25 @@
 """Line icons as SVG paths on a 24-pixel grid, and the words of state with their icon and tone."""
 
 ICONS = {
-    "logo": '<path d="M4 20V10a8 8 0 0 1 16 0v10"/><path d="M9 20v-8a3 3 0 0 1 6 0v8"/><path d="M2 20h20"/>',
+    "logo": (
+        '<path d="M4 20V10a8 8 0 0 1 16 0v10"/>'
+        '<path d="M9 20v-8a3 3 0 0 1 6 0v8"/><path d="M2 20h20"/>'
+    ),
     "menu": '<path d="M4 6h16M4 12h16M4 18h16"/>',
     "home": '<path d="M4 11l8-7 8 7"/><path d="M6 10v10h12V10"/>',
     "batch": '<path d="M4 7l8-4 8 4-8 4z"/><path d="M4 12l8 4 8-4M4 17l8 4 8-4"/>',
     "run": '<path d="M7 4l13 8-13 8z"/>',
     "checkpoint": '<path d="M6 3v18"/><path d="M6 4h11l-3 4 3 4H6"/>',
     "evaluation": '<path d="M4 20h16"/><path d="M7 16v-5M12 16V5M17 16v-8"/>',
-    "review": '<path d="M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12z"/><circle cx="12" cy="12" r="3"/>',
+    "review": (
+        '<path d="M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12z"/><circle cx="12" cy="12" r="3"/>'
+    ),
     "promotion": '<path d="M12 20V5"/><path d="M5 12l7-7 7 7"/>',
     "compare": '<path d="M8 4v16M16 4v16"/><path d="M4 8h8M12 16h8"/>',
-    "lineage": '<circle cx="6" cy="5" r="2"/><circle cx="6" cy="19" r="2"/><circle cx="18" cy="12" r="2"/><path d="M6 7v10M8 18c6 0 8-2 9-4"/>',
+    "lineage": (
+        '<circle cx="6" cy="5" r="2"/><circle cx="6" cy="19" r="2"/>'
+        '<circle cx="18" cy="12" r="2"/><path d="M6 7v10M8 18c6 0 8-2 9-4"/>'
+    ),
     "jobs": '<circle cx="12" cy="12" r="9"/><path d="M12 7v5l3 2"/>',
     "text": '<path d="M5 5h14M5 10h14M5 15h9"/>',
     "prompt": '<path d="M4 5h16v11H9l-5 4z"/>',
@@ -48,6 +56,7 @@ STATES = {
     "stopped": ("stop", "quiet", "Stopped"),
     "lost": ("warning", "warn", "Lost"),
     "open": ("review", "live", "In review"),
+    "in review": ("review", "live", "In review"),
     "approved": ("check", "good", "Approved"),
     "rejected": ("cross", "bad", "Rejected"),
     "retained": ("check", "good", "Retained"),

@@ -40,8 +40,8 @@ def _loss_by_batch(run: Run) -> list[Series]:
     parts = list(run.mixture.select_related("batch"))
     if len(parts) == 1:
         return [_smooth(run, "loss_nats", str(parts[0].batch))]
-    total = [_smooth(run, "loss_nats", "All batches")]
-    return total + [
+    total = metric_smooth(run, "loss_nats")
+    return [Series(name="All batches", x=total.steps, y=total.means)] + [
         _smooth(
             run,
             f"loss_nats/batch/{batch_key(part.batch)}",

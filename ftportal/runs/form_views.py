@@ -84,7 +84,9 @@ def run_preview(request: HttpRequest) -> HttpResponse:
     mixture = _mixture(rows)
     total = sum(weight for _, weight in mixture)
     context["shares"] = {row.batch.pk: row.weight / total for row in rows if total}
-    if parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
+    if not mixture and not any(row.error for row in rows):
+        context["nothing_chosen"] = True
+    elif parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
         found = mixture_problems(parent, mixture)
         context |= {"problems": found} if found else _planned(parent, mixture, form)
     else:

@@ -71,9 +71,11 @@ def fixed(number: float | None, places: int = 2) -> str:
 
 @register.filter
 def signed(number: float | None, places: int = 2) -> str:
-    """A difference with its sign, a true minus; a dash for None."""
+    """A difference with its sign, a true minus; none for what rounds to zero; a dash for None."""
     if number is None:
         return NOTHING
+    if round(number, places) == 0:
+        return f"{0:.{places}f}"
     return f"{number:+,.{places}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -115,7 +117,7 @@ def lookup(mapping: dict[Any, Any], key: Any) -> Any:
 
 @register.inclusion_tag("pages/_chart.html")
 def chart(chart: Chart) -> dict[str, Any]:
-    """A chart with the table behind it; the page must load charts.js and Bokeh (`chart_scripts`)."""
+    """A chart with the table behind it; its page must load `chart_scripts`."""
     item = mark_safe(json_script(chart.item, chart.element_id))  # noqa: S308 - json_script escapes
     return {"chart": chart, "item": item}
 
