@@ -102,10 +102,9 @@ def _stretches(pieces: Sequence[tuple[str, bool]]) -> Iterator[Stretch]:
 
 
 def _folded(text: str) -> list[str]:
+    """The text whole, or where it is long its head, middle and tail, cut at the ends of lines."""
     if len(text) <= FOLD_CHARACTERS:
         return [text]
-    return [
-        text[:_HEAD_CHARACTERS],
-        text[_HEAD_CHARACTERS:-_TAIL_CHARACTERS],
-        text[-_TAIL_CHARACTERS:],
-    ]
+    head = text.rfind("\n", 0, _HEAD_CHARACTERS) + 1 or _HEAD_CHARACTERS
+    tail = text.find("\n", len(text) - _TAIL_CHARACTERS) + 1 or len(text) - _TAIL_CHARACTERS
+    return [text[:head], text[head:tail], text[tail:]]

@@ -26,7 +26,7 @@ from ftportal.datasets.models import (
 )
 from ftportal.datasets.selectors import batch_uses
 from ftportal.datasets.signals import batch_ready
-from ftportal.datasets.uploads import Kept, UploadRefused, file_keep
+from ftportal.datasets.uploads import Kept, UploadRefusedError, file_keep
 from ftportal.jobs.services import job_submit
 
 PROBLEMS_KEPT = 500
@@ -57,7 +57,7 @@ def batch_upload(
 ) -> Batch:
     """Keep an uploaded file as a batch and queue its reading; the batch says how that ends.
 
-    The file is streamed to disk. Raises UploadRefused, with nothing kept, when it is empty, too
+    The file is streamed to disk. Raises UploadRefusedError, with nothing kept, when it is empty, too
     large, or the same as a batch that is there for this model and decision rule.
     """
     filename = Path(file.name or "batch.jsonl").name[-255:]
@@ -110,9 +110,9 @@ def _twin(batch: Batch) -> Batch | None:
     )
 
 
-def _same_file(batch: Batch) -> UploadRefused:
+def _same_file(batch: Batch) -> UploadRefusedError:
     twin = _twin(batch)
-    return UploadRefused(
+    return UploadRefusedError(
         f"This very file is there already, as the batch {twin}.",
         "Use that batch, or choose another decision rule.",
         twin,

@@ -12,7 +12,7 @@ from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
 
 
-class UploadRefused(Exception):  # noqa: N818 - it says what happened
+class UploadRefusedError(Exception):
     """A file was not taken: `message` says why, `cure` what to do. Nothing of it is kept.
 
     `batch` is the batch that holds the same file already, where that is the reason.
@@ -57,10 +57,10 @@ def too_large(request: HttpRequest) -> bool:
     return bool(request.META.get(_TOO_LARGE))
 
 
-def too_large_refusal() -> UploadRefused:
+def too_large_refusal() -> UploadRefusedError:
     """The refusal of a file above the limit."""
     limit = upload_limit() / 2**20
-    return UploadRefused(
+    return UploadRefusedError(
         f"The file is larger than the limit of {limit:,.6g} MiB.",
         "Split it into several files, or ask an administrator to raise FTPORTAL_UPLOAD_LIMIT_MIB.",
     )
@@ -77,7 +77,7 @@ class Kept:
 def file_keep(file: File, target: Path) -> Kept:
     """Write an uploaded file to `target`, fsynced; return its hash and size.
 
-    Raises UploadRefused, leaving nothing behind, when it is empty or too large.
+    Raises UploadRefusedError, leaving nothing behind, when it is empty or too large.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size_bytes = hashlib.sha256(), 0
@@ -93,7 +93,9 @@ def file_keep(file: File, target: Path) -> Kept:
             stream.flush()
             os.fsync(stream.fileno())
         if not size_bytes:
-            raise UploadRefused("The file is empty.", "Choose a file with at least one example.")
+            raise UploadRefusedError(
+                "The file is empty.", "Choose a file with at least one example."
+            )
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -16,7 +16,7 @@ from ftportal.datasets.models import Batch, BatchKind, BatchState
 from ftportal.datasets.preview import BatchExamples
 from ftportal.datasets.selectors import batch_list, batch_uses
 from ftportal.datasets.services import DatasetError, batch_delete, batch_upload
-from ftportal.datasets.uploads import UploadRefused, too_large, too_large_refusal, upload_limit
+from ftportal.datasets.uploads import UploadRefusedError, too_large, too_large_refusal, upload_limit
 from ftportal.pages.lists import ListPage, page_of
 
 _SORT = {
@@ -73,7 +73,7 @@ def batch_new(request: HttpRequest) -> HttpResponse:
         if too_large(request):
             raise too_large_refusal()
         made = _upload(form, user) if form.is_valid() else None
-    except UploadRefused as refusal:
+    except UploadRefusedError as refusal:
         return _form_page(request, form, refusal, by_script=by_script)
     if made is None:
         return _form_page(request, form, by_script=by_script)
@@ -98,7 +98,7 @@ def _upload(form: BatchForm, user: User) -> Batch:
 def _form_page(
     request: HttpRequest,
     form: BatchForm,
-    refusal: UploadRefused | None = None,
+    refusal: UploadRefusedError | None = None,
     *,
     by_script: bool = False,
 ) -> HttpResponse:

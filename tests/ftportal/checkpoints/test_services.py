@@ -176,9 +176,7 @@ def test_the_alias_makes_the_champion(language_model: LanguageModel, output_of: 
     child = _register(language_model.pretrained, output_of("a"))
     alias_set(language_model=language_model, name="champion", checkpoint=child)
     assert champion(language_model) == child
-    alias_set(
-        language_model=language_model, name="champion", checkpoint=language_model.pretrained
-    )
+    alias_set(language_model=language_model, name="champion", checkpoint=language_model.pretrained)
     assert champion(language_model) == language_model.pretrained
 
 
