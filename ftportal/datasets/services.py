@@ -57,8 +57,8 @@ def batch_upload(
 ) -> Batch:
     """Keep an uploaded file as a batch and queue its reading; the batch says how that ends.
 
-    The file is streamed to disk. Raises UploadRefusedError, with nothing kept, when it is empty, too
-    large, or the same as a batch that is there for this model and decision rule.
+    The file is streamed to disk. Raises UploadRefusedError, with nothing kept, when it is empty,
+    too large, or the same as a batch that is there for this model and decision rule.
     """
     filename = Path(file.name or "batch.jsonl").name[-255:]
     incoming = Path(settings.FTPORTAL_DATA) / "batches" / f"incoming-{uuid.uuid4().hex}"
