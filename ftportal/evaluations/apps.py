@@ -8,3 +8,22 @@ class EvaluationsConfig(AppConfig):
 
     name = "ftportal.evaluations"
     label = "evaluations"
+
+    def ready(self) -> None:
+        """Register evaluate jobs; measure what a run has made and every new anchor."""
+        from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
+        from ftportal.evaluations.kind import EVALUATE
+        from ftportal.evaluations.services import follow_ups
+        from ftportal.evaluations.signals import evaluation_measured
+        from ftportal.jobs.registry import register
+        from ftportal.runs.signals import run_succeeded
+
+        register(EVALUATE)
+        run_succeeded.connect(follow_ups.on_run_succeeded, dispatch_uid="evaluations")
+        checkpoint_registered.connect(
+            follow_ups.on_checkpoint_registered, dispatch_uid="evaluations"
+        )
+        checkpoint_delete_asked.connect(
+            follow_ups.on_checkpoint_delete_asked, dispatch_uid="evaluations"
+        )
+        evaluation_measured.connect(follow_ups.on_evaluation_measured, dispatch_uid="evaluations")

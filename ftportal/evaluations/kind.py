@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from evaluation.config import ConfigError, config_from_json
+from evaluation.config import config_from_json
 from ftportal.evaluations.models import Evaluation
 from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind, JobRefusedError
+from training.config import ConfigError
 
 
 def engine_config(job: Job) -> dict[str, Any]:
@@ -54,4 +55,5 @@ EVALUATE = JobKind(
     config=engine_config,
     on_finish=evaluation_finish,
     sweep=follow_ups_sweep,
+    resumable=True,
 )

@@ -72,7 +72,7 @@ class Evaluation(models.Model):
     problem = models.TextField(
         blank=True, help_text="why its results could not be used, and a cure"
     )
-    settings = models.JSONField(default=dict, help_text="what the engine really used")
+    settings = models.JSONField(default=dict, blank=True, help_text="what the engine really used")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,6 +1,17 @@
 """Addresses of the evaluations app."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from ftportal.evaluations import rule_views, views
 
 app_name = "evaluations"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("evaluations/", views.evaluations, name="evaluations"),
+    path("evaluations/<int:pk>/", views.evaluation, name="evaluation"),
+    path("evaluations/of/<int:pk>/", views.checkpoint_panel, name="checkpoint_panel"),
+    path("evaluations/of/<int:pk>/measure/", views.measure, name="measure"),
+    path("verdicts/<int:pk>/", views.verdict, name="verdict"),
+    path("suites/", rule_views.suites, name="suites"),
+    path("rules/", rule_views.rules, name="rules"),
+    path("rules/<int:pk>/edit/", rule_views.rule_edit, name="rule_edit"),
+]

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from evaluation.comparison import Document, Item
 from evaluation.suites import local_benchmarks
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.checkpoints.selectors import CHAMPION
+from ftportal.checkpoints.selectors import champion
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
 from ftportal.jobs.models import LIVE_STATES, JobState
 
@@ -42,26 +42,18 @@ def measured_evaluation(checkpoint: Checkpoint, suite: Suite) -> Evaluation | No
     return found if found is not None and found.measured else None
 
 
-def champion_or_parent(checkpoint: Checkpoint) -> Checkpoint | None:
-    """What a checkpoint is compared with: the champion; its parent where there is none or it is it.
-
-    None for the pre-trained anchor.
-    """
-    alias = (
-        checkpoint.language_model.aliases.filter(name=CHAMPION).select_related("checkpoint").first()
-    )
-    if alias is None or alias.checkpoint == checkpoint or checkpoint.is_pretrained:
-        return checkpoint.parent
-    return alias.checkpoint
-
-
 def baselines(checkpoint: Checkpoint) -> list[Checkpoint]:
-    """The anchor, and what else a checkpoint is judged against; none for the anchor itself."""
-    baseline = champion_or_parent(checkpoint)
-    if baseline is None:
+    """What a checkpoint is judged against: the anchor, its parent and the champion, each once.
+
+    Against its parent shows what the session cost, against the champion what a promotion would,
+    against the anchor what all sessions did. None of them for the anchor itself.
+    """
+    if checkpoint.parent is None:
         return []
-    anchor = checkpoint.language_model.pretrained
-    return [anchor] if baseline == anchor else [anchor, baseline]
+    model = checkpoint.language_model
+    wanted = {one.pk: one for one in (model.pretrained, checkpoint.parent, champion(model))}
+    wanted.pop(checkpoint.pk, None)
+    return list(wanted.values())
 
 
 def latest_verdict(

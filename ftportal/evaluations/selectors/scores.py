@@ -44,6 +44,25 @@ class Cell:
     problem: str = ""
     """Why there is no difference although both were measured."""
 
+    @property
+    def difference_hundredths(self) -> float | None:
+        """The difference in points of 100 answers, or in percent of perplexity."""
+        return _hundredths(self.difference)
+
+    @property
+    def low_hundredths(self) -> float | None:
+        """Lower limit of the difference, in the same unit."""
+        return _hundredths(self.difference_low)
+
+    @property
+    def high_hundredths(self) -> float | None:
+        """Upper limit of the difference, in the same unit."""
+        return _hundredths(self.difference_high)
+
+
+def _hundredths(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

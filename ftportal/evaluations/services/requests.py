@@ -60,17 +60,13 @@ def _request_again(evaluation: Evaluation, created_by: User | None) -> Evaluatio
 def checkpoint_measure(
     *, checkpoint: Checkpoint, suite: Suite, created_by: User | None, again: bool = False
 ) -> list[Evaluation]:
-    """Measure a checkpoint, its parent, its baseline and the anchor where that is still missing.
+    """Measure a checkpoint and what it is judged against, where that is still missing.
 
     `again`: also queue what failed or was stopped, as a person wants who presses the button; what
     happens by itself does not try a failed one for ever. Baselines come first in the queue.
     """
-    wanted = {one.pk: one for one in baselines(checkpoint)}
-    if checkpoint.parent is not None:
-        wanted.setdefault(checkpoint.parent.pk, checkpoint.parent)
-    wanted[checkpoint.pk] = checkpoint
     measured = []
-    for one in wanted.values():
+    for one in [*baselines(checkpoint), checkpoint]:
         known = evaluation_of(one, suite)
         if known is not None and not again:
             measured.append(known)

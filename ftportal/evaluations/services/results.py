@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,11 @@ def evaluation_finish(job: Job) -> None:
 def _output_import(evaluation: Evaluation, output: Path) -> None:
     """Store all rows in chunks, then make them visible by one last update."""
     held_out = {one.sha256: one for one in evaluation.suite.held_out_sets.all()}
-    scores = _json(output / "scores.json")["scores"]
-    _store(Score, (_score(evaluation, one) for one in scores), evaluation)
-    _store(
-        Sample,
-        (_sample(evaluation, line) for line in _lines(output / "samples.jsonl")),
-        evaluation,
-    )
-    _store(
-        DocumentLoss,
-        (_document(evaluation, line, held_out) for line in _lines(output / "documents.jsonl")),
-        evaluation,
-    )
-    settings = _json(output / "settings.json")
+    scores, settings = output / "scores.json", _json(output / "settings.json")
+    _store(evaluation, Score, _records(scores, _json(scores)), _score)
+    samples, documents = output / "samples.jsonl", output / "documents.jsonl"
+    _store(evaluation, Sample, _lines(samples), _sample)
+    _store(evaluation, DocumentLoss, _lines(documents), partial(_document, held_out=held_out))
     with transaction.atomic():
         changed = Evaluation.objects.filter(pk=evaluation.pk, measured=False).update(
             measured=True, problem="", settings=settings
@@ -61,19 +54,37 @@ def _output_import(evaluation: Evaluation, output: Path) -> None:
             )
 
 
-def _store(model: type[models.Model], rows: Iterator[models.Model], evaluation: Evaluation) -> None:
-    """Insert rows in chunks. Rows of an import that was cut off are kept, so it can go on."""
+def _store(
+    evaluation: Evaluation,
+    model: type[models.Model],
+    records: Iterator[tuple[str, Any]],
+    build: Callable[[Evaluation, Any], models.Model],
+) -> None:
+    """Insert a row a record, in chunks; rows of an import that was cut off stay, so it can go on.
+
+    `records` gives (where it stands, the decoded record). Raises ResultsError.
+    """
     count = 0
     manager = model._default_manager
-    while chunk := list(islice(rows, CHUNK_ROWS)):
+    while chunk := list(islice(records, CHUNK_ROWS)):
         count += len(chunk)
+        rows = [_built(where, partial(build, evaluation), record) for where, record in chunk]
         with transaction.atomic():
-            manager.bulk_create(chunk, ignore_conflicts=True)
+            manager.bulk_create(rows, ignore_conflicts=True)
     stored = manager.filter(evaluation=evaluation).count()
     if stored != count:
         raise ResultsError(
             f"{count} {model._meta.verbose_name_plural} were measured but {stored} are different."
         )
+
+
+def _built(where: str, build: Callable[[Any], models.Model], record: Any) -> models.Model:
+    try:
+        return build(record)
+    except KeyError as error:
+        raise ResultsError(f"{where}: {error.args[0]} is missing or unknown.") from error
+    except (TypeError, ValueError) as error:
+        raise ResultsError(f"{where}: a value is of the wrong kind.") from error
 
 
 def _score(evaluation: Evaluation, line: dict[str, Any]) -> Score:
@@ -106,11 +117,11 @@ def _sample(evaluation: Evaluation, line: dict[str, Any]) -> Sample:
 
 
 def _document(
-    evaluation: Evaluation, line: dict[str, Any], held_out: dict[str, HeldOutSet]
+    evaluation: Evaluation, line: dict[str, Any], *, held_out: dict[str, HeldOutSet]
 ) -> DocumentLoss:
     nll_nats = _number(line["nll_nats"])
     if nll_nats is None:
-        raise ResultsError("a document's likelihood is no number; the weights may be broken.")
+        raise ResultsError("A document's likelihood is no number; the weights may be broken.")
     return DocumentLoss(
         evaluation=evaluation,
         held_out_set=held_out[line["held_out_key"]],
@@ -127,18 +138,26 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return _parsed(path.name, lambda: json.loads(path.read_text(encoding="utf-8")))
+def _json(path: Path) -> Any:
+    return _decoded(path.name, path.read_text(encoding="utf-8"))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _records(path: Path, decoded: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(decoded, dict) or not isinstance(decoded.get("scores"), list):
+        raise ResultsError(f"{path.name} holds no list of scores.")
+    for number, record in enumerate(decoded["scores"], start=1):
+        yield f"{path.name}, score {number}", record
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            yield _parsed(f"{path.name}, line {number}", lambda line=line: json.loads(line))
+            where = f"{path.name}, line {number}"
+            yield where, _decoded(where, line)
 
 
-def _parsed(where: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _decoded(where: str, text: str) -> Any:
     try:
-        return read()
+        return json.loads(text)
     except ValueError as error:
         raise ResultsError(f"{where} is not JSON.") from error

@@ -1,0 +1,54 @@
+"""Pages of suites and of the rules that judge them."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from evaluation.suites import local_benchmarks
+from ftportal.accounts.models import Role
+from ftportal.accounts.roles import require_role
+from ftportal.evaluations.forms import RuleForm
+from ftportal.evaluations.models import VerdictRule
+from ftportal.evaluations.selectors import rules_in_force, suites_in_use
+from ftportal.evaluations.services import verdict_rule_create, verdicts_renew
+
+
+@require_GET
+def suites(request: HttpRequest) -> HttpResponse:
+    """The suites and what is in them."""
+    context = {
+        "suites": suites_in_use(),
+        "benchmarks": {one.name: one for one in local_benchmarks()},
+    }
+    return render(request, "evaluations/suites.html", context)
+
+
+@require_GET
+def rules(request: HttpRequest) -> HttpResponse:
+    """The rules in force, in plain words."""
+    return render(request, "evaluations/rules.html", {"rules": rules_in_force()})
+
+
+@require_http_methods(["GET", "POST"])
+def rule_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a rule, which makes a new version of it and judges anew what it has judged."""
+    require_role(request, Role.ADMINISTRATOR)
+    stored = get_object_or_404(VerdictRule, pk=pk)
+    if request.method == "GET":
+        form = RuleForm.of(stored)
+    else:
+        form = RuleForm(request.POST)
+        if form.is_valid():
+            made = verdict_rule_create(name=stored.name, rule=form.cleaned_data["rule"])
+            renewed = verdicts_renew()
+            messages.success(request, f"{made} is in force. {_renewed_text(len(renewed))}")
+            return redirect("evaluations:rules")
+    context = {"form": form, "stored": stored}
+    return render(request, "evaluations/rule_edit.html", context)
+
+
+def _renewed_text(count: int) -> str:
+    if not count:
+        return "No verdict changed."
+    return f"{count} comparison{'s were' if count > 1 else ' was'} judged anew."

@@ -1,0 +1,140 @@
+"""Pages of evaluations and verdicts."""
+
+from collections.abc import Sequence
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.middleware import HtmxDetails
+
+from ftportal.accounts.models import Role
+from ftportal.accounts.roles import require_role
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.models import Evaluation, Suite, Verdict
+from ftportal.evaluations.panel import panel_of
+from ftportal.evaluations.presentation import accuracy_chart, settings_rows, verdict_page
+from ftportal.evaluations.selectors import (
+    CHANGES,
+    STATE_FILTERS,
+    changed_items,
+    evaluation_list,
+    score_rows,
+    suites_in_use,
+)
+from ftportal.evaluations.services import EvaluationError, checkpoint_judge, checkpoint_measure
+from ftportal.pages.lists import page_of
+
+_SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "created_at"}
+_ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
+
+
+@require_GET
+def evaluations(request: HttpRequest) -> HttpResponse:
+    """All measurements, filtered by checkpoint, suite and state."""
+    chosen = {name: request.GET.get(name, "").strip() for name in ("checkpoint", "suite", "state")}
+    context = {
+        "listing": page_of(request, evaluation_list(**chosen), sort=_SORT, default="-created"),
+        "chosen": chosen,
+        "suites": suites_in_use(),
+        "states": STATE_FILTERS,
+    }
+    template = "_evaluations.html" if _is_fragment(request) else "evaluations.html"
+    return render(request, f"evaluations/{template}", context)
+
+
+@require_GET
+def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
+    """One measurement: its scores with intervals, what was pinned, progress while it runs."""
+    found = get_object_or_404(
+        Evaluation.objects.select_related("checkpoint__language_model", "suite__rule", "job"), pk=pk
+    )
+    rows = score_rows(found) if found.measured else []
+    context = {
+        "evaluation": found,
+        "rows": rows,
+        "chart": accuracy_chart(rows) if rows else None,
+        "settings": settings_rows(found),
+        "verdicts": found.verdicts.select_related("before__checkpoint", "rule"),
+    }
+    return render(request, "evaluations/evaluation.html", context)
+
+
+@require_GET
+def verdict(request: HttpRequest, pk: int) -> HttpResponse:
+    """What a session cost, on one screen; the fragment is the list of items that changed."""
+    found = get_object_or_404(
+        Verdict.objects.select_related(
+            "rule",
+            "before__checkpoint",
+            "after__checkpoint",
+            "after__suite__rule",
+        ),
+        pk=pk,
+    )
+    change = request.GET.get("change", "lost")
+    chosen = {
+        "change": change if change in CHANGES else "lost",
+        "benchmark": request.GET.get("benchmark", ""),
+        "text": request.GET.get("text", "").strip(),
+    }
+    page = verdict_page(found)
+    context = {
+        "verdict": found,
+        "page": page,
+        "chosen": chosen,
+        "changes": CHANGES,
+        "items": page_of(
+            request,
+            changed_items(found, **chosen),
+            sort=_ITEM_SORT,
+            default="benchmark",
+            per_page=10,
+        ),
+    }
+    template = "_items.html" if _is_fragment(request) else "verdict.html"
+    return render(request, f"evaluations/{template}", context)
+
+
+@require_GET
+def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """What a session cost, for the page of its checkpoint and of its run."""
+    found = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(found)})
+
+
+@require_POST
+def measure(request: HttpRequest, pk: int) -> HttpResponse:
+    """Measure a checkpoint and its baselines by a suite, and judge it as soon as that is done."""
+    user = require_role(request, Role.TRAINER)
+    checkpoint = get_object_or_404(
+        Checkpoint.objects.select_related("language_model", "parent"), pk=pk
+    )
+    wanted = request.POST.get("suite", "")
+    suite = get_object_or_404(Suite, pk=int(wanted) if wanted.isdecimal() else None)
+    try:
+        asked = checkpoint_measure(checkpoint=checkpoint, suite=suite, created_by=user, again=True)
+    except EvaluationError as error:
+        messages.error(request, f"{checkpoint} is not measured. {error}")
+        return redirect("checkpoints:checkpoint", pk)
+    made = checkpoint_judge(evaluation=asked[-1]) if asked[-1].measured else []
+    messages.success(request, _asked_text(checkpoint, suite, asked, len(made)))
+    return redirect("checkpoints:checkpoint", pk)
+
+
+def _asked_text(
+    checkpoint: Checkpoint, suite: Suite, asked: Sequence[Evaluation], verdict_count: int
+) -> str:
+    waiting = sum(not one.measured for one in asked)
+    if waiting:
+        plural = "s wait" if waiting > 1 else " waits"
+        return f"{waiting} measurement{plural} in the queue. The verdict follows by itself."
+    if verdict_count:
+        return f"{checkpoint} is judged by {suite}."
+    return f"{checkpoint} was measured by {suite} before; nothing is measured twice."
+
+
+def _is_fragment(request: HttpRequest) -> bool:
+    """Whether HTMX asks for a part of the page; going back in the history needs the whole one."""
+    htmx = HtmxDetails(request)
+    return bool(htmx) and not htmx.history_restore_request

@@ -1,0 +1,443 @@
+"""Suites, requests, imports and verdicts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evaluation.rule import Rule
+from ftportal.checkpoints.services import alias_set
+from ftportal.evaluations.models import Evaluation, Suite, Verdict
+from ftportal.evaluations.selectors import (
+    baselines,
+    changed_items,
+    comparison_rows,
+    latest_verdict,
+    measured_evaluation,
+)
+from ftportal.evaluations.services import (
+    EvaluationError,
+    checkpoint_measure,
+    evaluation_finish,
+    evaluation_request,
+    evaluations_seed,
+    follow_ups_sweep,
+    suite_create,
+    verdict_reach,
+    verdict_rule_create,
+    verdicts_reach_possible,
+    verdicts_renew,
+)
+from ftportal.evaluations.services.suites import suite_check
+from ftportal.evaluations.signals import evaluation_measured, verdict_reached
+from ftportal.jobs.models import Job, JobState
+from tests.ftportal.evaluations.known import (
+    KNOWN_AFTER,
+    KNOWN_BEFORE,
+    output_write,
+    sample_lines,
+)
+
+SMALL = {"local_code": "1101", "local_language": "1011"}
+
+
+def copy_of(suite: Suite, **changes: Any) -> Suite:
+    """A suite with the same content, but for the changes."""
+    fields = {
+        "name": "Copy",
+        "description": "",
+        "benchmarks": suite.benchmarks,
+        "held_out_sets": list(suite.held_out_sets.all()),
+        "settings": suite.settings,
+        "rule": suite.rule,
+    }
+    return suite_create(**fields | changes)
+
+
+def test_a_content_hash_covers_content_and_nothing_else(suite: Suite) -> None:
+    assert copy_of(suite, name="Other name").content_hash == suite.content_hash
+    fewer = [{**suite.benchmarks[0], "limit": 3}, suite.benchmarks[1]]
+    assert copy_of(suite, name="A", benchmarks=fewer).content_hash != suite.content_hash
+    assert copy_of(suite, name="B", held_out_sets=[]).content_hash != suite.content_hash
+    bf16 = suite.settings | {"dtype": "bfloat16"}
+    assert copy_of(suite, name="C", settings=bf16).content_hash != suite.content_hash
+
+
+def test_versions_of_a_suite_count_up_and_never_change(suite: Suite) -> None:
+    second = copy_of(suite, name=suite.name)
+    assert second.version == 2 and str(second) == "Test suite, version 2"
+    with pytest.raises(EvaluationError, match="exists and never changes"):
+        copy_of(suite, name=suite.name, version=1)
+
+
+def test_there_is_one_default_suite(suite: Suite) -> None:
+    other = copy_of(suite, name="Other", is_default=True)
+    assert list(Suite.objects.filter(is_default=True)) == [other]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmarks": [{"name": "local_nothing", "source": "local"}]}, "no benchmark called"),
+        ({"benchmarks": [{"name": "local_code", "source": "local", "limit": 9999}]}, "9999"),
+        ({"settings": {"windows": 3}}, "no setting windows"),
+    ],
+)
+def test_an_impossible_suite_is_refused(suite: Suite, changes: Any, message: str) -> None:
+    with pytest.raises(EvaluationError, match=message) as refusal:
+        copy_of(suite, **changes)
+    assert refusal.value.cure
+
+
+def test_a_suite_whose_items_have_changed_is_refused(suite: Suite, bare_model: Any) -> None:
+    suite.benchmarks[0]["content_hash"] = "0" * 64
+    suite.save()
+    with pytest.raises(EvaluationError, match="items of local_code have changed") as refusal:
+        evaluation_request(checkpoint=bare_model.pretrained, suite=suite, created_by=None)
+    assert "new version" in refusal.value.cure
+    assert not Job.objects.exists()
+
+
+def test_a_suite_whose_documents_are_gone_is_refused(suite: Suite) -> None:
+    suite.held_out_sets.get().path.unlink()
+    with pytest.raises(EvaluationError, match="Test prose are missing"):
+        suite_check(suite)
+
+
+def test_nothing_is_measured_twice(suite: Suite, bare_model: Any, cast: Any) -> None:
+    ask = {"checkpoint": bare_model.pretrained, "created_by": cast.tina}
+    first = evaluation_request(suite=suite, **ask)
+    assert first.job.kind == "evaluate" and first.job.queue == "evaluate"
+    assert evaluation_request(suite=suite, **ask) == first
+    assert evaluation_request(suite=copy_of(suite), **ask) == first
+    assert Job.objects.count() == 1
+
+
+def test_a_failed_one_can_be_asked_for_again(suite: Suite, bare_model: Any) -> None:
+    ask = {"checkpoint": bare_model.pretrained, "suite": suite, "created_by": None}
+    first = evaluation_request(**ask)
+    Job.objects.update(state=JobState.FAILED, error_message="out of memory")
+    again = evaluation_request(**ask)
+    assert again == first and again.job.state == JobState.QUEUED
+    assert again.job.error_message == "" and Job.objects.count() == 1
+
+
+def test_a_deleted_checkpoint_is_not_measured(suite: Suite, bare_model: Any) -> None:
+    from django.utils import timezone
+
+    anchor = bare_model.pretrained
+    anchor.deleted_at = timezone.now()
+    anchor.save()
+    with pytest.raises(EvaluationError, match="were deleted"):
+        evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
+
+
+def test_an_import_is_idempotent_and_goes_on_where_it_was_cut_off(
+    suite: Suite, bare_model: Any, measured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftportal.evaluations.services import results
+
+    monkeypatch.setattr(results, "CHUNK_ROWS", 3)
+    evaluation = measured(bare_model.pretrained, SMALL)
+    assert evaluation.measured and evaluation.settings["attention"] == "sdpa"
+    # As after a crash in the middle: some rows are there, the mark is not.
+    evaluation.samples.filter(
+        pk__in=list(evaluation.samples.values_list("pk", flat=True)[3:])
+    ).delete()
+    Evaluation.objects.update(measured=False)
+    evaluation_finish(evaluation.job)
+    evaluation_finish(evaluation.job)
+    evaluation.refresh_from_db()
+    assert evaluation.measured
+    assert evaluation.samples.count() == 8 and evaluation.documents.count() == 4
+    assert evaluation.scores.count() == 2
+
+
+def test_nothing_is_imported_before_the_job_has_succeeded(suite: Suite, bare_model: Any) -> None:
+    anchor = bare_model.pretrained
+    evaluation = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
+    Job.objects.update(state=JobState.FAILED)
+    evaluation.job.refresh_from_db()
+    evaluation_finish(evaluation.job)
+    evaluation.refresh_from_db()
+    assert not evaluation.measured and not evaluation.problem
+
+
+def test_output_that_cannot_be_used_says_so_and_can_be_measured_again(
+    suite: Suite, bare_model: Any
+) -> None:
+    ask = {"checkpoint": bare_model.pretrained, "suite": suite, "created_by": None}
+    evaluation = evaluation_request(**ask)
+    lines = sample_lines(SMALL)
+    lines.append(lines[0])
+    output_write(evaluation.job, lines, [])
+    evaluation_finish(evaluation.job)
+    evaluation.refresh_from_db()
+    assert not evaluation.measured
+    assert "9 samples were measured but 8 are different" in evaluation.problem
+    again = evaluation_request(**ask)
+    assert again.pk == evaluation.pk and again.job_id != evaluation.job_id
+    assert again.problem == "" and again.samples.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("samples.jsonl", "{torn", "samples.jsonl, line 1 is not JSON"),
+        ("samples.jsonl", '{"benchmark": "local_code"}\n', "samples.jsonl, line 1: doc_hash"),
+        ("scores.json", "[]", "scores.json"),
+        ("documents.jsonl", '{"held_out_key": "unknown"}\n', "documents.jsonl, line 1"),
+    ],
+)
+def test_each_kind_of_broken_output_is_named(
+    suite: Suite, bare_model: Any, name: str, text: str, message: str
+) -> None:
+    anchor = bare_model.pretrained
+    evaluation = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
+    output_write(evaluation.job, sample_lines(SMALL), [])
+    (evaluation.job.output_directory / name).write_text(text)
+    evaluation_finish(evaluation.job)
+    evaluation.refresh_from_db()
+    assert not evaluation.measured and message in evaluation.problem
+
+
+def test_known_counts_give_the_known_verdict(bare_model: Any, child_of: Any, measured: Any) -> None:
+    before = measured(bare_model.pretrained, {"local_code": KNOWN_BEFORE})
+    after = measured(child_of(bare_model.pretrained, "one"), {"local_code": KNOWN_AFTER})
+    verdict = verdict_reach(before=before, after=after)
+    assert verdict.outcome == "retained"
+    row = verdict.evidence["pooled"]
+    assert (row["lost"], row["gained"], row["n"]) == (25, 10, 1000)
+    assert row["p_non_inferior"] == pytest.approx(0.0117843, abs=5e-8)
+    assert row["p_mcnemar"] == pytest.approx(0.0166738, abs=5e-8)
+    assert row["interval_95"]["low"] == pytest.approx(-0.0277377, abs=5e-8)
+    assert row["interval_95"]["high"] == pytest.approx(-0.0036029, abs=5e-8)
+    assert verdict_reach(before=before, after=after) == verdict
+    assert Verdict.objects.count() == 1
+
+
+def test_swapping_the_sides_flips_the_signs(bare_model: Any, child_of: Any, measured: Any) -> None:
+    one = measured(bare_model.pretrained, {"local_code": KNOWN_BEFORE})
+    other = measured(child_of(bare_model.pretrained, "one"), {"local_code": KNOWN_AFTER})
+    there = verdict_reach(before=one, after=other).evidence
+    back = verdict_reach(before=other, after=one).evidence
+    assert there["pooled"]["difference"] == pytest.approx(-back["pooled"]["difference"])
+    assert there["pooled"]["lost"] == back["pooled"]["gained"]
+    low, high = there["pooled"]["interval_95"]["low"], back["pooled"]["interval_95"]["high"]
+    assert low == pytest.approx(-high)
+    texts = there["perplexities"][0], back["perplexities"][0]
+    assert texts[0]["ratio"] == pytest.approx(1 / texts[1]["ratio"])
+
+
+def test_a_rise_in_perplexity_is_forgetting(bare_model: Any, child_of: Any, measured: Any) -> None:
+    before = measured(bare_model.pretrained, {"local_code": KNOWN_BEFORE})
+    child = child_of(bare_model.pretrained, "one")
+    after = measured(child, {"local_code": KNOWN_BEFORE}, nll_nats=2.6)
+    verdict = verdict_reach(before=before, after=after)
+    assert verdict.outcome == "forgotten" and "Test prose" in verdict.reason
+
+
+def test_different_items_are_refused(bare_model: Any, child_of: Any, measured: Any) -> None:
+    before = measured(bare_model.pretrained, {"local_code": "1101"})
+    missing = measured(child_of(bare_model.pretrained, "one"), {"local_code": "110"})
+    with pytest.raises(EvaluationError, match="1 items were measured on one side only"):
+        verdict_reach(before=before, after=missing)
+    changed = measured(child_of(bare_model.pretrained, "two"), {"local_code": "1101"})
+    changed.samples.filter(correct=False).update(prompt_hash="0" * 64)
+    with pytest.raises(EvaluationError, match="the prompt of an item changed"):
+        verdict_reach(before=before, after=changed)
+    assert not Verdict.objects.exists()
+
+
+def test_what_was_measured_differently_is_refused(
+    suite: Suite, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    before = measured(bare_model.pretrained, SMALL)
+    child = child_of(bare_model.pretrained, "one")
+    waiting = evaluation_request(checkpoint=child, suite=suite, created_by=None)
+    with pytest.raises(EvaluationError, match="not measured by Test suite yet"):
+        verdict_reach(before=before, after=waiting)
+    bf16 = measured(child_of(bare_model.pretrained, "two"), SMALL, dtype="bfloat16")
+    with pytest.raises(EvaluationError, match="different dtype: float32 before, bfloat16 after"):
+        verdict_reach(before=before, after=bf16)
+    shorter = copy_of(suite, name="Shorter", settings=suite.settings | {"seed": 1})
+    other = measured(child_of(bare_model.pretrained, "three"), SMALL, by=shorter)
+    with pytest.raises(EvaluationError, match="ask different things"):
+        verdict_reach(before=before, after=other)
+
+
+def test_a_measurement_brings_all_verdicts_that_became_possible(
+    suite: Suite,
+    bare_model: Any,
+    child_of: Any,
+    measured: Any,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    heard: list[Any] = []
+    anchor = bare_model.pretrained
+    champion, candidate = child_of(anchor, "champion"), child_of(anchor, "candidate")
+    alias_set(language_model=bare_model, name="champion", checkpoint=champion)
+    assert baselines(candidate) == [anchor, champion]
+    assert baselines(anchor) == []
+
+    def hear(verdict: Verdict, **_: Any) -> None:
+        heard.append(verdict)
+
+    verdict_reached.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            measured(candidate, SMALL)
+        assert heard == []
+        with django_capture_on_commit_callbacks(execute=True):
+            measured(champion, SMALL)
+        assert [one.after.checkpoint for one in heard] == [candidate]
+        with django_capture_on_commit_callbacks(execute=True):
+            measured(anchor, SMALL)
+    finally:
+        verdict_reached.disconnect(hear)
+    pairs = {(one.before.checkpoint.name, one.after.checkpoint.name) for one in heard}
+    assert pairs == {
+        ("champion", "candidate"),
+        ("Bare, pre-trained", "candidate"),
+        ("Bare, pre-trained", "champion"),
+    }
+    assert latest_verdict(candidate, champion, suite) in heard
+    assert latest_verdict(champion, candidate) is None
+    judged = Evaluation.objects.filter(judged=True).values_list("checkpoint__name", flat=True)
+    assert set(judged) == {"champion", "candidate"}
+
+
+def test_a_refused_pair_is_said_at_the_candidate(
+    suite: Suite, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    measured(bare_model.pretrained, {"local_code": "1101"})
+    after = measured(child_of(bare_model.pretrained, "one"), {"local_code": "110"})
+    assert verdicts_reach_possible(evaluation=after) == []
+    after.refresh_from_db()
+    assert "cannot be compared" in after.problem and not after.judged
+
+
+def test_against_the_anchor_a_cumulative_budget_applies_from_the_second_session_on(
+    bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    anchor = bare_model.pretrained
+    first = child_of(anchor, "first")
+    second = child_of(first, "second")
+    before, one, two = (measured(each, SMALL) for each in (anchor, first, second))
+    single = verdict_reach(before=before, after=one).evidence["rule"]
+    cumulative = verdict_reach(before=before, after=two).evidence["rule"]
+    assert single["pooled_margin"] == 0.03
+    assert cumulative["pooled_margin"] == pytest.approx(0.06)
+
+
+def test_a_changed_rule_judges_anew_and_keeps_the_old_verdicts(
+    suite: Suite, rule: Any, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    before = measured(bare_model.pretrained, {"local_code": KNOWN_BEFORE})
+    child = child_of(bare_model.pretrained, "one")
+    after = measured(child, {"local_code": KNOWN_AFTER})
+    old = verdict_reach(before=before, after=after)
+    same = verdict_rule_create(name=rule.name, rule=Rule.from_json(rule.rule))
+    assert same == rule and verdicts_renew() == []
+    stricter = verdict_rule_create(name=rule.name, rule=Rule(pooled_margin=0.01))
+    assert stricter.version == 2
+    suite.refresh_from_db()
+    assert suite.rule == stricter
+    (new,) = verdicts_renew()
+    assert (old.outcome, new.outcome) == ("retained", "forgotten")
+    assert latest_verdict(child, bare_model.pretrained) == new
+    assert Verdict.objects.count() == 2 and verdicts_renew() == []
+
+
+def test_measuring_a_checkpoint_measures_what_it_is_compared_with(
+    suite: Suite, bare_model: Any, child_of: Any
+) -> None:
+    parent = child_of(bare_model.pretrained, "parent")
+    child = child_of(parent, "child")
+    ask = {"checkpoint": child, "suite": suite, "created_by": None}
+    asked = checkpoint_measure(**ask)
+    names = [one.checkpoint.name for one in asked]
+    assert names == ["Bare, pre-trained", "parent", "child"]
+    Job.objects.update(state=JobState.FAILED)
+    checkpoint_measure(**ask)
+    assert not Job.objects.filter(state=JobState.QUEUED).exists()
+    checkpoint_measure(**ask, again=True)
+    assert Job.objects.filter(state=JobState.QUEUED).count() == 3
+
+
+def test_the_sweep_finds_what_was_lost(
+    suite: Suite, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    follow_ups_sweep()
+    anchor = Evaluation.objects.get()
+    assert anchor.checkpoint.is_pretrained
+    measured(bare_model.pretrained, SMALL)  # the follow-up of the measurement is lost, as it were
+    measured(child_of(bare_model.pretrained, "one"), SMALL)
+    assert not Verdict.objects.exists()
+    follow_ups_sweep()
+    follow_ups_sweep()
+    assert Verdict.objects.count() == 1 and Evaluation.objects.count() == 2
+
+
+def test_comparison_rows_stand_side_by_side(
+    suite: Suite, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    anchor = bare_model.pretrained
+    child, unmeasured = child_of(anchor, "child"), child_of(anchor, "unmeasured")
+    measured(anchor, SMALL)
+    measured(child, {"local_code": "0101", "local_language": "1011"}, nll_nats=2.1)
+    total, code, language, prose = comparison_rows([anchor, child, unmeasured], suite)
+    assert total.is_total and total.n == 8
+    assert [cell and cell.value for cell in total.cells] == [0.75, 0.625, None]
+    assert code.cells[0].difference is None
+    assert (code.cells[1].lost, code.cells[1].gained) == (1, 0)
+    assert code.cells[1].difference == pytest.approx(-0.25)
+    assert code.cells[1].difference_low < -0.25 < code.cells[1].difference_high
+    assert language.cells[1].difference == 0
+    assert prose.cells[0].value == pytest.approx(7.39, abs=0.02)
+    assert prose.cells[1].difference == pytest.approx(0.105, abs=0.001)
+    assert measured_evaluation(child, suite) and measured_evaluation(unmeasured, suite) is None
+
+
+def test_changed_items_carry_both_answers(bare_model: Any, child_of: Any, measured: Any) -> None:
+    before = measured(bare_model.pretrained, {"local_code": "1100"})
+    after = measured(child_of(bare_model.pretrained, "one"), {"local_code": "0110"})
+    verdict = verdict_reach(before=before, after=after)
+    (lost,) = changed_items(verdict)
+    assert (lost.answer_before, lost.answer) == ("right 0", "wrong 0")
+    assert (lost.margin_nats_before, lost.margin_nats) == (1.5, -0.5)
+    (gained,) = changed_items(verdict, change="gained")
+    assert gained.question == "local_code question 2?"
+    assert changed_items(verdict, change="all").count() == 2
+    assert changed_items(verdict, change="all", text="question 2").get() == gained
+    assert not changed_items(verdict, benchmark="local_language").exists()
+
+
+def test_the_seed_makes_two_suites_once(data_dir: Any, db: None) -> None:
+    quick = evaluations_seed()
+    assert evaluations_seed() == quick and Suite.objects.count() == 2
+    assert quick.is_default and quick.item_count == 60
+    assert {one.domain for one in quick.held_out_sets.all()} == {"prose", "code"}
+    full = Suite.objects.get(is_default=False)
+    assert full.item_count > 300 and full.rule != quick.rule
+    suite_check(quick)
+
+
+def test_a_measurement_is_announced_once(
+    bare_model: Any,
+    measured: Callable[..., Evaluation],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    heard: list[Evaluation] = []
+
+    def hear(evaluation: Evaluation, **_: Any) -> None:
+        heard.append(evaluation)
+
+    evaluation_measured.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            evaluation = measured(bare_model.pretrained, SMALL)
+            evaluation_finish(evaluation.job)
+    finally:
+        evaluation_measured.disconnect(hear)
+    assert heard == [evaluation] and heard[0].measured
