@@ -1,16 +1,22 @@
 """The left navigation, in pipeline order, with the count of what waits for this person."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
+
+from ftportal.accounts.models import User
+from ftportal.dashboard.selectors.waiting import waiting_for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One line of the navigation."""
 
+    key: str
     title: str
     icon: str
     url: str
@@ -19,30 +25,158 @@ class Entry:
     count_title: str = ""
 
 
-_ENTRIES = (
-    ("Home", "home", "dashboard:home"),
-    ("Batches", "batch", "datasets:batches"),
-    ("Runs", "run", "runs:runs"),
-    ("Checkpoints", "checkpoint", "checkpoints:checkpoints"),
-    ("Evaluations", "evaluation", "evaluations:evaluations"),
-    ("Reviews", "review", "reviews:reviews"),
-    ("Promotions", "promotion", "promotions:promotions"),
-    ("Compare", "compare", "dashboard:compare"),
-    ("Lineage", "lineage", "dashboard:lineage"),
-    ("Jobs", "jobs", "jobs:jobs"),
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Lines that belong together; the pipeline itself needs no heading."""
+
+    heading: str
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A line before it knows its reader: key, words, and the pages that it stands for.
+
+    `names` are the beginnings of its pages' URL names; without any it stands for every page of
+    its app that no other line names.
+    """
+
+    key: str
+    title: str
+    icon: str
+    url_name: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def app(self) -> str:
+        return self.url_name.partition(":")[0]
+
+
+_SECTIONS: tuple[tuple[str, tuple[_Place, ...]], ...] = (
+    (
+        "",
+        (
+            _Place(key="home", title="Home", icon="home", url_name="dashboard:home"),
+            _Place(key="batches", title="Batches", icon="batch", url_name="datasets:batches"),
+            _Place(key="runs", title="Runs", icon="run", url_name="runs:runs"),
+            _Place(
+                key="checkpoints",
+                title="Checkpoints",
+                icon="checkpoint",
+                url_name="checkpoints:checkpoints",
+            ),
+            _Place(
+                key="evaluations",
+                title="Evaluations",
+                icon="evaluation",
+                url_name="evaluations:evaluations",
+            ),
+            _Place(key="reviews", title="Reviews", icon="review", url_name="reviews:reviews"),
+            _Place(
+                key="promotions",
+                title="Promotions",
+                icon="promotion",
+                url_name="promotions:promotions",
+            ),
+        ),
+    ),
+    (
+        "Overview",
+        (
+            _Place(
+                key="compare",
+                title="Compare",
+                icon="compare",
+                url_name="dashboard:compare",
+                names=("compare",),
+            ),
+            _Place(
+                key="lineage",
+                title="Lineage",
+                icon="lineage",
+                url_name="dashboard:lineage",
+                names=("lineage",),
+            ),
+            _Place(key="jobs", title="Jobs", icon="jobs", url_name="jobs:jobs"),
+        ),
+    ),
+    (
+        "Measures",
+        (
+            _Place(
+                key="held_out",
+                title="Held-out text",
+                icon="text",
+                url_name="datasets:held_out_sets",
+                names=("held_out",),
+            ),
+            _Place(
+                key="prompts",
+                title="Prompts",
+                icon="prompt",
+                url_name="datasets:prompt_sets",
+                names=("prompt",),
+            ),
+            _Place(
+                key="suites",
+                title="Suites",
+                icon="evaluation",
+                url_name="evaluations:suites",
+                names=("suite",),
+            ),
+            _Place(
+                key="rules",
+                title="Rules",
+                icon="rules",
+                url_name="evaluations:rules",
+                names=("rule",),
+            ),
+        ),
+    ),
 )
 
 
-def navigation(request: HttpRequest) -> dict[str, Any]:
-    """`navigation`: the entries for a logged-in person, nothing otherwise."""
-    if not request.user.is_authenticated:
-        return {}
-    entries = []
-    for title, icon, name in _ENTRIES:
-        try:
-            url = reverse(name)
-        except NoReverseMatch:
-            continue
-        current = request.path == url or (url != "/" and request.path.startswith(url))
-        entries.append(Entry(title=title, icon=icon, url=url, current=current))
-    return {"navigation": entries}
+def navigation(request: HttpRequest) -> dict[str, Callable[[], list[Section]]]:
+    """`navigation`: the sections for a logged-in person, none otherwise.
+
+    A callable: templates call it where they show it, so fragments pay no query for it.
+    """
+    return {"navigation": lambda: _sections(request)}
+
+
+def _sections(request: HttpRequest) -> list[Section]:
+    user = request.user
+    if not isinstance(user, User):
+        return []
+    current = _current_key(request)
+    waiting = waiting_for(user)
+    counts = Counter(one.place for one in waiting)
+
+    def entry(place: _Place) -> Entry:
+        titles = [one.title for one in waiting if one.place == place.key]
+        return Entry(
+            key=place.key,
+            title=place.title,
+            icon=place.icon,
+            url=reverse(place.url_name),
+            current=place.key == current,
+            count=counts[place.key],
+            count_title="Waits for you: " + "; ".join(titles),
+        )
+
+    return [
+        Section(heading=heading, entries=[entry(place) for place in places])
+        for heading, places in _SECTIONS
+    ]
+
+
+def _current_key(request: HttpRequest) -> str:
+    """The line that the page belongs to: by its URL's name first, else by its app."""
+    match: Any = request.resolver_match
+    if match is None:
+        return ""
+    places = [place for _, group in _SECTIONS for place in group if place.app == match.app_name]
+    for place in places:
+        if place.names and match.url_name.startswith(place.names):
+            return place.key
+    return next((place.key for place in places if not place.names), "")

@@ -5,4 +5,8 @@ from django.urls import path
 from ftportal.dashboard import views
 
 app_name = "dashboard"
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("compare/", views.compare, name="compare"),
+    path("lineage/", views.lineage, name="lineage"),
+]

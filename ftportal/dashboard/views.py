@@ -1,9 +1,116 @@
 """Home, compare and lineage: they read every floor and write none."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+from django.views.decorators.vary import vary_on_headers
+from django_htmx.middleware import HtmxDetails
+
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.selectors import champion
+from ftportal.dashboard.comparison_table import comparison_groups
+from ftportal.dashboard.export import comparison_csv
+from ftportal.dashboard.figures import line_charts, run_curves
+from ftportal.dashboard.selectors.comparison import (
+    BASELINES,
+    MOST,
+    Selection,
+    comparison,
+    runs_to_add,
+    selection,
+)
+from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
+from ftportal.dashboard.selectors.lineage import line_of, tree
+from ftportal.dashboard.selectors.waiting import waiting_for
+from ftportal.runs.models import Run
 
 
+@require_GET
+@vary_on_headers("HX-Request")
 def home(request: HttpRequest) -> HttpResponse:
-    """Where the work stands, and what waits for this person."""
-    return render(request, "dashboard/home.html")
+    """Where the work stands and what waits for this person; for HTMX the part that changes."""
+    jobs = live_jobs()
+    rows = latest_sessions()
+    htmx = HtmxDetails(request)
+    is_fragment = bool(htmx) and not htmx.history_restore_request
+    context = {
+        "steps": path_steps(),
+        "champions": champions(),
+        "waiting": waiting_for(request.user) if isinstance(request.user, User) else [],
+        "jobs": jobs,
+        "is_live": bool(jobs.shown),
+        "sessions": rows,
+        "comparable": [row.run for row in rows if row.result is not None][:MOST],
+        "is_fragment": is_fragment,
+    }
+    page = "dashboard/_home.html" if is_fragment else "dashboard/home.html"
+    return render(request, page, context)
+
+
+@require_GET
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two to eight runs side by side, as the address names them; `format=csv` is the table."""
+    chosen = selection(request.GET.getlist("run"))
+    baseline = request.GET.get("base", "parent")
+    baseline = baseline if baseline in BASELINES else "parent"
+    whole_recipe = request.GET.get("recipe") == "whole"
+    context: dict[str, Any] = {
+        "selection": chosen,
+        "choices": runs_to_add(chosen.runs),
+        "full": len(chosen.runs) == MOST,
+        "most": MOST,
+        "baseline": baseline,
+        "baselines": BASELINES,
+        "whole_recipe": whole_recipe,
+    }
+    if not chosen.enough:
+        return render(request, "dashboard/compare.html", context)
+    found = comparison(runs=chosen.runs, baseline=baseline)
+    groups = comparison_groups(found, whole_recipe=whole_recipe)
+    if request.GET.get("format") == "csv":
+        return _csv(chosen, comparison_csv(groups, chosen.runs))
+    context |= {
+        "comparison": found,
+        "groups": groups,
+        "charts": run_curves(chosen.runs),
+        "without": {run.pk: _address_without(request, run) for run in chosen.runs},
+    }
+    return render(request, "dashboard/compare.html", context)
+
+
+def _address_without(request: HttpRequest, run: Run) -> str:
+    """The page's address with one run left out."""
+    query = request.GET.copy()
+    query.setlist("run", [text for text in query.getlist("run") if text != str(run.pk)])
+    return f"?{query.urlencode()}"
+
+
+def _csv(chosen: Selection, text: str) -> HttpResponse:
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
+    name = f"comparison-of-{len(chosen.runs)}-runs.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@require_GET
+def lineage(request: HttpRequest) -> HttpResponse:
+    """The tree of one language model's checkpoints, and what a line through it has lost."""
+    models = list(LanguageModel.objects.all())
+    context: dict[str, Any] = {"models": models}
+    if models:
+        model = next((one for one in models if one.name == request.GET.get("model")), models[0])
+        nodes = tree(model)
+        line = line_of(_line_end(request, model))
+        context |= {"model": model, "nodes": nodes, "line": line, "charts": line_charts(line)}
+    return render(request, "dashboard/lineage.html", context)
+
+
+def _line_end(request: HttpRequest, model: LanguageModel) -> Checkpoint:
+    """The checkpoint that the address's `line` names, else the champion."""
+    wanted = request.GET.get("line", "")
+    if not wanted.isdecimal():
+        return champion(model)
+    return get_object_or_404(Checkpoint, pk=wanted, language_model=model)

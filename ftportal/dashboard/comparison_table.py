@@ -1,0 +1,145 @@
+"""The one table of a comparison: groups of rows, a cell a run; the page and the CSV share it."""
+
+from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
+from ftportal.dashboard.comparison_scores import benchmark_group, text_group
+from ftportal.dashboard.recipes import recipe_rows
+from ftportal.dashboard.selectors.comparison import Column, Comparison
+from ftportal.dashboard.selectors.measurements import Change
+from ftportal.dashboard.selectors.stages import stages
+from ftportal.pages.templatetags.pages import duration, fixed
+
+
+def comparison_groups(found: Comparison, *, whole_recipe: bool) -> list[Group]:
+    """All groups of the table: what came out, what differed, what it cost, what it took."""
+    return [
+        _outcome_group(found),
+        _recipe_group(found, whole_recipe=whole_recipe),
+        benchmark_group(found),
+        text_group(found),
+        _effort_group(found),
+    ]
+
+
+def _outcome_group(found: Comparison) -> Group:
+    stage_of = stages([one.result.pk for one in found.columns if one.result is not None])
+    rows = [
+        Row(title="Verdict", cells=[_verdict_cell(one) for one in found.columns], numeric=False),
+        Row(title="Review", cells=[_review_cell(one) for one in found.columns], numeric=False),
+        Row(
+            title="Stage",
+            cells=[_stage_cell(stage_of, column) for column in found.columns],
+            numeric=False,
+        ),
+        Row(
+            title="Loss, first steps → last",
+            unit="nats a token",
+            cells=[_loss_cell(column) for column in found.columns],
+        ),
+    ]
+    return Group(title="What came out", note="", rows=rows)
+
+
+def _verdict_cell(column: Column) -> Cell:
+    if not column.verdicts:
+        return Cell(note=column.why_unmeasured or "no verdict yet")
+    badges = [
+        Badge(
+            state=verdict.outcome,
+            note=f"against {verdict.before.checkpoint}",
+            url_name="evaluations:verdict",
+            key=verdict.pk,
+        )
+        for verdict in column.verdicts
+    ]
+    words = "; ".join(f"{badge.state} {badge.note}" for badge in badges)
+    return Cell(text=words, badges=badges)
+
+
+def _review_cell(column: Column) -> Cell:
+    review = column.review
+    if review is None:
+        return Cell(note="no spot-check yet")
+    check = review.spot_check
+    badge = Badge(state=check.state, word=review.word, url_name="reviews:spot_check", key=check.pk)
+    return Cell(
+        text=review.word or check.get_state_display(), badges=[badge], note=check.decision_reason
+    )
+
+
+def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
+    result = column.result
+    if result is None:
+        return Cell(note=column.why_unmeasured)
+    state = stage_of.get(result.pk, "candidate")
+    badge = Badge(state=state, url_name="checkpoints:checkpoint", key=result.pk)
+    return Cell(text=state, badges=[badge])
+
+
+def _loss_cell(column: Column) -> Cell:
+    if column.loss is None:
+        return Cell(note="no step yet")
+    first, last = column.loss.first_nats, column.loss.last_nats
+    return Cell(
+        text=f"{first:.2f} → {last:.2f}",
+        value=last,
+        change=Change(value=last - first),
+    )
+
+
+def _recipe_group(found: Comparison, *, whole_recipe: bool) -> Group:
+    every = recipe_rows([column.run for column in found.columns])
+    shown = every if whole_recipe else [row for row in every if row.differs]
+    rows = [
+        Row(title=row.label, cells=[Cell(text=value) for value in row.values], numeric=False)
+        for row in shown
+    ]
+    if whole_recipe:
+        note = "Every setting."
+    elif rows:
+        note = f"Only what differs; {len(every) - len(rows)} settings are the same."
+    else:
+        note = "Nothing differs: the same parent, batches and settings."
+    return Group(title="Recipe", note=note, rows=rows)
+
+
+def _effort_group(found: Comparison) -> Group:
+    rows = [
+        Row(
+            title="Moved from the parent",
+            unit="L2 norm of the change of the weights",
+            cells=[_number_cell(column.displacement) for column in found.columns],
+        ),
+        Row(
+            title="Moved from the pre-trained model",
+            unit="L2 norm of the change of the weights",
+            cells=[
+                _number_cell(one.result.displacement_pretrained if one.result else None)
+                for one in found.columns
+            ],
+        ),
+        Row(
+            title="Steps",
+            cells=[
+                _number_cell(column.loss.steps if column.loss else None, 0)
+                for column in found.columns
+            ],
+        ),
+        Row(title="Time", unit="seconds", cells=[_time_cell(column) for column in found.columns]),
+    ]
+    return Group(
+        title="Weights and time",
+        note="How far the weights moved (L2 norm), and what the training took.",
+        rows=rows,
+    )
+
+
+def _number_cell(value: float | None, places: int = 2) -> Cell:
+    return Cell(text=fixed(value, places), value=value)
+
+
+def _time_cell(column: Column) -> Cell:
+    job = column.run.job
+    if job.started_at is None or job.finished_at is None:
+        return Cell(note=column.why_unmeasured)
+    seconds = (job.finished_at - job.started_at).total_seconds()
+    return Cell(text=duration(seconds), value=seconds)

@@ -1,0 +1,1 @@
+"""What the dashboard's pages read, a module a page; nothing here writes."""

@@ -1,0 +1,203 @@
+"""The tree of a language model's checkpoints, and one line through it session by session."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evaluation.rule import Rule
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.selectors import champion, lineage
+from ftportal.dashboard.selectors import measurements, sessions
+from ftportal.dashboard.selectors.costs import Cost, costs
+from ftportal.dashboard.selectors.measurements import Change
+from ftportal.dashboard.selectors.stages import stages
+from ftportal.evaluations.models import Suite, Verdict
+from ftportal.runs.models import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One checkpoint as a row of the tree."""
+
+    checkpoint: Checkpoint
+    branch: "Branch"
+    run: Run | None
+    stage: str
+    verdict: Verdict | None
+    """Against the pre-trained checkpoint."""
+    cost: Cost | None
+    """Against the pre-trained checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """How a row of the tree is drawn."""
+
+    rails: Sequence[bool]
+    """For each level of indentation, whether its line goes on below this row."""
+    joins_above: bool
+    """Whether it continues the line of the row's own level."""
+    goes_on: bool
+    """Whether anything stands below on its own line."""
+
+    @property
+    def level(self) -> int:
+        """Branches off the champion's line: 0 is on it."""
+        return len(self.rails)
+
+
+def tree(language_model: LanguageModel) -> list[Node]:
+    """All checkpoints of a model, parents before children; a fixed number of queries.
+
+    The champion's line keeps to the left, however long it grows; what branches off it is indented
+    and stands above the line's next checkpoint.
+    """
+    checkpoints = list(
+        Checkpoint.objects.filter(language_model=language_model)
+        .select_related("made_by__submitter")
+        .order_by("created_at", "pk")
+    )
+    anchor = next((one for one in checkpoints if one.parent_id is None), None)
+    if anchor is None:
+        return []
+    trunk = {one.pk for one in lineage(champion(language_model))}
+    ids = [one.pk for one in checkpoints]
+    stage_of = stages(ids)
+    verdicts = sessions.verdicts_by_candidate(ids)
+    cost_of = costs([(anchor, one) for one in checkpoints if one != anchor])
+    return [
+        Node(
+            checkpoint=one,
+            branch=branch,
+            run=getattr(one, "made_by", None),
+            stage=stage_of[one.pk],
+            verdict=next(
+                (v for v in verdicts.get(one.pk, []) if v.before.checkpoint_id == anchor.pk), None
+            ),
+            cost=cost_of.get((anchor.pk, one.pk)),
+        )
+        for one, branch in _drawn(list(_walk(anchor, checkpoints, trunk)))
+    ]
+
+
+def _drawn(rows: Sequence[tuple[Checkpoint, int]]) -> list[tuple[Checkpoint, Branch]]:
+    """Rows with their lines, found from the last row up: a line ends at the last row it meets."""
+    level_of = {one.pk: level for one, level in rows}
+    goes_on: dict[int, bool] = {}
+    drawn = []
+    for one, level in reversed(rows):
+        joins = level_of.get(one.parent_id or 0) == level
+        branch = Branch(
+            rails=[goes_on.get(rail, False) for rail in range(level)],
+            joins_above=joins,
+            goes_on=goes_on.get(level, False),
+        )
+        drawn.append((one, branch))
+        goes_on = {rail: on for rail, on in goes_on.items() if rail < level}
+        goes_on[level] = joins
+        if level:
+            goes_on[level - 1] = True
+    return drawn[::-1]
+
+
+def _walk(
+    anchor: Checkpoint, checkpoints: Sequence[Checkpoint], trunk: set[int]
+) -> Iterator[tuple[Checkpoint, int]]:
+    """Checkpoints with their level. A stack, not recursion: a line may have thousands."""
+    children: dict[int, list[Checkpoint]] = defaultdict(list)
+    for one in checkpoints:
+        if one.parent_id is not None:
+            children[one.parent_id].append(one)
+    stack = [(anchor, 0)]
+    while stack:
+        one, level = stack.pop()
+        yield one, level
+        below = children[one.pk]
+        straight = [child for child in below if child.pk in trunk]
+        if not straight and one.pk not in trunk and len(below) == 1:
+            straight = below
+        stack += [(child, level) for child in straight]
+        stack += [(child, level + 1) for child in reversed(below) if child not in straight]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One session of a line: what has changed since the pre-trained model, with intervals."""
+
+    number: int
+    checkpoint: Checkpoint
+    accuracy: Change
+    perplexity: dict[str, Change]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A checkpoint's ancestors, measured by one suite against the pre-trained model."""
+
+    end: Checkpoint
+    suite: Suite | None
+    sessions: Sequence[Session]
+    unmeasured: Sequence[Checkpoint]
+    """Checkpoints of the line without a measurement by the suite: gaps in its charts."""
+
+    @property
+    def last_points(self) -> float | None:
+        """Right answers of the end against the pre-trained model, points over all benchmarks."""
+        change = self.last.accuracy.value if self.last else None
+        return None if change is None else 100 * change
+
+    @property
+    def last_percents(self) -> list[tuple[str, float]]:
+        """Held-out set and the end's change of perplexity against the pre-trained model."""
+        changes = self.last.perplexity.items() if self.last else []
+        return [(name, 100 * one.value) for name, one in changes if one.value is not None]
+
+    @property
+    def points_allowed(self) -> float | None:
+        """How far the right answers may fall over many sessions, points (negative)."""
+        return -100 * self.budget.pooled_margin if self.budget else None
+
+    @property
+    def percent_allowed(self) -> float | None:
+        """How far perplexity may rise over many sessions."""
+        return 100 * (self.budget.perplexity_margin_ratio - 1) if self.budget else None
+
+    @property
+    def budget(self) -> Rule | None:
+        """What the suite's rule allows against the pre-trained model over many sessions."""
+        return Rule.from_json(self.suite.rule.rule).against_anchor() if self.suite else None
+
+    @property
+    def last(self) -> Session | None:
+        """Where the line stands now; None while that is not measured."""
+        if self.sessions and self.sessions[-1].checkpoint == self.end:
+            return self.sessions[-1]
+        return None
+
+
+def line_of(end: Checkpoint) -> Line:
+    """The line from the pre-trained model to `end`, one entry a measured session."""
+    path = lineage(end)
+    ids = [one.pk for one in path]
+    suite = measurements.suite_in_common(ids)
+    evaluation_of = measurements.evaluations_by_checkpoint(ids, suite)
+    measured = measurements.measurements(evaluation_of.values())
+    unmeasured = [one for one in path if one.pk not in evaluation_of]
+    anchor = path[0]
+    found = []
+    for one in path[1:]:
+        if one.pk not in evaluation_of or anchor.pk not in evaluation_of:
+            continue
+        before, after = measured[evaluation_of[anchor.pk]], measured[evaluation_of[one.pk]]
+        found.append(
+            Session(
+                number=one.depth,
+                checkpoint=one,
+                accuracy=measurements.accuracy_change(before, after),
+                perplexity={
+                    name: measurements.perplexity_change(before, after, name)
+                    for name in after.texts
+                },
+            )
+        )
+    return Line(end=end, suite=suite, sessions=found, unmeasured=unmeasured)

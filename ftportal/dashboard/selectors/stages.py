@@ -1,0 +1,81 @@
+"""Stages of many checkpoints in a fixed number of queries, for pages that list them."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from ftportal.checkpoints.models import Alias, Checkpoint
+from ftportal.checkpoints.selectors import CHAMPION
+from ftportal.evaluations.models import Verdict, VerdictOutcome
+from ftportal.promotions.gates import decisive_verdict
+from ftportal.promotions.models import PromotionEvent
+from ftportal.reviews.models import SpotCheck, SpotCheckState
+
+
+def anchors_and_champions() -> tuple[dict[int, int], dict[int, int]]:
+    """Language model -> its anchor and its champion: the anchor, unless named."""
+    anchors = dict(
+        Checkpoint.objects.filter(parent__isnull=True).values_list("language_model_id", "pk")
+    )
+    named = Alias.objects.filter(name=CHAMPION).values_list("language_model_id", "checkpoint_id")
+    return anchors, anchors | dict(named)
+
+
+def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
+    """Checkpoint -> the word that `promotions.selectors.stage` has for it."""
+    anchors, champions = anchors_and_champions()
+    former = set(
+        PromotionEvent.objects.filter(to_checkpoint__in=checkpoint_ids).values_list(
+            "to_checkpoint_id", flat=True
+        )
+    )
+    verdicts = _verdicts_in_force(checkpoint_ids)
+    reviews: dict[tuple[int, int], set[str]] = defaultdict(set)
+    checks = SpotCheck.objects.filter(candidate__in=checkpoint_ids).order_by()
+    for candidate, baseline, state in checks.values_list("candidate_id", "baseline_id", "state"):
+        reviews[candidate, baseline].add(state)
+    found = {}
+    for one in Checkpoint.objects.filter(pk__in=checkpoint_ids):
+        champion = champions.get(one.language_model_id, 0)
+        baselines = (champion, anchors.get(one.language_model_id, 0))
+        if one.pk == champion:
+            found[one.pk] = "champion"
+        elif one.is_pretrained:
+            found[one.pk] = "pre-trained"
+        elif one.deleted_at is not None:
+            found[one.pk] = "deleted"
+        elif one.pk in former:
+            found[one.pk] = "former champion"
+        elif any(_is_forgotten(verdicts[one.pk, baseline]) for baseline in baselines):
+            found[one.pk] = "forgotten"
+        else:
+            found[one.pk] = _review_stage(reviews[one.pk, champion])
+    return found
+
+
+def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int], list[Verdict]]:
+    """(candidate, baseline) -> the last verdict of every suite that judged the pair."""
+    rows = (
+        Verdict.objects.filter(after__checkpoint__in=checkpoint_ids)
+        .select_related("before", "after__suite")
+        .defer("evidence")
+        .order_by("-created_at", "-pk")
+    )
+    last: dict[tuple[int, int], dict[str, Verdict]] = defaultdict(dict)
+    for verdict in rows:
+        pair = (verdict.after.checkpoint_id, verdict.before.checkpoint_id)
+        last[pair].setdefault(verdict.after.suite.content_hash, verdict)
+    found: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
+    return found | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
+
+
+def _is_forgotten(verdicts: Sequence[Verdict]) -> bool:
+    decisive = decisive_verdict(verdicts)
+    return decisive is not None and decisive.outcome == VerdictOutcome.FORGOTTEN
+
+
+def _review_stage(states: set[str]) -> str:
+    if SpotCheckState.REJECTED in states:
+        return "rejected"
+    if states & {SpotCheckState.GENERATING, SpotCheckState.OPEN}:
+        return "in review"
+    return "approved" if states else "candidate"

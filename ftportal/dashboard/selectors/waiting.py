@@ -1,0 +1,165 @@
+"""What waits for one person: a few things that nobody else will do, each with its page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef
+from django.urls import reverse
+from django.utils import timezone
+
+from ftportal.accounts.models import Role, User
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.dashboard.selectors.stages import anchors_and_champions
+from ftportal.datasets.models import Batch, BatchState
+from ftportal.jobs.models import JobState
+from ftportal.promotions.selectors import candidate_of
+from ftportal.reviews import selectors as reviews
+from ftportal.reviews.models import SpotCheck, SpotCheckState
+from ftportal.runs.models import Run
+
+TROUBLE_DAYS = 7
+"""A failed run or refused batch stops waiting after so many days, or when it was tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """One thing to do. `place` is the navigation's entry that counts it."""
+
+    place: str
+    icon: str
+    title: str
+    detail: str
+    url: str
+    since: datetime
+
+
+def waiting_for(user: User) -> list[Waiting]:
+    """Everything that waits for this person, in the order of the pipeline."""
+    sources: tuple[tuple[Role, Callable[[User], list[Waiting]]], ...] = (
+        (Role.TRAINER, _refused_batches),
+        (Role.TRAINER, _failed_runs),
+        (Role.REVIEWER, _reviews),
+        (Role.RELEASER, _promotions),
+    )
+    return [one for role, found in sources if user.has_role(role) for one in found(user)]
+
+
+def _refused_batches(user: User) -> list[Waiting]:
+    """Refused uploads of this person whose file name was not uploaded again."""
+    again = Batch.objects.filter(
+        uploaded_by=user, filename=OuterRef("filename"), created_at__gt=OuterRef("created_at")
+    )
+    found = Batch.objects.filter(
+        uploaded_by=user,
+        state=BatchState.REFUSED,
+        created_at__gte=timezone.now() - timedelta(days=TROUBLE_DAYS),
+    ).exclude(Exists(again))
+    return [
+        Waiting(
+            place="batches",
+            icon="batch",
+            title=f"Mend {batch.name}",
+            detail=_problems(batch.problem_count),
+            url=reverse("datasets:batch", args=[batch.pk]),
+            since=batch.created_at,
+        )
+        for batch in found
+    ]
+
+
+def _problems(count: int | None) -> str:
+    if not count:
+        return "the file was refused"
+    return "the file was refused: " + ("1 problem" if count == 1 else f"{count} problems")
+
+
+def _failed_runs(user: User) -> list[Waiting]:
+    """Failed runs of this person after which they started no other from the same parent."""
+    again = Run.objects.filter(
+        submitter=user, parent=OuterRef("parent"), created_at__gt=OuterRef("created_at")
+    )
+    found = (
+        Run.objects.filter(
+            submitter=user,
+            job__state=JobState.FAILED,
+            created_at__gte=timezone.now() - timedelta(days=TROUBLE_DAYS),
+        )
+        .exclude(Exists(again))
+        .select_related("job")
+    )
+    return [
+        Waiting(
+            place="runs",
+            icon="run",
+            title=f"See why {run.name} failed",
+            detail=run.job.error_message or "it ended without a message",
+            url=reverse("runs:run", args=[run.pk]),
+            since=run.job.finished_at or run.created_at,
+        )
+        for run in found
+    ]
+
+
+def _reviews(user: User) -> list[Waiting]:
+    """Spot-checks with items that this person has not judged, or that lack only a decision."""
+    found = []
+    for one in reviews.waiting_for(user):
+        check = one.spot_check
+        if one.is_decision:
+            title = f"Decide on {check.candidate}"
+            detail = "all votes are in"
+            url = reverse("reviews:spot_check", args=[check.pk])
+        else:
+            title = f"Review {check.blind_title}"
+            answers = "1 pair of answers" if one.item_count == 1 else f"{one.item_count} pairs"
+            detail = f"{answers}, about {one.minutes} min"
+            url = reverse("reviews:vote", args=[check.pk])
+        found.append(
+            Waiting(
+                place="reviews",
+                icon="review",
+                title=title,
+                detail=detail,
+                url=url,
+                since=check.created_at,
+            )
+        )
+    return found
+
+
+def _promotions(user: User) -> list[Waiting]:
+    """Candidates that only a releaser's word keeps from the champion's place.
+
+    Gates cost queries, so only those are looked at that were approved against a champion of now.
+    """
+    _, champions = anchors_and_champions()
+    approved = SpotCheck.objects.filter(
+        candidate=OuterRef("pk"),
+        baseline__in=champions.values(),
+        state=SpotCheckState.APPROVED,
+    )
+    checkpoints = (
+        Checkpoint.objects.filter(Exists(approved), deleted_at__isnull=True)
+        .exclude(pk__in=champions.values())
+        .select_related("language_model")
+    )
+    found = []
+    for candidate in map(candidate_of, checkpoints):
+        if candidate.is_ready:
+            title, detail = "Promote", "measured, reviewed, every gate passed"
+        elif candidate.needs_acceptance:
+            title, detail = "Decide on", "reviewed; its verdict is inconclusive"
+        else:
+            continue
+        found.append(
+            Waiting(
+                place="promotions",
+                icon="promotion",
+                title=f"{title} {candidate.checkpoint}",
+                detail=detail,
+                url=reverse("promotions:promotions"),
+                since=candidate.checkpoint.created_at,
+            )
+        )
+    return found
