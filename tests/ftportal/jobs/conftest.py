@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
-from ftportal.jobs import registry
+from ftportal.jobs import doorbell, registry
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind
 from ftportal.jobs.services import job_submit
+from tests.engines.apps import CountingConfig
+from tests.ftportal.jobs.processes import Portal, database_at
 
 
 class Counting:
@@ -65,3 +68,50 @@ def counting(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Counti
 def job(db: None, counting: Counting) -> Job:
     """A queued counting job."""
     return job_submit(kind="count", title="Count to ten", created_by=None)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[Path]:
+    """A database file with all tables."""
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    with django_db_blocker.unblock(), database_at(path):
+        call_command("migrate", verbosity=0)
+    yield path
+
+
+@pytest.fixture
+def portal(
+    migrated_file: Path,
+    data_dir: Path,
+    settings: Any,
+    django_db_blocker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Portal]:
+    """A portal with Redis and no worker yet; this test shares its database and its broker."""
+    (data_dir / "db.sqlite3").write_bytes(migrated_file.read_bytes())
+    settings.FTPORTAL_LEASE_SECONDS = 3
+    monkeypatch.setattr(registry, "_kinds", {})
+    CountingConfig.ready(None)  # type: ignore[arg-type]
+    portal = Portal(data_dir)
+    monkeypatch.setattr(doorbell, "app", portal.celery)
+    with django_db_blocker.unblock(), database_at(data_dir / "db.sqlite3"):
+        portal.redis_start()
+        try:
+            yield portal
+        finally:
+            portal.close()
+
+
+@pytest.fixture
+def submit(portal: Portal) -> Callable[..., Job]:
+    """`submit(steps=...)`: a queued job whose engine counts."""
+
+    def submit(kind: str = "count", **config: Any) -> Job:
+        job = Job(kind=kind)
+        job = job_submit(kind=kind, title=f"A job that is to {kind}", created_by=None)
+        portal.tell(job, config)
+        return job
+
+    return submit

@@ -17,6 +17,9 @@ import redis
 from celery import Celery
 from django.db import connections
 
+from ftportal.jobs.models import Job
+from ftportal.jobs.sweeping import sweep
+
 BASE = Path(__file__).resolve().parents[3]
 
 
@@ -37,6 +40,29 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def engine_of(job: Any, fence: int | None = None) -> int:
+    """The number of the engine of the job's last attempt, or of the one with that fence."""
+    attempts = job.attempts.all() if fence is None else job.attempts.filter(fence=fence)
+    pid: int | None = attempts.values_list("engine_pid", flat=True).last()
+    assert pid is not None
+    return pid
+
+
+def fresh(job: Job) -> Job:
+    """The job as the database has it."""
+    return Job.objects.get(pk=job.pk)
+
+
+def swept(job: Job, *, fence: int) -> Callable[[], bool]:
+    """Sweep, as beat would, and look whether the attempt has begun."""
+
+    def look() -> bool:
+        sweep()
+        return fresh(job).fence == fence
+
+    return look
 
 
 def processes_with(word: str) -> dict[int, str]:
@@ -94,7 +120,7 @@ class Portal:
 
     def messages_waiting(self, queue: str) -> int:
         """How many messages lie in a queue."""
-        return int(redis.Redis(unix_socket_path=str(self.socket)).llen(queue))  # type: ignore[arg-type]
+        return int(redis.Redis(unix_socket_path=str(self.socket)).llen(queue))
 
     def worker_start(self, name: str = "one") -> subprocess.Popen[bytes]:
         """Start a worker for the engines' queues and wait until it listens."""

@@ -16,7 +16,7 @@ from ftportal.jobs.models import Job, JobState, Outcome
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.services import job_resume, job_stop
 from ftportal.jobs.supervisor import job_run_now, job_work
-from tests.ftportal.jobs.processes import is_alive
+from tests.ftportal.jobs.processes import engine_of, is_alive
 
 
 def test_it_runs_an_engine_to_its_end(job: Job, counting: Any) -> None:
@@ -30,7 +30,7 @@ def test_it_runs_an_engine_to_its_end(job: Job, counting: Any) -> None:
     assert done.is_settled and done.exit_code == 0 and done.started_at and done.finished_at
     attempt = done.attempts.get()
     assert attempt.outcome == Outcome.DONE and attempt.exit_code == 0
-    assert not is_alive(attempt.engine_pid)
+    assert not is_alive(engine_of(job))
 
 
 def test_it_removes_resumable_states_when_all_is_done(job: Job) -> None:
@@ -156,7 +156,7 @@ def test_a_stale_attempt_writes_nothing_more_and_its_engine_dies(job: Job, count
     assert job_work(job_id=job.pk) is None
     job.refresh_from_db()
     assert (job.fence, job.phase, job.state) == (2, "Another's", JobState.RUNNING)
-    assert not is_alive(job.attempts.get(fence=1).engine_pid)
+    assert not is_alive(engine_of(job, fence=1))
     assert counting.finished == []
 
 
@@ -177,7 +177,7 @@ def test_the_engine_is_killed_when_the_lease_cannot_be_renewed(
     seen: dict[str, Any] = {}
 
     def hang(job: Job, events: list[dict[str, Any]]) -> None:
-        pid = job.attempts.get().engine_pid
+        pid = engine_of(job)
         deadline = time.monotonic() + 4
         while is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -219,7 +219,7 @@ def test_the_engine_gives_way_to_the_web_server(job: Job, counting: Any) -> None
 
     def look(job: Job, events: list[dict[str, Any]]) -> None:
         if not seen:
-            seen.append(os.getpriority(os.PRIO_PROCESS, job.attempts.get().engine_pid))
+            seen.append(os.getpriority(os.PRIO_PROCESS, engine_of(job)))
 
     counting.on_events = look
     job_run_now(job)
@@ -238,4 +238,4 @@ def test_an_app_that_cannot_record_events_ends_the_attempt(job: Job, counting: A
     failed = job_work(job_id=job.pk)
     assert failed is not None and failed.state == JobState.FAILED
     assert "no such run" in failed.error_message and counting.finished == ["failed"]
-    assert not is_alive(job.attempts.last().engine_pid)
+    assert not is_alive(engine_of(job))

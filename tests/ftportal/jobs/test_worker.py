@@ -1,71 +1,13 @@
 """Real Celery workers over a real Redis and a database file, killed for real."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
-from django.core.management import call_command
-
-from ftportal.jobs import doorbell, registry
 from ftportal.jobs.models import Job, JobState, Outcome
-from ftportal.jobs.services import job_resume, job_stop, job_submit
+from ftportal.jobs.services import job_resume, job_stop
 from ftportal.jobs.sweeping import sweep
-from tests.engines.apps import CountingConfig
-from tests.ftportal.jobs.processes import Portal, database_at, is_alive, wait_for
-
-
-@pytest.fixture(scope="session")
-def migrated_file(
-    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
-) -> Iterator[Path]:
-    """A database file with all tables."""
-    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
-    with django_db_blocker.unblock(), database_at(path):
-        call_command("migrate", verbosity=0)
-    yield path
-
-
-@pytest.fixture
-def portal(
-    migrated_file: Path,
-    data_dir: Path,
-    settings: Any,
-    django_db_blocker: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Portal]:
-    """A portal with Redis and no worker yet; this test shares its database and its broker."""
-    (data_dir / "db.sqlite3").write_bytes(migrated_file.read_bytes())
-    settings.FTPORTAL_LEASE_SECONDS = 3
-    monkeypatch.setattr(registry, "_kinds", {})
-    CountingConfig.ready(None)  # type: ignore[arg-type]
-    portal = Portal(data_dir)
-    monkeypatch.setattr(doorbell, "app", portal.celery)
-    with django_db_blocker.unblock(), database_at(data_dir / "db.sqlite3"):
-        portal.redis_start()
-        try:
-            yield portal
-        finally:
-            portal.close()
-
-
-@pytest.fixture
-def submit(portal: Portal) -> Callable[..., Job]:
-    """`submit(steps=...)`: a queued job whose engine counts."""
-
-    def submit(kind: str = "count", **config: Any) -> Job:
-        job = Job(kind=kind)
-        job = job_submit(kind=kind, title=f"A job that is to {kind}", created_by=None)
-        portal.tell(job, config)
-        return job
-
-    return submit
-
-
-def fresh(job: Job) -> Job:
-    """The job as the database has it."""
-    return Job.objects.get(pk=job.pk)
+from tests.ftportal.jobs.processes import Portal, engine_of, fresh, is_alive, swept, wait_for
 
 
 def saved(job: Job) -> Callable[[], bool]:
@@ -80,14 +22,14 @@ def test_a_killed_workers_run_is_finished_once_from_its_last_state(
     job = submit(steps=60, step_seconds=0.05, save_every_steps=10, journal=str(journal))
     worker = portal.worker_start("one")
     wait_for(saved(job), why="a saved state")
-    engine = fresh(job).attempts.get().engine_pid
+    engine = engine_of(job)
     assert is_alive(engine)
     portal.kill(worker)
     wait_for(lambda: not is_alive(engine), seconds=3, why="the engine's death with its worker")
     assert fresh(job).state == JobState.RUNNING, "until its lease ends"
 
     portal.worker_start("two")
-    wait_for(lambda: sweep() or fresh(job).fence == 2, seconds=15, why="a second attempt")
+    wait_for(swept(job, fence=2), seconds=15, why="a second attempt")
     wait_for(lambda: fresh(job).is_settled, why="the end")
     done = fresh(job)
     assert done.state == JobState.SUCCEEDED
@@ -118,7 +60,8 @@ def test_duplicate_messages_are_free_and_evaluations_go_first(
     wait_for(lambda: fresh(waiting).is_settled, why="the last")
     wait_for(lambda: portal.messages_waiting("train") == 0, why="the duplicates")
     assert fresh(running).fence == fresh(waiting).fence == fresh(measured).fence == 1
-    assert fresh(measured).started_at < fresh(waiting).started_at
+    began = Job.objects.order_by("started_at").values_list("pk", flat=True)
+    assert list(began) == [running.pk, measured.pk, waiting.pk]
     assert len(journal.read_text().splitlines()) == 3
     assert portal.lines(waiting, ".finished") == ["succeeded"]
     portal.kill(worker)
@@ -138,8 +81,9 @@ def test_stop_by_a_person_resume_and_an_orderly_end_of_the_worker(
 
     job_resume(job=stopped)
     wait_for(lambda: fresh(job).state == JobState.RUNNING, why="the second attempt")
-    wait_for(lambda: (fresh(job).progress_done or 0) > stopped.progress_done, why="more steps")
-    engine = fresh(job).attempts.get(fence=2).engine_pid
+    before = stopped.progress_done or 0
+    wait_for(lambda: (fresh(job).progress_done or 0) > before, why="more steps")
+    engine = engine_of(job, fence=2)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
     returned = fresh(job)

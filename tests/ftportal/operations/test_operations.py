@@ -1,5 +1,6 @@
 """The whole portal under its manager: real processes, stopped and killed in every way."""
 
+import json
 import os
 import signal
 import socket
@@ -23,7 +24,14 @@ from ftportal.operations.places import (
     secret_key_file,
 )
 from tests.engines.apps import CountingConfig
-from tests.ftportal.jobs.processes import BASE, database_at, is_alive, processes_with, wait_for
+from tests.ftportal.jobs.processes import (
+    BASE,
+    database_at,
+    engine_of,
+    is_alive,
+    processes_with,
+    wait_for,
+)
 
 
 class Operations:
@@ -48,13 +56,13 @@ class Operations:
             **variables,
         }
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 [sys.executable, "-m", "ftportal.operations"],
                 cwd=BASE, env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        wait_for(lambda: "is ready" in self.said() or self._process.poll() is not None, seconds=60)
-        assert self._process.poll() is None, self.said()
-        return self._process
+        wait_for(lambda: "is ready" in self.said() or process.poll() is not None, seconds=60)
+        assert process.poll() is None, self.said()
+        return process
 
     def said(self) -> str:
         """Everything it printed."""
@@ -98,8 +106,6 @@ def job_of(
 
     def job_of(**config: Any) -> Job:
         job = job_submit(kind="count", title="Count", created_by=None)
-        import json
-
         job.directory.parent.mkdir(parents=True, exist_ok=True)
         job.directory.with_suffix(".json").write_text(json.dumps(config))
         Job.objects.filter(pk=job.pk).update(rung_at=job.created_at.replace(year=2020))
@@ -109,15 +115,16 @@ def job_of(
         yield job_of
 
 
-def running(job: Job) -> Any:
+def running(job: Job) -> int:
     """The engine's number once it works."""
 
     def look() -> int | None:
         fresh = Job.objects.get(pk=job.pk)
         working = fresh.state == JobState.RUNNING and fresh.progress_done
-        return fresh.attempts.last().engine_pid if working else None
+        return engine_of(fresh) if working else None
 
-    return wait_for(look, why="an engine that works")
+    engine: int = wait_for(look, why="an engine that works")
+    return engine
 
 
 def test_ctrl_c_saves_the_run_and_leaves_nothing_and_a_second_start_goes_on(
