@@ -1,0 +1,226 @@
+"""Promote and roll back: each refusal, and that ledger and alias move together."""
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import champion
+from ftportal.checkpoints.services import delete_objections
+from ftportal.evaluations.models import Verdict
+from ftportal.promotions.errors import PromotionRefusedError
+from ftportal.promotions.ledger import ledger_check
+from ftportal.promotions.models import PromotionAction, PromotionEvent
+from ftportal.promotions.services import champion_compare, promote, rollback
+from tests.ftportal.house import approval_make, checkpoint_make, model_make, verdict_make
+
+
+def test_the_anchor_is_the_first_champion(pair: SimpleNamespace) -> None:
+    event = PromotionEvent.objects.get()
+    assert (event.number, event.action) == (1, PromotionAction.INITIAL)
+    assert event.to_checkpoint == pair.baseline == champion(pair.model)
+    assert event.actor is None
+
+
+def test_promotion_moves_alias_and_ledger(ready: SimpleNamespace, cast: Any) -> None:
+    event = promote(checkpoint=ready.candidate, actor=cast.leo, reason=" kept all it knew ")
+    assert champion(ready.model) == ready.candidate
+    assert (event.number, event.action) == (2, PromotionAction.PROMOTE)
+    assert (event.from_checkpoint, event.to_checkpoint) == (ready.baseline, ready.candidate)
+    assert event.reason == "kept all it knew"
+    assert event.evidence["run"] == "Run of Zebra nine"
+    assert event.evidence["verdict_rules"] == ["Standard, version 1"]
+    assert not event.evidence["accepted_inconclusive"]
+    assert [gate["state"] for gate in event.evidence["gates"]] == ["passed"] * 6
+    assert ledger_check(ready.model).intact
+
+
+@pytest.mark.parametrize("name", ["tina", "rob", "ada", "otto"])
+def test_only_releasers_promote(ready: SimpleNamespace, cast: Any, name: str) -> None:
+    with pytest.raises(PromotionRefusedError, match="role releaser"):
+        promote(checkpoint=ready.candidate, actor=getattr(cast, name), reason="why not")
+
+
+def test_a_promotion_needs_a_reason(ready: SimpleNamespace, cast: Any) -> None:
+    with pytest.raises(PromotionRefusedError, match="needs a reason"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="  ")
+
+
+def test_closed_gates_are_named(pair: SimpleNamespace, cast: Any) -> None:
+    with pytest.raises(PromotionRefusedError, match=r"Evaluation done: .* Spot-check approved: "):
+        promote(checkpoint=pair.candidate, actor=cast.leo, reason="now")
+    assert champion(pair.model) == pair.baseline
+    assert PromotionEvent.objects.count() == 1
+
+
+def test_damaged_weights_are_never_promoted(ready: SimpleNamespace, cast: Any) -> None:
+    (ready.candidate.directory / "model.safetensors").write_bytes(bytes(32))
+    with pytest.raises(PromotionRefusedError, match="was changed"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+
+
+def test_inconclusive_needs_somebody_who_answers_for_it(ready: SimpleNamespace, cast: Any) -> None:
+    Verdict.objects.update(outcome="inconclusive")
+    with pytest.raises(PromotionRefusedError, match="tick that you promote although"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    event = promote(
+        checkpoint=ready.candidate, actor=cast.leo, reason="now", accept_inconclusive=True
+    )
+    assert event.evidence["accepted_inconclusive"]
+
+
+def test_forgotten_is_never_accepted(ready: SimpleNamespace, cast: Any) -> None:
+    Verdict.objects.update(outcome="forgotten")
+    with pytest.raises(PromotionRefusedError, match="Forgotten by Quick"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="now", accept_inconclusive=True)
+
+
+def test_the_champion_is_not_promoted_again(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    with pytest.raises(PromotionRefusedError, match="champion already"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="again")
+
+
+def test_rollback_to_the_anchor_and_forth_again(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    event = rollback(
+        language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="users complain"
+    )
+    assert event.action == PromotionAction.ROLLBACK
+    assert champion(ready.model) == ready.baseline
+    rollback(language_model=ready.model, to=ready.candidate, actor=cast.leo, reason="false alarm")
+    assert champion(ready.model) == ready.candidate
+    assert [e.number for e in PromotionEvent.objects.order_by("number")] == [1, 2, 3, 4]
+    assert ledger_check(ready.model).intact
+
+
+def test_rollback_goes_only_to_earlier_champions(pair: SimpleNamespace, cast: Any) -> None:
+    with pytest.raises(PromotionRefusedError, match="was never champion"):
+        rollback(language_model=pair.model, to=pair.candidate, actor=cast.leo, reason="now")
+
+
+def test_rollback_stays_within_its_model(pair: SimpleNamespace, cast: Any) -> None:
+    other = model_make("Other")
+    with pytest.raises(PromotionRefusedError, match="was never champion"):
+        rollback(language_model=pair.model, to=other.pretrained, actor=cast.leo, reason="now")
+
+
+def test_rollback_to_the_champion_is_refused(pair: SimpleNamespace, cast: Any) -> None:
+    with pytest.raises(PromotionRefusedError, match="champion already"):
+        rollback(language_model=pair.model, to=pair.baseline, actor=cast.leo, reason="now")
+
+
+def test_rollback_needs_role_and_reason(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    with pytest.raises(PromotionRefusedError, match="role releaser"):
+        rollback(language_model=ready.model, to=ready.baseline, actor=cast.rob, reason="now")
+    with pytest.raises(PromotionRefusedError, match="needs a reason"):
+        rollback(language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="")
+
+
+def test_rollback_refuses_files_that_are_gone(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    rollback(language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="now")
+    shutil.rmtree(ready.candidate.directory)
+    with pytest.raises(PromotionRefusedError, match=r"manifest\.json is missing"):
+        rollback(language_model=ready.model, to=ready.candidate, actor=cast.leo, reason="now")
+    Checkpoint.objects.filter(pk=ready.candidate.pk).update(deleted_at=timezone.now())
+    ready.candidate.refresh_from_db()
+    with pytest.raises(PromotionRefusedError, match="were deleted"):
+        rollback(language_model=ready.model, to=ready.candidate, actor=cast.leo, reason="now")
+
+
+def test_former_champions_keep_their_files(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    rollback(language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="now")
+    assert "It has been champion, and a rollback may need its files." in delete_objections(
+        ready.candidate
+    )
+
+
+def test_each_model_has_its_own_ledger(ready: SimpleNamespace, cast: Any) -> None:
+    other = model_make("Other")
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    assert champion(other) == other.pretrained
+    assert ledger_check(other).entry_count == 1
+
+
+def test_comparing_needs_measurements(pair: SimpleNamespace) -> None:
+    with pytest.raises(PromotionRefusedError, match="not measured yet"):
+        champion_compare(checkpoint=pair.candidate)
+
+
+def test_a_number_is_given_once(ready: SimpleNamespace, cast: Any) -> None:
+    first = PromotionEvent.objects.get()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        PromotionEvent.objects.create(
+            language_model=ready.model,
+            number=first.number,
+            action=PromotionAction.PROMOTE,
+            to_checkpoint=ready.candidate,
+            reason="a second writer",
+            evidence={},
+            hash="f" * 64,
+            created_at=timezone.now(),
+        )
+
+
+def database_to_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy the test database to a file, which new connections, those of threads, open instead."""
+    connection.ensure_connection()
+    with closing(sqlite3.connect(path)) as copy:
+        connection.connection.backup(copy)
+    monkeypatch.setitem(connection.settings_dict, "NAME", str(path))
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """What `work` returns in a thread with a database connection of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_with_connection, work).result()
+
+
+def _with_connection(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_promotions_at_once_one_is_told_that_the_champion_changed(
+    ready: SimpleNamespace, cast: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival = checkpoint_make(ready.model, "Rival", ready.baseline)
+    verdict_make(rival, ready.baseline)
+    approval_make(rival, ready.baseline, cast.rob)
+    database_to_disk(tmp_path / "db.sqlite3", monkeypatch)
+    barrier = threading.Barrier(2)
+
+    def go(candidate: Checkpoint) -> str:
+        barrier.wait()
+        try:
+            promote(checkpoint=candidate, actor=cast.leo, reason="mine is better")
+        except PromotionRefusedError as refused:
+            return str(refused)
+        return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(
+            pool.map(lambda one: _with_connection(lambda: go(one)), [ready.candidate, rival])
+        )
+    assert outcomes.count("done") == 1
+    told = next(one for one in outcomes if one != "done")
+    assert "Not compared with" in told or "at the same moment" in told
+    check = in_thread(lambda: ledger_check(ready.model))
+    assert check.intact, check.problem
+    assert check.entry_count == 2

@@ -1,0 +1,99 @@
+"""What the votes say once names are shown."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ftportal.reviews.findings import findings
+from ftportal.reviews.models import SpotCheck, Vote
+from tests.ftportal.house import check_make, votes_give
+
+
+def vote(check: SpotCheck, at: int, reviewer: Any, preferred: str, **defects: str) -> None:
+    """One vote by position, with the candidate always on the left."""
+    side = {"candidate": "left", "baseline": "right"}.get(preferred, preferred)
+    Vote.objects.create(
+        item=check.items.get(position=at),
+        reviewer=reviewer,
+        candidate_is_left=True,
+        preference=side,
+        left_defective="candidate" in defects,
+        left_reason=defects.get("candidate", ""),
+        right_defective="baseline" in defects,
+        right_reason=defects.get("baseline", ""),
+    )
+
+
+def test_defects_of_both_sides_and_what_counts(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=4)
+    vote(check, 0, cast.rob, "baseline", candidate="wrong")
+    vote(check, 1, cast.rob, "both_bad", candidate="empty", baseline="empty")
+    vote(check, 2, cast.rob, "candidate", baseline="rude")
+    vote(check, 3, cast.rob, "tie")
+    found = findings(check)
+    assert found.candidate_defect_items == 2
+    assert found.baseline_defect_items == 2
+    assert found.counted_defects == 1  # only the first is new
+    assert found.candidate_bound is None
+    assert [d.reason for d in found.items[0].candidate_defects] == ["wrong"]
+    assert (found.total.candidate, found.total.baseline) == (1, 1)
+    assert (found.total.tie, found.total.both_bad) == (1, 1)
+    assert found.sign_test_p == 1.0
+    assert not found.within_plan
+
+
+def test_random_prompts_count_every_defect_and_give_the_bound(
+    pair: SimpleNamespace, cast: Any
+) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=20, is_random=True)
+    votes_give(check, cast.rob)
+    found = findings(check)
+    assert found.candidate_bound == pytest.approx(0.1391, abs=5e-5)  # 0 of 20, theory
+    assert found.within_plan
+    assert found.sign_test_p == pytest.approx(2 * 0.5**20)
+
+
+def test_a_split_vote_is_a_tie_and_any_flag_is_a_defect(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=2, votes_an_item=2)
+    vote(check, 0, cast.rob, "candidate")
+    vote(check, 0, cast.rosa, "baseline", candidate="lies")
+    vote(check, 1, cast.rob, "candidate")
+    vote(check, 1, cast.rosa, "tie")
+    found = findings(check)
+    assert [one.winner for one in found.items] == ["tie", "candidate"]
+    assert found.candidate_defect_items == 1
+
+
+def test_agreement_is_the_textbooks(pair: SimpleNamespace, cast: Any) -> None:
+    # 0100000010 against 1110010000: alpha .0952381 (theory), six of ten pairs agree.
+    check = check_make(pair.candidate, pair.baseline, prompts=10, votes_an_item=2)
+    for reviewer, row in ((cast.rob, "0100000010"), (cast.rosa, "1110010000")):
+        for at, bit in enumerate(row):
+            vote(check, at, reviewer, "candidate" if bit == "1" else "baseline")
+    preference, defective = findings(check).agreements
+    assert preference.alpha == pytest.approx(0.0952381, abs=1e-7)
+    assert preference.raw == pytest.approx(0.6)
+    assert defective.raw == 1.0
+    assert defective.alpha is None  # one answer throughout: undefined, not perfect
+
+
+def test_side_bias_by_reviewer(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=6)
+    for at in range(6):
+        vote(check, at, cast.rob, "candidate")
+    (bias,) = findings(check).side_biases
+    assert (bias.reviewer, bias.left_wins, bias.right_wins) == (cast.rob, 6, 0)
+    assert bias.p == pytest.approx(2 / 64)
+
+
+def test_preferences_by_group(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=6)
+    votes_give(check, cast.rob)
+    rows = findings(check).preferences
+    assert [row.group for row in rows] == [
+        "Code",
+        "Filesystem reasoning",
+        "Conversation coherence",
+    ]
+    assert [row.candidate for row in rows] == [2, 2, 2]
