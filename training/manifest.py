@@ -84,7 +84,7 @@ def manifest_read(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
         manifest: Manifest = json.loads((Path(directory) / name).read_bytes())
         if _top_hash(manifest["files"]) != manifest["sha256"]:
             raise ManifestError(f"{name} was changed: its own hash does not match")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{name} is missing or unreadable") from error
     return manifest
 

@@ -8,7 +8,20 @@ from typing import Any
 from training.events import read_events
 from training.ingestion import main as ingestion_main
 
-WORDS = "the ship sails at dawn and we follow it across cold grey water until night falls".split()
+WORDS = [
+    "the",
+    "ship",
+    "sails",
+    "at",
+    "dawn",
+    "and",
+    "we",
+    "follow",
+    "it",
+    "across",
+    "grey",
+    "water",
+]
 
 
 def conversation(number: int, *, decisions: int = 2) -> dict[str, Any]:

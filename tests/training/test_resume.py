@@ -1,0 +1,163 @@
+"""Stopping and going on: real child processes, real signals, bit-identical weights."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.toys import events_of
+from training.__main__ import main
+from training.process import BAD_INPUT, DONE, STOPPED
+
+Recipe = dict[str, Any]
+MakeRun = Callable[..., Path]
+# Label masking differs in the gradient only, so one method shows it.
+VARIANTS = [(name, True) for name in ("adamw", "apollo", "apollo_mini", "lora")]
+VARIANTS.append(("apollo", False))
+
+
+def weights_of(directory: Path, attempt: int) -> dict[str, torch.Tensor]:
+    return load_file(directory / f"attempts/{attempt}/output/model.safetensors")
+
+
+def assert_equal_weights(first: Path, second: Path) -> None:
+    """Attempt 0 of the first run and attempt 1 of the second made the very same bits."""
+    ours, theirs = weights_of(first, 0), weights_of(second, 1)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def states_of(directory: Path, attempt: int = 0) -> list[Path]:
+    return [Path(e["path"]) for e in events_of(directory, attempt) if e["event"] == "saved"]
+
+
+@pytest.mark.parametrize(("method", "context_frozen"), VARIANTS)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    recipe: Recipe, run_directory: MakeRun, method: str, context_frozen: bool
+) -> None:
+    """Two epochs with accumulation over their border; the state is from within the second."""
+    whole = run_directory(
+        recipe,
+        method={"name": method},
+        learning_rate=1e-3,
+        schedule="cosine",
+        warmup_steps=2,
+        epochs=2,
+        examples_per_step=3,
+        context_frozen=context_frozen,
+    )
+    assert main([str(whole)]) == DONE
+    (state,) = states_of(whole)
+    again = run_directory(json.loads((whole / "config.json").read_text()))
+    assert main([str(again), "--attempt", "1", "--resume", str(state)]) == DONE
+    assert_equal_weights(whole, again)
+    ours, theirs = events_of(whole)[-1]["summary"], events_of(again, 1)[-1]["summary"]
+    for name in ("steps", "examples", "decision_tokens", "context_tokens", "displacement"):
+        assert ours[name] == theirs[name]
+
+
+class Child:
+    """An engine process and its events as they come."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.directory = directory
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "training", str(directory), *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def wait_for(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for event in events_of(self.directory):
+                if found(event):
+                    return event
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            time.sleep(0.01)
+        raise AssertionError("the event did not come")
+
+
+@pytest.fixture(scope="module")
+def long_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Recipe]:
+    """A recipe that takes seconds on the tiny model, so that a signal lands within it."""
+    return lambda recipe: {**recipe, "epochs": 40, "max_steps": 200, "save_every_steps": 50}
+
+
+def test_sigterm_saves_and_the_run_goes_on_to_the_same_weights(
+    recipe: Recipe, run_directory: MakeRun, long_recipe: Callable[[Recipe], Recipe]
+) -> None:
+    stopped = run_directory(long_recipe(recipe), method={"name": "apollo"})
+    child = Child(stopped)
+    child.wait_for(lambda event: event["event"] == "metric" and event["step"] >= 7)
+    child.process.send_signal(signal.SIGTERM)
+    assert child.process.wait(timeout=60) == STOPPED
+    events = events_of(stopped)
+    assert events[-1]["event"] == "saved"
+    assert events[-1]["step"] == [e["step"] for e in events if e["event"] == "metric"][-1] < 200
+    assert not (stopped / "attempts/0/output").exists()
+    state = states_of(stopped)[-1]
+    assert main([str(stopped), "--attempt", "1", "--resume", str(state)]) == DONE
+    whole = run_directory(long_recipe(recipe), method={"name": "apollo"})
+    assert main([str(whole)]) == DONE
+    assert_equal_weights(whole, stopped)
+
+
+def test_sigkill_after_a_save_loses_only_what_came_after(
+    recipe: Recipe, run_directory: MakeRun, long_recipe: Callable[[Recipe], Recipe]
+) -> None:
+    killed = run_directory(long_recipe(recipe))
+    child = Child(killed)
+    child.wait_for(lambda event: event["event"] == "saved")
+    child.process.kill()
+    assert child.process.wait(timeout=60) == -signal.SIGKILL
+    state = states_of(killed)[-1]
+    assert main([str(killed), "--attempt", "1", "--resume", str(state)]) == DONE
+    whole = run_directory(long_recipe(recipe))
+    assert main([str(whole)]) == DONE
+    assert_equal_weights(whole, killed)
+
+
+def test_only_the_last_two_states_are_kept(recipe: Recipe, run_directory: MakeRun) -> None:
+    directory = run_directory(recipe, save_every_steps=2)
+    assert main([str(directory)]) == DONE
+    assert [path.name[-2:] for path in states_of(directory)] == ["02", "04", "06", "08"]
+    kept = sorted(path.name for path in (directory / "attempts/0/trainer").iterdir())
+    assert kept == ["step-000006", "step-000008"]
+
+
+def test_a_torn_state_is_refused(recipe: Recipe, run_directory: MakeRun, tmp_path: Path) -> None:
+    directory = run_directory(recipe)
+    assert main([str(directory)]) == DONE
+    state = states_of(directory)[-1]
+
+    def resumed(attempt: int, spoil: Callable[[Path], object]) -> str:
+        torn = Path(shutil.copytree(state, tmp_path / f"torn{attempt}" / state.name))
+        spoil(torn)
+        arguments = [str(directory), "--attempt", str(attempt), "--resume", str(torn)]
+        assert main(arguments) == BAD_INPUT
+        return str(events_of(directory, attempt)[-1]["message"])
+
+    def flip(torn: Path) -> None:
+        content = bytearray((torn / "optimizer.pt").read_bytes())
+        content[len(content) // 2] ^= 1
+        (torn / "optimizer.pt").write_bytes(content)
+
+    assert "no COMPLETE" in resumed(1, lambda torn: (torn / "COMPLETE").unlink())
+    assert "optimizer.pt is missing" in resumed(2, lambda torn: (torn / "optimizer.pt").unlink())
+    assert "optimizer.pt was changed" in resumed(3, flip)
+    assert "no COMPLETE" in resumed(4, shutil.rmtree)
