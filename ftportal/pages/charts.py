@@ -39,6 +39,8 @@ class Series:
     upper: Sequence[float] | None = None
     raw: Sequence[float | None] | None = None
     """What was measured, where `y` is a mean over it: drawn as faint points."""
+    has_points: bool = True
+    """Whether single values are marked beside the line through them."""
 
     def columns(self) -> dict[str, list[float]]:
         """The series as columns of a Bokeh data source; NaN stands for missing."""
@@ -170,9 +172,7 @@ def _draw_series(plot: Any, series: Series, *, index: int) -> LegendEntry:
 def _draw_mark(plot: Any, label: str, height: float) -> None:
     from bokeh.models.annotations import Label, Span
 
-    plot.add_layout(
-        Span(location=height, dimension="width", line_color=INK_SOFT, line_dash=[4, 4])
-    )
+    plot.add_layout(Span(location=height, dimension="width", line_color=INK_SOFT, line_dash=[4, 4]))
     plot.add_layout(
         Label(
             x=8,
@@ -185,8 +185,8 @@ def _draw_mark(plot: Any, label: str, height: float) -> None:
             text_font_size="12px",
         )
     )
-    # A span does not widen the range by itself: an invisible point does.
-    plot.scatter([math.nan, 0], [math.nan, height], alpha=0)
+    # A span and its label do not widen the range by themselves: invisible points do.
+    plot.scatter([0, 0], [height, height * 1.12], alpha=0)
 
 
 def _line_rows(series: Sequence[Series]) -> list[list[str]]:

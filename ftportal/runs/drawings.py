@@ -41,7 +41,8 @@ def _loss_by_batch(run: Run) -> list[Series]:
     if len(parts) == 1:
         return [_smooth(run, "loss_nats", str(parts[0].batch))]
     total = metric_smooth(run, "loss_nats")
-    return [Series(name="All batches", x=total.steps, y=total.means)] + [
+    line = Series(name="All batches", x=total.steps, y=total.means, has_points=False)
+    return [line] + [
         _smooth(
             run,
             f"loss_nats/batch/{batch_key(part.batch)}",
@@ -128,11 +129,11 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
     marks, caption = {}, drawing.caption
     if drawing.key == "displacement" and run.forecast.get("displacement") is not None:
         ahead = run.forecast
-        marks = {f"forecast {ahead['displacement']:.3g}": ahead["displacement"]}
-        caption = (
-            f"Forecast: {ahead['displacement_low']:.2g} to {ahead['displacement_high']:.2g} "
-            "at the end."
+        low, middle, high = (
+            _short(ahead[f"displacement{which}"]) for which in ("_low", "", "_high")
         )
+        marks = {f"forecast {middle}": ahead["displacement"]}
+        caption = f"Forecast for the end: {low} to {high}."
     return line_chart(
         title="Loss" if drawing is _LOSS and run.mixture.count() == 1 else drawing.title,
         x_label="step",
@@ -144,6 +145,10 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         marks=marks,
         update_url=url if run.job.is_live else "",
     )
+
+
+def _short(length: float) -> str:
+    return f"{length:,.0f}" if length >= 10 else f"{length:.2g}"
 
 
 def run_update(run: Run, key: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ftportal.runs.forms import (
     initial_values,
     mixture_rows,
 )
+from ftportal.runs.models import Run
 from ftportal.runs.planning import plan
 from ftportal.runs.recipes import Mixture, Problem, recipe_problem
 from ftportal.runs.services import RunRefusedError, mixture_problems, name_free, run_submit
@@ -31,7 +32,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
     """The form; a valid one starts the run and leads to its page."""
     user = require_role(request, Role.TRAINER)
     if request.method == "GET":
-        initial = initial_values(request.GET, name_free("Session 1"))
+        initial = initial_values(request.GET, name_free(f"Session {Run.objects.count() + 1}"))
         form = RunForm(initial=initial)
         return _page(request, form, mixture_rows(_parent_of(initial["parent"]), request.GET), [])
     form = RunForm(request.POST)

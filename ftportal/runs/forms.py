@@ -16,6 +16,8 @@ from ftportal.runs.recipes import METHOD_NAMES, SCHEDULE_NAMES, Problem, example
 from training.config import DTYPES
 
 BATCHES_SHOWN = 40
+WHOLE_MAX = 2**32 - 1
+WEIGHT_MAX = 1e6
 METHOD_HELP = {
     "apollo": "Trains every weight with little memory; rank 256.",
     "apollo_mini": "APOLLO with rank 1: the least memory.",
@@ -47,7 +49,10 @@ def _whole(label: str, minimum: int, help_text: str = "", required: bool = True)
         required=required,
         help_text=help_text,
         widget=_text("numeric"),
-        validators=[MinValueValidator(minimum, wrong)],
+        validators=[
+            MinValueValidator(minimum, wrong),
+            MaxValueValidator(WHOLE_MAX, f"Write a whole number of at most {WHOLE_MAX:,}."),
+        ],
         error_messages={"invalid": wrong, "required": wrong},
     )
 
@@ -249,6 +254,6 @@ def _weight(text: str) -> tuple[float, str]:
         weight = float(text)
     except ValueError:
         weight = math.nan
-    if not math.isfinite(weight) or weight < 0:
+    if not 0 <= weight <= WEIGHT_MAX:  # NaN is not
         return 0.0, "Write a number such as 1 or 0.25; 0 leaves the batch out."
     return weight, ""

@@ -11,12 +11,14 @@ from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import Mixture, config_build, example_count, method_name, shares
-from training.config import RunConfig
+from training.config import ConfigError, RunConfig
 from training.forecast import Forecast, forecast
-from training.mixture import mixture_counts
+from training.mixture import mixture_counts, step_count
 from training.modelcheck import tensor_shapes
 from training.recipe import RecipeWarning, recipe_warnings
 
+STEPS_MAX = 1_000_000
+"""More steps are a slip of the finger; a forecast of them would also take too long."""
 ASSUMED_OPERATIONS_PER_SECOND = 5e10
 """Two slow CPU cores: SmolLM2-135M took 2.4 s for 320 tokens. Used where nothing was timed yet."""
 
@@ -56,6 +58,7 @@ def plan(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> 
     config = config_build(parent=parent, mixture=mixture, recipe=recipe)
     counts = [example_count(batch) for batch, _ in mixture]
     weights = [weight for _, weight in mixture]
+    _check_step_count(config, counts, weights)
     speed = _speed(parent.language_model, config, mixture)
     model = parent.language_model
     update_norm, update_basis = _update_norm(model, config)
@@ -93,6 +96,19 @@ def plan(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> 
             )
         ),
     )
+
+
+def _check_step_count(config: RunConfig, counts: list[int], weights: list[float]) -> None:
+    steps = step_count(
+        counts,
+        weights,
+        epochs=config.epochs,
+        examples_per_step=config.examples_per_step,
+        max_steps=config.max_steps,
+    )
+    if steps > STEPS_MAX:
+        message = f"this would take {steps:,} steps"
+        raise ConfigError("epochs", message, f"Stay below {STEPS_MAX:,} steps.")
 
 
 def _seconds(found: Forecast) -> float:

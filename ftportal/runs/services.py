@@ -22,7 +22,7 @@ from ftportal.runs.recipes import (
     recipe_problem,
 )
 from ftportal.runs.signals import run_succeeded
-from training.config import ConfigError, RunConfig
+from training.config import ConfigError
 from training.modelcheck import model_directory_problems
 
 KIND = "train"
@@ -56,12 +56,11 @@ def run_submit(
         *_parent_problems(parent),
         *mixture_problems(parent, mixture),
     ]
-    config = None
     if not any(problem.field == "mixture" for problem in problems):
-        config, found = _config_checked(parent, mixture, recipe)
-        problems += found
-    if problems or config is None:
+        problems += _recipe_problems(parent, mixture, recipe)
+    if problems:
         raise RunRefusedError(problems)
+    config = config_build(parent=parent, mixture=mixture, recipe=recipe)
     planned = plan(parent=parent, mixture=mixture, recipe=recipe)
     try:
         with transaction.atomic():
@@ -178,13 +177,16 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
     return None
 
 
-def _config_checked(
+def _recipe_problems(
     parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]
-) -> tuple[RunConfig | None, list[Problem]]:
+) -> list[Problem]:
     try:
-        return config_build(parent=parent, mixture=mixture, recipe=recipe), []
+        plan(parent=parent, mixture=mixture, recipe=recipe)
     except ConfigError as error:
-        return None, [recipe_problem(error)]
+        return [recipe_problem(error)]
+    except (ValueError, OSError):
+        return []  # the parent's weights cannot be read, which its own check has said already
+    return []
 
 
 def run_stop(*, run: Run) -> Run:

@@ -1,0 +1,142 @@
+"""Thinning out, smoothing, and the words of recipes."""
+
+import random
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ftportal.datasets.models import Batch
+from ftportal.runs.drawings import run_charts, run_update
+from ftportal.runs.metrics import loss_now, metric_smooth, minmax_indices, trailing_means
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.planning import plan
+from ftportal.runs.recipes import method_name
+from ftportal.runs.selectors import recipe_rows, run_again_url, run_list
+
+
+def test_few_points_are_all_kept() -> None:
+    assert minmax_indices([3.0, None, 1.0], 10) == [0, 1, 2]
+
+
+def test_thinning_keeps_ends_and_every_peak() -> None:
+    values: list[float | None] = [random.Random(0).random() for _ in range(10_000)]
+    values[5_001], values[7_777] = 50.0, -50.0
+    kept = minmax_indices(values, 1000)
+    assert len(kept) <= 1000
+    assert kept == sorted(set(kept))
+    assert {0, 5_001, 7_777, 9_999} <= set(kept)
+
+
+def test_thinning_keeps_a_gap() -> None:
+    values: list[float | None] = [1.0] * 5000 + [None] * 2000 + [1.0] * 3000
+    kept = minmax_indices(values, 100)
+    assert any(values[at] is None for at in kept)
+
+
+def test_trailing_means_by_hand() -> None:
+    assert trailing_means([2.0, 4.0, None, 9.0, 1.0], 2) == [2.0, 3.0, None, 6.5, 5.0]
+    assert trailing_means([2.0, 4.0], 1) == [2.0, 4.0]
+
+
+@pytest.mark.django_db
+def test_loss_and_its_mean_over_ten_steps(submit: Callable[..., Run]) -> None:
+    run = submit()
+    assert loss_now(run) is None
+    Metric.objects.bulk_create(
+        Metric(run=run, name="loss_nats", step=step, value=float(step)) for step in range(1, 21)
+    )
+    assert loss_now(run) == pytest.approx(15.5)
+    smooth = metric_smooth(run, "loss_nats")
+    assert smooth.measured[-1] == 20
+    assert smooth.means[-1] == pytest.approx(15.5)
+
+
+@pytest.mark.django_db
+def test_charts_and_their_updates_name_the_same_lines(
+    submit: Callable[..., Run], batch_of: Callable[..., Batch]
+) -> None:
+    batches = [batch_of(f"Batch {n}", kind="dream" if n else "general") for n in range(3)]
+    run = submit(mixture=[(batch, 1.0) for batch in batches], warmup_steps=2)
+    charts = run_charts(run)
+    assert [chart.title for chart in charts] == [
+        "Loss by batch",
+        "Loss by kind",
+        "Displacement of the weights",
+        "Gradient norm",
+        "Speed",
+        "Learning rate",
+    ]
+    drawn = {name for chart in charts for name in chart.columns[1:]}
+    assert set(run_update(run)["series"]) == drawn
+    assert set(run_update(run, "kinds")["series"]) == {"General", "Dream"}
+
+
+@pytest.mark.django_db
+def test_the_recipe_in_words(submit: Callable[..., Run]) -> None:
+    run = submit(learning_rate=3e-4, context_frozen=False)
+    rows = dict(recipe_rows(run))
+    assert rows["Parent"] == "Tiny, pre-trained"
+    assert rows["Batches"] == "Talks 75 %, General mix 25 %"
+    assert rows["Method"] == "AdamW"
+    assert rows["Learning rate"] == "3e-4"
+    assert rows["Context"] == "with gradient"
+    assert method_name({"method": {"name": "apollo", "rank": 256}}) == "APOLLO, rank 256"
+
+
+@pytest.mark.django_db
+def test_another_like_this_fills_the_form(submit: Callable[..., Run], talks: Batch) -> None:
+    run = submit(method={"name": "lora", "rank": 8})
+    query = parse_qs(urlsplit(run_again_url(run, learning_rate="5e-6")).query)
+    assert query["learning_rate"] == ["5e-6"]
+    assert query["method"] == ["lora"]
+    assert query["rank"] == ["8"]
+    assert query[f"weight_{talks.pk}"] == ["3"]
+    changed = parse_qs(urlsplit(run_again_url(run, method="adamw")).query)
+    assert "rank" not in changed, "a rank has no meaning for AdamW"
+
+
+@pytest.mark.django_db
+def test_lists_filter(submit: Callable[..., Run], ended: Callable[..., Run]) -> None:
+    waiting = submit("Waiting")
+    bad = ended("failed", name="Bad", exit_code=3)
+    assert list(run_list(state="live")) == [waiting]
+    assert list(run_list(state="diverged")) == [bad]
+    assert list(run_list(state="succeeded")) == []
+    assert set(run_list(method="adamw")) == {waiting, bad}
+    assert list(run_list(method="lora")) == []
+    assert list(run_list(text="wait")) == [waiting]
+    assert set(run_list(parent="Tiny, pre-trained")) == {waiting, bad}
+
+
+@pytest.mark.django_db
+def test_a_plan_rests_on_earlier_runs_where_there_are_any(
+    ended: Callable[..., Run], talks: Batch
+) -> None:
+    recipe = {"method": {"name": "adamw"}, "max_steps": 4}
+    run = ended("succeeded", name="Before")
+    before = plan(parent=run.parent, mixture=[(talks, 1.0)], recipe=recipe)
+    assert "assumed" in before.seconds_basis
+    assert "shapes of the weights" in before.displacement_basis
+    run.summary = {"update_norm": 100.0, "tokens_per_second": 70.0}
+    run.save()
+    after = plan(parent=run.parent, mixture=[(talks, 1.0)], recipe=recipe)
+    assert after.seconds == pytest.approx(4 * 140 / 70), "4 steps of 60 + 80 tokens"
+    assert after.displacement == pytest.approx(100 * 4 * 1e-5)
+    assert "Before" in after.seconds_basis
+    assert "Before" in after.displacement_basis
+
+
+@pytest.mark.django_db
+def test_a_plan_warns(submit: Callable[..., Run], talks: Batch, general: Batch) -> None:
+    parent = submit().parent
+    safe = {"method": {"name": "adamw"}, "learning_rate": 2e-5, "epochs": 3}
+    found = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe=safe)
+    assert [warning.message for warning in found.warnings] == [
+        "48 examples; 1,000 to 10,000 are usual for one run."
+    ]
+    found = plan(
+        parent=parent, mixture=[(talks, 1.0)], recipe={**safe, "learning_rate": 3e-4, "epochs": 9}
+    )
+    assert {warning.field for warning in found.warnings} == {"learning_rate", "epochs", "batches"}
+    assert any("0% of the examples are general" in one.message for one in found.warnings)
