@@ -8,8 +8,12 @@ from django.db import IntegrityError
 
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.datasets.services import PROBLEMS_KEPT, batch_accept, batch_refuse
+from ftportal.datasets.uploads import incoming_drop
 from ftportal.jobs.models import ENDED_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
+
+_UPLOAD_SECONDS = 24 * 3600
+"""No upload is still being written after this long."""
 
 
 def _config(job: Job) -> dict[str, Any]:
@@ -62,7 +66,8 @@ def _refuse_whole(batch: Batch, message: str, cure: str) -> None:
 
 
 def _sweep() -> None:
-    """Find batches whose job has ended without its follow-up."""
+    """Find batches whose job has ended without its follow-up; drop what broken uploads left."""
+    incoming_drop(older_than_seconds=_UPLOAD_SECONDS)
     lost = Batch.objects.filter(state=BatchState.READING, job__state__in=ENDED_STATES)
     for batch in lost.select_related("job"):
         if batch.job is not None:

@@ -4,12 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.files import File
 from django.db import IntegrityError, transaction
 
@@ -26,7 +24,7 @@ from ftportal.datasets.models import (
 )
 from ftportal.datasets.selectors import batch_uses
 from ftportal.datasets.signals import batch_ready
-from ftportal.datasets.uploads import Kept, UploadRefusedError, file_keep
+from ftportal.datasets.uploads import Kept, UploadRefusedError, file_keep, incoming_path
 from ftportal.jobs.services import job_submit
 
 PROBLEMS_KEPT = 500
@@ -61,7 +59,7 @@ def batch_upload(
     too large, or the same as a batch that is there for this model and decision rule.
     """
     filename = Path(file.name or "batch.jsonl").name[-255:]
-    incoming = Path(settings.FTPORTAL_DATA) / "batches" / f"incoming-{uuid.uuid4().hex}"
+    incoming = incoming_path("batches")
     kept = file_keep(file, incoming)
     batch = Batch(
         name=name.strip() or Path(filename).stem[:120],
@@ -185,7 +183,7 @@ def held_out_set_create(
     The same texts again give the set that is there. Raises DatasetError without any text, or when
     the name is taken by other texts.
     """
-    partial = Path(settings.FTPORTAL_DATA) / "held_out" / f"incoming-{uuid.uuid4().hex}"
+    partial = incoming_path("held_out")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         kept, count = _documents_write(documents, partial)

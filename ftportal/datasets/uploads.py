@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 
 
 class UploadRefusedError(Exception):
@@ -43,6 +46,7 @@ class LimitUploadHandler(FileUploadHandler):
         return
 
 
+_INCOMING = "incoming-"
 _TOO_LARGE = "ftportal.upload_too_large"
 
 
@@ -59,9 +63,8 @@ def too_large(request: HttpRequest) -> bool:
 
 def too_large_refusal() -> UploadRefusedError:
     """The refusal of a file above the limit."""
-    limit = upload_limit() / 2**20
     return UploadRefusedError(
-        f"The file is larger than the limit of {limit:,.6g} MiB.",
+        f"The file is larger than the limit of {filesizeformat(upload_limit())}.",
         "Split it into several files, or ask an administrator to raise FTPORTAL_UPLOAD_LIMIT_MIB.",
     )
 
@@ -72,6 +75,19 @@ class Kept:
 
     sha256: str
     size_bytes: int
+
+
+def incoming_path(folder: str) -> Path:
+    """A new path below `folder` of FTPORTAL_DATA for a file that is being written."""
+    return Path(settings.FTPORTAL_DATA) / folder / f"{_INCOMING}{uuid.uuid4().hex}"
+
+
+def incoming_drop(*, older_than_seconds: float) -> None:
+    """Remove files that an upload began and a crash left behind."""
+    before = time.time() - older_than_seconds
+    for path in Path(settings.FTPORTAL_DATA).glob(f"*/{_INCOMING}*"):
+        if path.is_file() and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
 
 
 def file_keep(file: File, target: Path) -> Kept:

@@ -17,7 +17,11 @@
   const limitBytes = Number(form.dataset.limitBytes);
   let nameIsOurs = !name.value;
 
-  const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 2 : 1) + " MiB";
+  // As Django's filesizeformat writes sizes on the pages.
+  const size = (bytes) => {
+    if (bytes < 2 ** 10) return `${bytes} bytes`;
+    return bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KB` : `${(bytes / 2 ** 20).toFixed(1)} MB`;
+  };
 
   const show = (title, text) => {
     const notice = document.createElement("div");
@@ -32,7 +36,7 @@
   const chosen = () => {
     const file = input.files[0];
     if (!file) return;
-    label.textContent = `${file.name}, ${mebibytes(file.size)}`;
+    label.textContent = `${file.name}, ${size(file.size)}`;
     if (nameIsOurs) name.value = file.name.replace(/\.[^.]+$/, "").slice(0, 120);
     problem.replaceChildren();
   };
@@ -67,7 +71,7 @@
     event.preventDefault();
     const file = input.files[0];
     if (file && file.size > limitBytes) {
-      show(`The file has ${mebibytes(file.size)}, the limit is ${mebibytes(limitBytes)}.`, "Split it into several files.");
+      show(`The file has ${size(file.size)}, the limit is ${size(limitBytes)}.`, "Split it into several files.");
       return;
     }
     const request = new XMLHttpRequest();
@@ -81,7 +85,7 @@
       const left = seconds * (sent.total / sent.loaded - 1);
       const estimate = seconds > 1 && left >= 1 ? `, about ${Math.ceil(left)} s left` : "";
       status.textContent = sent.loaded < sent.total
-        ? `${mebibytes(sent.loaded)} of ${mebibytes(sent.total)}${estimate}`
+        ? `${size(sent.loaded)} of ${size(sent.total)}${estimate}`
         : "Uploaded; checking the file …";
     });
     request.addEventListener("load", () => {

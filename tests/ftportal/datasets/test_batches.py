@@ -1,6 +1,8 @@
 """Batches from upload to ready or refused, by the real reading engine."""
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,20 @@ def test_the_sweep_finds_a_lost_follow_up(upload: Upload) -> None:
     assert batch.state == BatchState.READY
 
 
+def test_the_sweep_drops_what_a_broken_upload_left(upload: Upload, data_dir: Path) -> None:
+    batch = upload(conversation_lines(2))
+    old, fresh = (data_dir / "batches" / f"incoming-{name}" for name in ("old", "fresh"))
+    old.write_text("half a")
+    fresh.write_text("half a")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    os.utime(batch.source_path, (two_days_ago, two_days_ago))
+    INGEST.sweep()
+    assert not old.exists()
+    assert fresh.exists()
+    assert batch.source_path.exists()
+
+
 def test_every_bad_line_is_listed_and_nothing_is_imported(upload: Upload, read: Read) -> None:
     lines = [
         GOOD_LINE,
@@ -157,7 +173,7 @@ def test_an_empty_file_is_refused_at_once(upload: Upload, data_dir: Path) -> Non
 
 def test_a_file_above_the_limit_is_refused(upload: Upload, data_dir: Path, settings: Any) -> None:
     settings.FTPORTAL_UPLOAD_LIMIT_BYTES = 2**20
-    with pytest.raises(UploadRefusedError, match="limit of 1 MiB"):
+    with pytest.raises(UploadRefusedError, match="larger than the limit"):
         upload(b"x" * (2**20 + 1))
     assert not Batch.objects.exists()
     assert _kept(data_dir) == []
