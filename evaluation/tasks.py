@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,12 @@ class BenchmarkTasks:
 
 def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTasks]:
     """Load every benchmark's items. Raises EngineError (BAD_INPUT) naming what cannot be had."""
-    catalogue = None
     prepared = []
     for benchmark in config.benchmarks:
         if benchmark.source == "local":
             prepared.append(_local(benchmark, scratch))
             continue
-        catalogue = catalogue or TaskManager()
-        prepared.append(_standard(benchmark, config, catalogue))
+        prepared.append(_standard(benchmark, config))
     for one in prepared:
         for task in one.tasks.values():
             if task.get_config("num_fewshot") is None:
@@ -94,9 +93,14 @@ def _local(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
     return BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=len(items))
 
 
-def _standard(
-    benchmark: BenchmarkConfig, config: MeasureConfig, catalogue: TaskManager
-) -> BenchmarkTasks:
+@cache
+def _catalogue() -> TaskManager:
+    """All of lm-eval's tasks; reading them takes seconds, so once and only when asked for."""
+    return TaskManager()
+
+
+def _standard(benchmark: BenchmarkConfig, config: MeasureConfig) -> BenchmarkTasks:
+    catalogue = _catalogue()
     entry = catalogue.task_index.get(benchmark.name)
     if entry is None:
         raise _refused(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -196,7 +197,7 @@ def test_everything_is_plain_json() -> None:
 
 
 def test_a_rule_refuses_what_it_cannot_apply() -> None:
-    for record, where in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"alfa": 0.05}, "alfa"),
         ({"alpha": 0.0}, "alpha"),
         ({"alpha": "abc"}, "alpha"),
@@ -205,7 +206,8 @@ def test_a_rule_refuses_what_it_cannot_apply() -> None:
         ({"margins": [1]}, "margins"),
         ({"perplexity_margin_ratio": 1.0}, "perplexity_margin_ratio"),
         ({"pooled_margin": float("nan")}, "pooled_margin"),
-    ]:
+    ]
+    for record, where in wrong:
         with pytest.raises(RuleError) as caught:
             Rule.from_json(record)
         assert caught.value.where == where

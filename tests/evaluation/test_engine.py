@@ -1,0 +1,104 @@
+"""The engine as a process: exit codes, events, stopping, going on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from training.events import read_events
+
+
+def start(directory: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "evaluation", str(directory), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+
+
+def events(directory: Path, attempt: int = 0) -> list[dict[str, Any]]:
+    return read_events(directory / "attempts" / str(attempt) / "events.jsonl")[0]
+
+
+def test_it_measures_says_how_far_it_is_and_writes_everything(
+    measure_config: dict[str, Any], attempt: Any
+) -> None:
+    code, directory = attempt(measure_config)
+    assert code == 0
+    found = read_events(directory / "events.jsonl")[0]
+    progress = [one for one in found if one["event"] == "progress"]
+    assert [one["done"] for one in progress] == sorted(one["done"] for one in progress)
+    assert (progress[-1]["done"], progress[-1]["total"]) == (11, 11)
+    phases = {one["phase"] for one in progress}
+    assert phases >= {"perplexity on Texts", "local_arithmetic", "local_code"}
+    assert progress[-1]["seconds_left"] == 0.0
+    assert found[-1]["event"] == "done" and found[-1]["summary"]["item_count"] == 8
+    settings = json.loads((directory / "output/settings.json").read_text())
+    pinned = {"dtype", "device", "attention", "batch_size", "window_tokens", "stride_tokens"}
+    assert pinned <= settings.keys() and "lm-eval" in settings["versions"]
+    left = {path.name for path in directory.iterdir()}
+    assert left == {"events.jsonl", "output", "parts"}  # no scratch files stay behind
+
+
+def test_a_stopped_measurement_keeps_what_is_finished_and_goes_on(
+    measure_config: dict[str, Any], tmp_path: Path, attempt: Any
+) -> None:
+    directory = tmp_path / "job"
+    directory.mkdir()
+    names = ("local_language", "local_reasoning", "local_filesystem", "local_code")
+    config = measure_config | {
+        "benchmarks": [{"name": name, "source": "local"} for name in names],
+        "batch_size": 1,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    child = start(directory)
+    deadline = time.monotonic() + 120
+    while not any(one["event"] == "saved" for one in events(directory)):
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 143
+    stopped = events(directory)
+    assert not (directory / "attempts/0/output").exists()
+    saved = [one for one in stopped if one["event"] == "saved"][-1]
+    assert (directory / saved["path"] / "COMPLETE").is_file()
+
+    code, second = attempt(config, "--attempt", "1", "--resume", str(directory / saved["path"]))
+    assert code == 0
+    kept = sorted((directory / "attempts/0/parts").glob("*.json"))
+    for part in kept:
+        assert part.read_bytes() == (second / "parts" / part.name).read_bytes()
+    lines = (second / "output/samples.jsonl").read_text().splitlines()
+    assert {json.loads(line)["benchmark"] for line in lines} == set(names)
+    assert (second / "output/documents.jsonl").read_text().count("\n") == 3
+
+    changed = config | {"seed": 1}
+    code, _ = attempt(changed, "--attempt", "2", "--resume", str(directory / saved["path"]))
+    assert code == 2
+
+
+def test_wrong_configs_and_models_exit_with_2_before_torch_is_loaded(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path
+) -> None:
+    missing = measure_config | {"model": str(tmp_path / "nowhere")}
+    for number, (config, where) in enumerate(
+        [(measure_config | {"colour": 1}, "colour"), (missing, "model")]
+    ):
+        code, directory = attempt(config, "--attempt", str(number))
+        last = read_events(directory / "events.jsonl")[0][-1]
+        assert (code, last["event"], last["where"]) == (2, "error", where)
+        assert last["cure"]
+
+
+def test_pickled_weights_are_refused(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path
+) -> None:
+    from tests.tiny_model import tiny_model_write
+
+    model = tiny_model_write(tmp_path / "pickled")
+    (model / "pytorch_model.bin").write_bytes(b"anything")
+    code, directory = attempt(measure_config | {"model": str(model)})
+    assert code == 2
+    assert "pickle" in read_events(directory / "events.jsonl")[0][-1]["message"]

@@ -1,0 +1,123 @@
+"""Batched answers against a plain loop that knows no batch, no padding and no cache."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evaluation.config import GenerateConfig, PromptConfig
+from evaluation.generation import answers_generate, prompts_encode
+from training.events import read_events
+
+TEXTS = ["Hi", "A much longer question, about files?", "x = 1", "List them all, please.", "é"]
+
+
+def config(directory: Path, **changes: Any) -> GenerateConfig:
+    prompts = tuple(
+        PromptConfig(sha256=f"p{i}", messages=({"role": "user", "content": text},))
+        for i, text in enumerate(TEXTS)
+    )
+    fields: dict[str, Any] = {
+        "model": str(directory),
+        "prompts": prompts,
+        "device": "cpu",
+        "max_new_tokens": 12,
+    }
+    return GenerateConfig(**(fields | changes))
+
+
+def answers(settings: GenerateConfig, loaded: Any) -> list[dict[str, Any]]:
+    warnings: list[str] = []
+    found = answers_generate(
+        settings, loaded, on_token=lambda share: None, on_warning=warnings.append
+    )
+    assert warnings == []
+    return found
+
+
+def greedy_by_hand(ids: list[int], loaded: Any, length: int) -> list[int]:
+    made: list[int] = []
+    for _ in range(length):
+        with torch.no_grad():
+            logits = loaded.model(torch.tensor([ids + made])).logits[0, -1]
+        made.append(int(logits.argmax()))
+        if made[-1] == loaded.tokenizer.eos_token_id:
+            break
+    return made
+
+
+def test_batches_equal_a_plain_loop(tiny_model_directory: Path, tiny_loaded: Any) -> None:
+    settings = config(tiny_model_directory, batch_size=3)
+    encoded = prompts_encode(settings, tiny_loaded)
+    for ids, answer in zip(encoded, answers(settings, tiny_loaded), strict=True):
+        made = greedy_by_hand(ids, tiny_loaded, 12)
+        stopped = made[-1] == tiny_loaded.tokenizer.eos_token_id
+        text = tiny_loaded.tokenizer.decode(made, skip_special_tokens=True)
+        reason = "stop" if stopped else "length"
+        assert (answer["text"], answer["tokens"]) == (text, len(made))
+        assert answer["finish_reason"] == reason
+
+
+def test_drawn_answers_depend_on_prompt_and_seed_alone(
+    tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    drawn = answers(config(tiny_model_directory, temperature=1.0), tiny_loaded)
+    alone = answers(config(tiny_model_directory, temperature=1.0, batch_size=1), tiny_loaded)
+    other = answers(config(tiny_model_directory, temperature=1.0, seed=1), tiny_loaded)
+    assert drawn == alone
+    assert drawn != other
+    settings = config(tiny_model_directory, temperature=1.0)
+    turned = config(tiny_model_directory, temperature=1.0, prompts=settings.prompts[::-1])
+    assert answers(turned, tiny_loaded)[::-1] == drawn
+
+
+def test_an_answer_stops_at_the_end_of_its_turn(
+    tiny_model_directory: Path, tiny_loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tiny_model_directory)
+    before = answers(settings, tiny_loaded)[0]
+    first = prompts_encode(settings, tiny_loaded)[0]
+    end = greedy_by_hand(first, tiny_loaded, 3)[2]
+    monkeypatch.setattr(tiny_loaded.model.generation_config, "eos_token_id", [end])
+    after = answers(settings, tiny_loaded)[0]
+    assert after["finish_reason"] == "stop"
+    assert after["tokens"] <= 3 < before["tokens"]
+
+
+def test_an_attempt_writes_answers_in_the_order_of_the_prompts(
+    tiny_model_directory: Path, attempt: Any
+) -> None:
+    prompts = [
+        {"sha256": f"h{i}", "messages": [{"role": "user", "content": text}]}
+        for i, text in enumerate(TEXTS)
+    ]
+    record = {"action": "generate", "model": str(tiny_model_directory), "prompts": prompts}
+    code, directory = attempt(record | {"max_new_tokens": 4, "device": "cpu"})
+    assert code == 0
+    lines = [json.loads(line) for line in (directory / "output/generations.jsonl").open()]
+    assert [line["sha256"] for line in lines] == ["h0", "h1", "h2", "h3", "h4"]
+    assert set(lines[0]) == {"sha256", "text", "tokens", "finish_reason"}
+    done = read_events(directory / "events.jsonl")[0][-1]
+    assert done["event"] == "done" and done["summary"]["answer_count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("long " * 1000, "too many"), (None, "chat template")]
+)
+def test_prompts_that_cannot_be_asked_are_refused(
+    tmp_path: Path, attempt: Any, content: str | None, words: str
+) -> None:
+    from tests.tiny_model import tiny_model_write
+
+    model = tiny_model_write(tmp_path / "model")
+    if content is None:
+        settings = json.loads((model / "tokenizer_config.json").read_text())
+        del settings["chat_template"]
+        (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    message = {"role": "user", "content": content or "hello"}
+    prompts = [{"sha256": "h", "messages": [message]}]
+    code, directory = attempt({"action": "generate", "model": str(model), "prompts": prompts})
+    assert code == 2
+    assert words in read_events(directory / "events.jsonl")[0][-1]["message"]
