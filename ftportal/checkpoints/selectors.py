@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import QuerySet
 
@@ -46,9 +45,13 @@ def checkpoints_available(language_model: LanguageModel | None = None) -> QueryS
     return found if language_model is None else found.filter(language_model=language_model)
 
 
-def checkpoint_list(*, model_name: str = "", text: str = "", deleted: bool = False) -> Any:
+def checkpoint_list(
+    *, model_name: str = "", text: str = "", deleted: bool = False
+) -> QuerySet[Checkpoint]:
     """Checkpoints for the list page, filtered by the model's name and by text in their name."""
-    found = Checkpoint.objects.select_related("language_model", "parent")
+    found = Checkpoint.objects.select_related("language_model", "parent").prefetch_related(
+        "aliases"
+    )
     if not deleted:
         found = found.filter(deleted_at__isnull=True)
     if model_name:
