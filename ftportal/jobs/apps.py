@@ -8,3 +8,7 @@ class JobsConfig(AppConfig):
 
     name = "ftportal.jobs"
     label = "jobs"
+
+    def ready(self) -> None:
+        """Make the portal's system checks known."""
+        import ftportal.checks  # noqa: F401

@@ -79,6 +79,9 @@ def _variables(folder: Path, address: Address, socket: Path | None) -> dict[str,
         "FTPORTAL_ALLOWED_HOSTS": f"localhost,127.0.0.1,[::1],{address.host}",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "1",
+        # Celery means pickled messages; ours are JSON. In a container everybody is root.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
     }
     if not os.environ.get("FTPORTAL_SECRET_KEY"):
         defaults["FTPORTAL_SECRET_KEY_FILE"] = str(places.secret_key_file(folder))

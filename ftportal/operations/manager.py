@@ -189,6 +189,7 @@ class Manager:
 
     def _print(self, service: Service | None, data: bytes | str) -> None:
         text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+        text = text.rstrip().rpartition("\r")[2]  # of a progress bar its last state
         if service is not None:
             service.last_lines.append(text.rstrip())
         name, colour = (service.name, service.colour) if service else ("ftportal", "1")
