@@ -1,0 +1,131 @@
+"""Tasks of other kinds than the local ones: free answers, groups, subsets, length-normalised."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.benchmarks import CountingModel, benchmark_measure
+from evaluation.config import BenchmarkConfig, MeasureConfig
+from evaluation.tasks import BenchmarkTasks
+
+
+@pytest.fixture
+def task_make(tmp_path: Path) -> Any:
+    """`task_make(name, docs, **fields)`: an lm-eval task on these documents."""
+    from lm_eval.tasks import TaskManager
+
+    def make(name: str, docs: list[dict[str, Any]], **fields: Any) -> Any:
+        data = tmp_path / f"{name}.jsonl"
+        data.write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+        config = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {
+                "data_files": {"test": str(data)},
+                "cache_dir": str(tmp_path / "cache"),
+            },
+            "test_split": "test",
+            "doc_to_text": "{{question}}",
+            "doc_to_target": "{{target}}",
+            "num_fewshot": 0,
+            **fields,
+        }
+        return TaskManager(include_defaults=False).load([config])["tasks"][name]
+
+    return make
+
+
+def measured(
+    tasks: dict[str, Any], indices: dict[str, list[int]], directory: Path, loaded: Any
+) -> tuple[dict[str, Any], list[float]]:
+    benchmark = BenchmarkConfig(name="bench", source="lm_eval")
+    config = MeasureConfig(model=str(directory), benchmarks=(benchmark,))
+    prepared = BenchmarkTasks(config=benchmark, tasks=tasks, indices=indices, item_count=4)
+    shares: list[float] = []
+    result = benchmark_measure(prepared, CountingModel(loaded, 8), config, shares.append)
+    return result, shares
+
+
+def test_free_answers_are_right_or_wrong_and_have_no_margin(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    docs = [{"question": f"{i} + {i} =", "target": str(2 * i)} for i in range(4)]
+    task = task_make(
+        "sums",
+        docs,
+        output_type="generate_until",
+        generation_kwargs={"until": ["\n"], "max_gen_toks": 4},
+        metric_list=[{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    )
+    result, shares = measured({"sums": task}, {}, tiny_model_directory, tiny_loaded)
+    assert [row["target"] for row in result["samples"]] == ["0", "2", "4", "6"]
+    assert all(row["margin_nats"] is None and row["correct"] == 0 for row in result["samples"])
+    assert [(one["metric"], one["value"], one["n"]) for one in result["scores"]] == [
+        ("exact_match", 0.0, 4)
+    ]
+    assert shares[-1] == 1.0
+
+
+def test_groups_join_their_tasks_as_clusters_and_keep_their_subsets(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    docs = [
+        {"question": f"Is {i} even?", "choices": ["yes", "certainly not"], "target": i % 2}
+        for i in range(6)
+    ]
+    fields = {
+        "output_type": "multiple_choice",
+        "doc_to_choice": "choices",
+        "doc_to_target": "target",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    }
+    tasks = {name: task_make(name, docs, **fields) for name in ("one", "two")}
+    indices = {"one": [1, 4], "two": [0, 2, 3]}
+    result, _ = measured(tasks, indices, tiny_model_directory, tiny_loaded)
+    rows = result["samples"]
+    assert [(row["cluster"], row["question"]) for row in rows] == [
+        ("one", "Is 1 even?"),
+        ("one", "Is 4 even?"),
+        ("two", "Is 0 even?"),
+        ("two", "Is 2 even?"),
+        ("two", "Is 3 even?"),
+    ]
+    assert len({row["doc_hash"] for row in rows}) == 5  # the same question in two tasks is two
+    (score,) = result["scores"]
+    assert (score["metric"], score["n"]) == ("acc_norm", 5)
+    assert score["value"] == pytest.approx(sum(row["correct"] for row in rows) / 5)
+
+
+def test_tasks_without_a_yes_or_no_are_shown_but_have_no_items(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    docs = [{"question": "", "target": f"Some text, number {i}."} for i in range(3)]
+    task = task_make(
+        "texts",
+        docs,
+        output_type="loglikelihood_rolling",
+        metric_list=[{"metric": "word_perplexity"}, {"metric": "bits_per_byte"}],
+    )
+    result, _ = measured({"texts": task}, {}, tiny_model_directory, tiny_loaded)
+    assert result["samples"] == []
+    by_metric = {one["metric"]: one for one in result["scores"]}
+    assert set(by_metric) == {"word_perplexity", "bits_per_byte"}
+    assert by_metric["bits_per_byte"]["higher_is_better"] is False
+
+
+def test_an_item_that_occurs_twice_counts_once(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    doc = {"question": "Which?", "choices": [" a", " b"], "target": 0}
+    task = task_make(
+        "twice",
+        [doc, doc],
+        output_type="multiple_choice",
+        doc_to_choice="choices",
+        doc_to_target="target",
+        metric_list=[{"metric": "acc"}],
+    )
+    result, _ = measured({"twice": task}, {}, tiny_model_directory, tiny_loaded)
+    assert len(result["samples"]) == result["scores"][0]["n"] == 1
