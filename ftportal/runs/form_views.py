@@ -65,6 +65,7 @@ def _page(
     context = {
         "form": form,
         "rows": rows,
+        "shares": _shares(rows),
         "problems": problems,
         "method_help": METHOD_HELP,
         "non_commercial": NON_COMMERCIAL,
@@ -83,9 +84,8 @@ def run_preview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"rows": rows, "problems": [], "plan": None}
     context["rows_changed"] = _rows_key(rows) != request.POST.get("rows_shown", "")
     mixture = _mixture(rows)
-    total = sum(weight for _, weight in mixture)
-    context["shares"] = {row.batch.pk: row.weight / total for row in rows if total}
-    if not mixture and not any(row.error for row in rows):
+    context["shares"] = _shares(rows)
+    if parent is not None and not mixture and not any(row.error for row in rows):
         context["nothing_chosen"] = True
     elif parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
         found = mixture_problems(parent, mixture)
@@ -133,6 +133,12 @@ def _parent_of(value: Any) -> Checkpoint | None:
 
 def _mixture(rows: Sequence[MixtureRow]) -> list[tuple[Any, float]]:
     return [(row.batch, row.weight) for row in rows if row.weight > 0]
+
+
+def _shares(rows: Sequence[MixtureRow]) -> dict[int, float]:
+    """Batch -> its share of the examples; empty while nothing is chosen."""
+    total = sum(row.weight for row in rows)
+    return {row.batch.pk: row.weight / total for row in rows} if total else {}
 
 
 def _rows_key(rows: Sequence[MixtureRow]) -> str:

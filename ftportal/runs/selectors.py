@@ -1,5 +1,6 @@
 """What pages and other floors read about runs."""
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -7,6 +8,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 
 from ftportal.jobs.models import LIVE_STATES, JobState
+from ftportal.pages.templatetags.pages import duration, fixed, si
 from ftportal.runs.metrics import metric_names, metric_series
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, recipe_words, shares
@@ -69,6 +71,37 @@ def recipe_rows(run: Run) -> list[tuple[str, str]]:
         ("Parent", str(run.parent)),
         ("Batches", ", ".join(parts)),
         *recipe_words(run.recipe),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeRow:
+    """What was forecast of a run and what was measured, in words."""
+
+    label: str
+    forecast: str
+    measured: str
+    span: str = ""
+    """From where to where the forecast goes, where it says so."""
+
+
+def outcome_rows(run: Run) -> list[OutcomeRow]:
+    """Forecast against outcome; a dash for what is not known (yet)."""
+    ahead, summary = run.forecast.get, run.summary.get
+    low, high = ahead("displacement_low"), ahead("displacement_high")
+    return [
+        OutcomeRow(label="Steps", forecast=si(ahead("step_count")), measured=si(summary("steps"))),
+        OutcomeRow(
+            label="Displacement from the parent",
+            forecast=fixed(ahead("displacement")),
+            measured=fixed(summary("displacement")),
+            span=f"{fixed(low)} to {fixed(high)}",
+        ),
+        OutcomeRow(
+            label="Time",
+            forecast=duration(ahead("seconds")),
+            measured=duration(summary("seconds")),
+        ),
     ]
 
 

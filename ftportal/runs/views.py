@@ -22,6 +22,7 @@ from ftportal.runs.recipes import METHOD_NAMES, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
     mixture_rows,
+    outcome_rows,
     parent_names,
     run_again_url,
     run_list,
@@ -72,6 +73,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "charts": run_charts(found) if _has_metrics(found) or found.job.is_live else [],
         "recipe": recipe_words(found.recipe),
         "mixture": mixture_rows(found),
+        "outcome": outcome_rows(found),
         "again_url": run_again_url(found),
         **_careful(found),
         "log": log_tail(found.job) if found.job.state == "failed" else "",

@@ -46,7 +46,11 @@ def batch_of(cast: SimpleNamespace, language_model: LanguageModel) -> Callable[.
 def _example(name: str, number: int) -> str:
     turns = [
         {"role": "user", "content": f"{name}, question {number}?"},
-        {"role": "assistant", "content": f"This is answer {number} of {name}. " * 2},
+        {
+            "role": "assistant",
+            "content": f"This is answer {number} of {name}. " * 2,
+            "train": True,
+        },
     ]
     digest = hashlib.sha256(json.dumps(turns).encode()).hexdigest()
     record = {"line": number + 1, "sha256": digest, "held_out": False, "turns": turns}
@@ -75,7 +79,7 @@ def parent(language_model: LanguageModel) -> Checkpoint:
 def submit(
     cast: SimpleNamespace, parent: Checkpoint, talks: Batch, general: Batch
 ) -> Callable[..., Run]:
-    """`submit(learning_rate=1e-4)`: a queued run of Tina's on both batches; fields of the recipe."""
+    """`submit(learning_rate=1e-4)`: a queued run of Tina's on both batches; recipe fields."""
 
     def run(name: str = "Session", **recipe: Any) -> Run:
         mixture = recipe.pop("mixture", [(talks, 3.0), (general, 1.0)])

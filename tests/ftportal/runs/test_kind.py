@@ -38,9 +38,7 @@ def heard() -> Iterator[list[Run]]:
 
 
 @pytest.fixture
-def finished(
-    submit: Callable[..., Run], tiny_model_directory: Path
-) -> Callable[[str, bytes], Run]:
+def finished(submit: Callable[..., Run], tiny_model_directory: Path) -> Callable[[str, bytes], Run]:
     """`finished("Session", b"weights")`: the engine has left an output; the portal did nothing."""
 
     def make(name: str, marker: bytes) -> Run:
