@@ -57,7 +57,7 @@ def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
 
 
 def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
-    name = "A place to take"
+    name = "Not champion yet"
     if checkpoint.pk == baseline.pk:
         return Gate(name=name, state=BARRED, detail="It is the champion already.")
     if checkpoint.is_pretrained:
@@ -86,8 +86,12 @@ def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
     except (ManifestError, OSError) as error:
         return Gate(name=name, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
     checked = "hashes" if thorough else "sizes"
-    detail = f"{len(manifest['files'])} files, {checked} as in the manifest."
+    detail = f"{_files(len(manifest['files']))}, {checked} as in the manifest."
     return Gate(name=name, state=PASSED, detail=detail, url=url)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _sizes_check(directory: Path, sizes_bytes: dict[str, int]) -> None:

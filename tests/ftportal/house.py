@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from evaluation.rule import Rule
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import PromptSet
@@ -55,7 +56,7 @@ def checkpoint_make(
             parent=parent,
             output=made,
             job=job_make("train", JobState.SUCCEEDED),
-            recipe={},
+            recipe={"method": {"name": "apollo", "rank": 256}, "learning_rate": 1e-5, "epochs": 1},
             submitter=run_by,
         )
     return made
@@ -76,7 +77,7 @@ def job_make(kind: str, state: str = JobState.QUEUED) -> Job:
 
 def suite_make(name: str = "Quick", *, is_default: bool = True) -> Suite:
     """A suite; the same one again for the same name."""
-    rule, _ = VerdictRule.objects.get_or_create(name="Standard", version=1, defaults={"rule": {}})
+    rule, _ = VerdictRule.objects.get_or_create(name="Standard", version=1, defaults={"rule": Rule().to_json()})
     suite, _ = Suite.objects.get_or_create(
         name=name,
         defaults={

@@ -34,7 +34,7 @@ def details(checkpoint: Checkpoint) -> str:
 def test_nothing_is_known_of_a_new_checkpoint(pair: SimpleNamespace) -> None:
     suite_make()
     assert states(pair.candidate) == {
-        "A place to take": "passed",
+        "Not champion yet": "passed",
         "Files intact": "passed",
         "Evaluation done": "waiting",
         "Against the champion": "waiting",
@@ -170,8 +170,8 @@ def test_stages_of_champions(ready: SimpleNamespace, cast: Any) -> None:
     promote(checkpoint=ready.candidate, actor=cast.leo, reason="better")
     assert stage(ready.baseline) == "pre-trained"
     assert stage(ready.candidate) == "champion"
-    assert states(ready.candidate)["A place to take"] == "barred"
-    assert states(ready.baseline)["A place to take"] == "barred"
+    assert states(ready.candidate)["Not champion yet"] == "barred"
+    assert states(ready.baseline)["Not champion yet"] == "barred"
 
 
 def test_every_detail_is_a_sentence_without_ids(ready: SimpleNamespace) -> None:
