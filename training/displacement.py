@@ -1,20 +1,26 @@
 """How far the weights have moved: ‖W − W_reference‖₂, whole and tensor by tensor.
 
-References are read from their safetensors files through the page cache, one tensor at a time, so
-measuring takes no second copy of the model.
+References are read from their safetensors files one tensor at a time, so measuring takes no second
+copy of the model.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
+from training.modelcheck import tensor_places
 from training.streaming import base_model
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +44,32 @@ class Reference:
     """The weights of a model directory, as stored."""
 
     def __init__(self, directory: Path | str) -> None:
-        self._tensors: dict[str, Any] = {}
-        for file in sorted(Path(directory).glob("*.safetensors")):
-            handle = safe_open(file, framework="pt", device="cpu")
-            self._tensors.update(dict.fromkeys(handle.keys(), handle))
+        places = tensor_places(directory)
+        self._places = {name: place for name, place in places.items() if place.dtype in _DTYPES}
 
     def missing(self, model: nn.Module) -> str | None:
         """Return a trained tensor's name that the files lack or hold in another shape, or None."""
         for name, tensor in merged_weights(model):
-            handle = self._tensors.get(name)
-            if handle is None or handle.get_slice(name).get_shape() != list(tensor.shape):
+            place = self._places.get(name)
+            if place is None or place.shape != tuple(tensor.shape):
                 return name
         return None
+
+    def _read(self, name: str) -> torch.Tensor:
+        # Plain reads: what a mapping has touched would count as this process's memory.
+        place = self._places[name]
+        buffer = bytearray(place.size_bytes)
+        with place.file.open("rb") as file:
+            file.seek(place.offset_bytes)
+            file.readinto(buffer)
+        return torch.frombuffer(buffer, dtype=_DTYPES[place.dtype]).reshape(place.shape)
 
     @torch.no_grad()
     def measure(self, model: nn.Module) -> Displacement:
         """Return the distance of a model's weights from this reference, in float32."""
         tensors = {}
         for name, tensor in merged_weights(model):
-            reference = self._tensors[name].get_tensor(name).to(tensor.device, torch.float32)
+            reference = self._read(name).to(tensor.device, torch.float32)
             size = torch.linalg.vector_norm(reference).item()
             moved = torch.linalg.vector_norm(reference - tensor).item()
             tensors[name] = (moved, size)

@@ -25,6 +25,18 @@ class Problem:
     cure: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class TensorPlace:
+    """Where a tensor's bytes lie and how to read them."""
+
+    file: Path
+    offset_bytes: int
+    size_bytes: int
+    dtype: str
+    """As safetensors calls it: F32, BF16, ..."""
+    shape: tuple[int, ...]
+
+
 def model_directory_problems(path: Path | str) -> list[Problem]:
     """Return every reason why the engine refuses this model directory; empty when it is fine."""
     directory = Path(path)
@@ -50,12 +62,16 @@ def tensor_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
 
     Raises ValueError or OSError, naming the file, where weights are missing or cut short.
     """
+    return {name: place.shape for name, place in tensor_places(path).items()}
+
+
+def tensor_places(path: Path | str) -> dict[str, TensorPlace]:
+    """Return where every tensor of a model directory lies; raises as `tensor_shapes` does."""
     directory = Path(path)
-    shapes: dict[str, tuple[int, ...]] = {}
+    places: dict[str, TensorPlace] = {}
     for name in _weight_files(directory):
-        for tensor, entry in _header_read(directory / name).items():
-            shapes[tensor] = tuple(entry["shape"])
-    return shapes
+        places.update(_header_read(directory / name))
+    return places
 
 
 def parameter_count(shapes: dict[str, tuple[int, ...]]) -> int:
@@ -151,8 +167,8 @@ def _weight_files(directory: Path) -> list[str]:
     return names
 
 
-def _header_read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the header of a safetensors file, after a look that no byte is missing."""
+def _header_read(path: Path) -> dict[str, TensorPlace]:
+    """Return the tensors of a safetensors file, after a look that no byte is missing."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -162,9 +178,20 @@ def _header_read(path: Path) -> dict[str, dict[str, Any]]:
             header = json.loads(file.read(header_bytes))
             header.pop("__metadata__", None)
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-            _ = [tuple(entry["shape"]) for entry in header.values()]
+            places = {name: _place(path, 8 + header_bytes, e) for name, e in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise ValueError(f"{path.name} has no readable header") from None
     if 8 + header_bytes + end != size_bytes:
         raise ValueError(f"{path.name} is cut short or has bytes to spare")
-    return dict(header)
+    return places
+
+
+def _place(path: Path, data_start_bytes: int, entry: dict[str, Any]) -> TensorPlace:
+    start, end = entry["data_offsets"]
+    return TensorPlace(
+        file=path,
+        offset_bytes=data_start_bytes + start,
+        size_bytes=end - start,
+        dtype=entry["dtype"],
+        shape=tuple(entry["shape"]),
+    )

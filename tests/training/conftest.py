@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.toys import batch_ingest, conversation
+from tests.training.toys import batch_ingest, conversation, recipe_of
 
 
 @pytest.fixture(scope="session")
@@ -21,18 +21,7 @@ def examples_path(tmp_path_factory: pytest.TempPathFactory, tiny_model_directory
 @pytest.fixture
 def recipe(tiny_model_directory: Path, examples_path: Path) -> dict[str, Any]:
     """A recipe for the tiny model: ten steps, a state after every fourth."""
-    model = str(tiny_model_directory)
-    batch = {"key": "b1", "name": "Words", "kind": "general", "path": str(examples_path)}
-    return {
-        "model": model,
-        "anchor_model": model,
-        "batches": [batch],
-        "method": {"name": "adamw"},
-        "learning_rate": 1e-3,
-        "device": "cpu",
-        "threads": 1,
-        "save_every_steps": 4,
-    }
+    return recipe_of(tiny_model_directory, examples_path)
 
 
 @pytest.fixture

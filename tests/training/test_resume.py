@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.toys import events_of
+from tests.training.toys import events_of, recipe_of
 from training.__main__ import main
 from training.process import BAD_INPUT, DONE, STOPPED
 
@@ -92,44 +92,50 @@ class Child:
         raise AssertionError("the event did not come")
 
 
+LONG = {"method": {"name": "apollo"}, "epochs": 12, "max_steps": 120, "save_every_steps": 25}
+"""Takes a second or more on the tiny model, so that a signal lands within it."""
+
+
 @pytest.fixture(scope="module")
-def long_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Recipe]:
-    """A recipe that takes seconds on the tiny model, so that a signal lands within it."""
-    return lambda recipe: {**recipe, "epochs": 40, "max_steps": 200, "save_every_steps": 50}
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_directory: Path, examples_path: Path
+) -> Path:
+    """A long run from its beginning to its end."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    recipe = {**recipe_of(tiny_model_directory, examples_path), **LONG}
+    (directory / "config.json").write_text(json.dumps(recipe))
+    assert main([str(directory)]) == DONE
+    return directory
 
 
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_weights(
-    recipe: Recipe, run_directory: MakeRun, long_recipe: Callable[[Recipe], Recipe]
+    recipe: Recipe, run_directory: MakeRun, uninterrupted: Path
 ) -> None:
-    stopped = run_directory(long_recipe(recipe), method={"name": "apollo"})
+    stopped = run_directory(recipe, **LONG)
     child = Child(stopped)
     child.wait_for(lambda event: event["event"] == "metric" and event["step"] >= 7)
     child.process.send_signal(signal.SIGTERM)
     assert child.process.wait(timeout=60) == STOPPED
     events = events_of(stopped)
     assert events[-1]["event"] == "saved"
-    assert events[-1]["step"] == [e["step"] for e in events if e["event"] == "metric"][-1] < 200
+    assert events[-1]["step"] == [e["step"] for e in events if e["event"] == "metric"][-1] < 120
     assert not (stopped / "attempts/0/output").exists()
     state = states_of(stopped)[-1]
     assert main([str(stopped), "--attempt", "1", "--resume", str(state)]) == DONE
-    whole = run_directory(long_recipe(recipe), method={"name": "apollo"})
-    assert main([str(whole)]) == DONE
-    assert_equal_weights(whole, stopped)
+    assert_equal_weights(uninterrupted, stopped)
 
 
 def test_sigkill_after_a_save_loses_only_what_came_after(
-    recipe: Recipe, run_directory: MakeRun, long_recipe: Callable[[Recipe], Recipe]
+    recipe: Recipe, run_directory: MakeRun, uninterrupted: Path
 ) -> None:
-    killed = run_directory(long_recipe(recipe))
+    killed = run_directory(recipe, **LONG)
     child = Child(killed)
     child.wait_for(lambda event: event["event"] == "saved")
     child.process.kill()
     assert child.process.wait(timeout=60) == -signal.SIGKILL
     state = states_of(killed)[-1]
     assert main([str(killed), "--attempt", "1", "--resume", str(state)]) == DONE
-    whole = run_directory(long_recipe(recipe))
-    assert main([str(whole)]) == DONE
-    assert_equal_weights(whole, killed)
+    assert_equal_weights(uninterrupted, killed)
 
 
 def test_only_the_last_two_states_are_kept(recipe: Recipe, run_directory: MakeRun) -> None:

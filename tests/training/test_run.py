@@ -145,7 +145,7 @@ def test_held_out_examples_are_never_trained_on(
             line["turns"][-1]["content"] = "something else entirely"
         (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in changed))
         batch = {**recipe["batches"][0], "path": str(tmp_path / name)}
-        directory = run_directory(recipe, batches=[batch])
+        directory = run_directory(recipe, batches=[batch], examples_per_step=8)
         assert main([str(directory)]) == DONE
         return directory
 

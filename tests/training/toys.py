@@ -54,3 +54,18 @@ def batch_ingest(directory: Path, model: Path, records: list[Any], rule: str = "
 def events_of(directory: Path, attempt: int = 0) -> list[dict[str, Any]]:
     """All events of an attempt."""
     return read_events(directory / "attempts" / str(attempt) / "events.jsonl", 0)[0]
+
+
+def recipe_of(model: Path, examples: Path) -> dict[str, Any]:
+    """A recipe for the tiny model: ten steps, a state after every fourth."""
+    batch = {"key": "b1", "name": "Words", "kind": "general", "path": str(examples)}
+    return {
+        "model": str(model),
+        "anchor_model": str(model),
+        "batches": [batch],
+        "method": {"name": "adamw"},
+        "learning_rate": 1e-3,
+        "device": "cpu",
+        "threads": 1,
+        "save_every_steps": 4,
+    }
