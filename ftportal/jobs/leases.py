@@ -96,16 +96,17 @@ def attempt_end(
 ) -> None:
     """End the attempt and move the job to `state`, ended or queued again; raises LeaseLostError.
 
-    `count=False` gives the attempt back, for a worker that was stopped is not the job's fault.
+    `count=False` gives the attempt back, for a worker that was stopped is not the job's fault: the
+    job keeps its place in the queue too.
     An ended job keeps one lease for its follow-ups. `error` stays on a queued job too, so that
     its page can say why it starts again.
     """
     if state in ENDED_STATES:
         changes: dict[str, Any] = {"finished_at": Now(), "lease_until": lease_end()}
-    else:
+    elif count:
         changes = {"queued_at": Now(), "lease_until": None}
-    if not count:
-        changes["attempts_left"] = F("attempts_left") + 1
+    else:
+        changes = {"attempts_left": F("attempts_left") + 1, "lease_until": None}
     error = error or EngineError()
     held_update(
         job,

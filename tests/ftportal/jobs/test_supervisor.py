@@ -238,4 +238,4 @@ def test_an_app_that_cannot_record_events_ends_the_attempt(job: Job, counting: A
     failed = job_work(job_id=job.pk)
     assert failed is not None and failed.state == JobState.FAILED
     assert "no such run" in failed.error_message and counting.finished == ["failed"]
-    assert not is_alive(engine_of(job))
+    assert not is_alive(engine_of(job, fence=1))
