@@ -8,8 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from ftportal.accounts.models import User
-from ftportal.dashboard.selectors.waiting import waiting_for
+from ftportal.dashboard.selectors.waiting import waiting_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +144,10 @@ def navigation(request: HttpRequest) -> dict[str, Callable[[], list[Section]]]:
 
 
 def _sections(request: HttpRequest) -> list[Section]:
-    user = request.user
-    if not isinstance(user, User):
+    if not request.user.is_authenticated:
         return []
     current = _current_key(request)
-    waiting = waiting_for(user)
+    waiting = waiting_of(request)
     counts = Counter(one.place for one in waiting)
 
     def entry(place: _Place) -> Entry:

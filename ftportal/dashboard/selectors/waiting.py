@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,6 +33,15 @@ class Waiting:
     detail: str
     url: str
     since: datetime
+
+
+def waiting_of(request: HttpRequest) -> list[Waiting]:
+    """What waits for who asks, found once a request: the page and its navigation both show it."""
+    found: list[Waiting] | None = vars(request).get("_waiting")
+    if found is None:
+        found = waiting_for(request.user) if isinstance(request.user, User) else []
+        vars(request)["_waiting"] = found
+    return found
 
 
 def waiting_for(user: User) -> list[Waiting]:

@@ -56,10 +56,11 @@ def si(number: float | None) -> str:
     """A count in at most four digits and a suffix: 1234567 -> 1.23 M."""
     if number is None:
         return NOTHING
-    for factor, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if abs(number) >= factor:
-            value = number / (1e3 if factor == 1e4 else factor)
-            return f"{value:.3g}{suffix}" if abs(value) < 1000 else f"{value:,.0f}{suffix}"
+    if abs(number) >= 1e4:
+        shown = float(f"{number:.3g}")  # rounded first, so that 999,999 is 1 M and not 1000 k
+        for factor, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+            if abs(shown) >= factor:
+                return f"{shown / factor:,.5g}{suffix}"
     return f"{number:,.0f}"
 
 
