@@ -44,7 +44,9 @@ class RuleForm(forms.Form):
         super().__init__(*args, **kwargs)
         for one in local_benchmarks():
             self.fields[MARGIN_PREFIX + one.name] = forms.FloatField(
-                label=one.title, required=False
+                label=one.title,
+                required=False,
+                widget=forms.NumberInput(attrs={"placeholder": "as above"}),
             )
         for name, field in self.fields.items():
             if name != "gate_on":
@@ -77,7 +79,7 @@ class RuleForm(forms.Form):
             "default_points": _in_hundredths(rule.default_margin),
             "perplexity_percent": _in_hundredths(rule.perplexity_margin_ratio - 1),
             "certainty_percent": _in_hundredths(1 - rule.alpha),
-            "anchor_factor": rule.anchor_factor,
+            "anchor_factor": f"{rule.anchor_factor:g}",
         }
         margins = {MARGIN_PREFIX + name: _in_hundredths(m) for name, m in rule.margins.items()}
         return cls(initial=initial | margins)
@@ -124,5 +126,5 @@ def _share(hundredths: float) -> float:
     return round(hundredths / 100, 9)
 
 
-def _in_hundredths(share: float) -> float:
-    return round(100 * share, 7)
+def _in_hundredths(share: float) -> str:
+    return f"{100 * share:.7g}"

@@ -92,7 +92,7 @@ def _block(
         columns=[
             Column(
                 checkpoint=one,
-                word="This checkpoint" if one == checkpoint else _word(one, checkpoint),
+                word="This one" if one == checkpoint else _SHORT[_word(one, checkpoint)],
                 evaluation=evaluation_of(one, suite),
             )
             for one in shown
@@ -123,6 +123,14 @@ def _why_missing(evaluation: Evaluation, suite: Suite, baseline: Checkpoint) -> 
     if measured.job.is_live:
         return f"The verdict follows as soon as {baseline} is measured."
     return f"The measurement of {baseline} did not come to its end."
+
+
+_SHORT = {
+    "The pre-trained model": "Pre-trained",
+    "The champion": "Champion",
+    "Its parent": "Parent",
+}
+"""For the heads of narrow columns."""
 
 
 def _word(baseline: Checkpoint, candidate: Checkpoint) -> str:

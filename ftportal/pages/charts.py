@@ -21,6 +21,8 @@ from ftportal.pages.figures import (
     SERIES_DASHES,
     figure_item,
     figure_make,
+    figure_mark,
+    figure_scale,
 )
 
 TABLE_ROWS_MAX = 200
@@ -107,24 +109,28 @@ def line_chart(
     update_url: str = "",
     x_range: tuple[float, float] | None = None,
     marks: Mapping[str, float] | None = None,
+    y_format: str = "",
 ) -> Chart:
     """Lines over a shared x axis; hovering shows all of them at one x. Missing values are gaps.
 
     `update_url` gives {"live": bool, "series": {name: Series.update()}}; charts.js asks it every
     two seconds and patches the lines in place while `live` holds. `x_range` fixes the x axis, as
-    a run's planned steps do. `marks` are dashed horizontal lines, label -> height.
+    a run's planned steps do. `marks` are dashed horizontal lines, label -> height. `y_format` is
+    a printf format for the y axis, such as "%.0e".
     """
-    plot = figure_make(
-        x_label=x_label, y_label=y_label, **({"y_axis_type": "log"} if y_log else {})
-    )
-    _scale(plot, x_range=x_range, from_zero=y_from_zero and not y_log)
-    legend = []
-    for index, one in enumerate(series):
-        entry = _draw_series(plot, one, index=index)
-        if len(series) > 1:
-            legend.append(entry)
+    from bokeh.models import ColumnDataSource, PrintfTickFormatter
+
+    axis = "log" if y_log else "linear"
+    plot = figure_make(x_label=x_label, y_label=y_label, y_axis_type=axis)
+    figure_scale(plot, x_range=x_range, from_zero=y_from_zero and not y_log)
+    if y_format:
+        plot.yaxis.formatter = PrintfTickFormatter(format=y_format)
+    sources = [ColumnDataSource(data=one.columns(), name=one.name) for one in series]
+    for draw in (_draw_points, _draw_line):  # no line lies hidden below another one's points
+        for index, (one, source) in enumerate(zip(series, sources, strict=True)):
+            draw(plot, one, source, SERIES_COLOURS[index % SERIES_COUNT], index)
     for label, height in (marks or {}).items():
-        _draw_mark(plot, label, height)
+        figure_mark(plot, label, height)
     rows = _line_rows(series)
     every = -(-len(rows) // TABLE_ROWS_MAX) or 1
     return Chart(
@@ -134,59 +140,36 @@ def line_chart(
         rows=rows[::every],
         rows_left_out=len(rows) - len(rows[::every]),
         hover="x",
-        legend=legend,
+        legend=_legend(series) if len(series) > 1 else (),
         caption=caption,
         update_url=update_url,
     )
 
 
-def _scale(plot: Any, *, x_range: tuple[float, float] | None, from_zero: bool) -> None:
-    from bokeh.models import BasicTicker, Range1d
+def _legend(series: Sequence[Series]) -> list[LegendEntry]:
+    return [
+        LegendEntry(
+            name=one.name,
+            number=index % SERIES_COUNT + 1,
+            dashes=" ".join(map(str, SERIES_DASHES[index % SERIES_COUNT])),
+        )
+        for index, one in enumerate(series)
+    ]
 
-    plot.xaxis.ticker = BasicTicker(min_interval=1)
-    if x_range is not None:
-        plot.x_range = Range1d(start=x_range[0], end=x_range[1])
-    if from_zero:
-        plot.y_range.start = 0
-    plot.y_range.range_padding = 0.08
+
+def _draw_points(plot: Any, series: Series, source: Any, colour: str, index: int) -> None:
+    if not series.has_points:
+        return
+    points, alpha = ("y", 1.0) if series.raw is None else ("raw", 0.35)
+    style = {"size": 5, "line_color": None, "fill_color": colour, "alpha": alpha}
+    plot.scatter("x", points, source=source, **style)
 
 
-def _draw_series(plot: Any, series: Series, *, index: int) -> LegendEntry:
-    from bokeh.models import ColumnDataSource
-
-    number = index % SERIES_COUNT + 1
-    dashes = SERIES_DASHES[index % SERIES_COUNT]
-    colour = SERIES_COLOURS[number - 1]
-    source = ColumnDataSource(data=series.columns(), name=series.name)
+def _draw_line(plot: Any, series: Series, source: Any, colour: str, index: int) -> None:
     if series.lower is not None and series.upper is not None:
         plot.varea("x", "lower", "upper", source=source, fill_alpha=0.15, fill_color=colour)
+    dashes = SERIES_DASHES[index % SERIES_COUNT]
     plot.line("x", "y", source=source, line_width=2, line_color=colour, line_dash=dashes)
-    points = "y" if series.raw is None else "raw"
-    alpha = 1.0 if series.raw is None else 0.35
-    plot.scatter(
-        "x", points, source=source, size=5, line_color=None, fill_color=colour, alpha=alpha
-    )
-    return LegendEntry(name=series.name, number=number, dashes=" ".join(map(str, dashes)))
-
-
-def _draw_mark(plot: Any, label: str, height: float) -> None:
-    from bokeh.models.annotations import Label, Span
-
-    plot.add_layout(Span(location=height, dimension="width", line_color=INK_SOFT, line_dash=[4, 4]))
-    plot.add_layout(
-        Label(
-            x=8,
-            x_units="screen",
-            y=height,
-            y_offset=3,
-            text=label,
-            text_color=INK_SOFT,
-            text_font="system-ui",
-            text_font_size="12px",
-        )
-    )
-    # A span and its label do not widen the range by themselves: invisible points do.
-    plot.scatter([0, 0], [height, height * 1.12], alpha=0)
 
 
 def _line_rows(series: Sequence[Series]) -> list[list[str]]:
@@ -236,6 +219,8 @@ def interval_chart(
     )
     bar = {"height": 0.18, "fill_color": ACCENT, "line_color": None, "alpha": 0.4}
     plot.hbar("y", left="low", right="high", source=source, **bar)
+    # A span does not widen the range by itself: an invisible point keeps the reference in view.
+    plot.scatter([reference], labels[:1], alpha=0)
     plot.scatter("x", "y", source=source, size=10, color=ACCENT)
     return Chart(
         title=title,

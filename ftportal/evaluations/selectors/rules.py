@@ -47,7 +47,7 @@ def anchor_sentence(rule: Rule) -> str:
     """How the rule counts small losses that add up over sessions."""
     return (
         "Against the pre-trained model, where the losses of all sessions add up, "
-        f"{rule.anchor_factor:.4g} times as much is allowed from the second session on."
+        f"{rule.anchor_factor:.4g} times these margins are allowed from the second session on."
     )
 
 

@@ -4,6 +4,7 @@ import logging
 from functools import partial
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.rule import Rule
@@ -170,10 +171,21 @@ def checkpoint_judge(*, evaluation: Evaluation) -> list[Verdict]:
 
 
 def verdicts_renew() -> list[Verdict]:
-    """Judge anew, by the rule in force, the pairs whose last verdict follows an older version."""
-    pairs: dict[tuple[int, int], Verdict] = {}
-    old = Verdict.objects.select_related("before__checkpoint", "after__checkpoint", "after__suite")
-    for one in old.select_related("before__suite").order_by("created_at", "pk"):
-        pairs[(one.before_id, one.after_id)] = one  # the last one of each pair stays
-    stale = [one for one in pairs.values() if one.rule_id != one.after.suite.rule_id]
-    return [verdict_reach(before=one.before, after=one.after) for one in stale]
+    """Judge anew, by the rule in force, the pairs that only earlier versions have judged."""
+    in_force = Verdict.objects.filter(
+        before=OuterRef("before"), after=OuterRef("after"), rule=OuterRef("after__suite__rule")
+    )
+    stale = (
+        Verdict.objects.filter(~Exists(in_force))
+        .defer("evidence", "reason")
+        .select_related("before__checkpoint", "before__suite", "after__checkpoint", "after__suite")
+        .order_by("created_at", "pk")
+    )
+    pairs = {(one.before_id, one.after_id): one for one in stale}
+    made = []
+    for one in pairs.values():
+        try:
+            made.append(verdict_reach(before=one.before, after=one.after))
+        except EvaluationError as refusal:
+            logger.warning("no new verdict on %s: %s", one.after, refusal)
+    return made
