@@ -75,7 +75,7 @@ def decision_texts(encoder: ChatEncoder, encoded: EncodedExample) -> list[str]:
 def test_token_ids_are_those_of_apply_chat_template(encoder: ChatEncoder, directory: Path) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory)
     expected = tokenizer.apply_chat_template(TALK, return_dict=True)["input_ids"]
     assert encode(encoder, TALK).token_ids == expected
 
@@ -84,14 +84,14 @@ def test_tool_templates_render_as_in_transformers(directory: Path, tmp_path: Pat
     from transformers import AutoTokenizer
 
     path = with_template(directory, tmp_path / "tools", TOOL_TEMPLATE)
-    tools = [{"type": "function", "function": {"name": "sky", "description": "<&>"}}]
+    tools: list[Any] = [{"type": "function", "function": {"name": "sky", "description": "<&>"}}]
     messages = json.loads(json.dumps(TOOL_TALK))
     messages[1]["content"] = ""
     messages[1]["tool_calls"][0] = {
         "type": "function",
         "function": {"name": "sky", "arguments": {"city": "Köln"}},
     }
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer: Any = AutoTokenizer.from_pretrained(path)
     expected = tokenizer.apply_chat_template(messages, tools=tools, return_dict=True)["input_ids"]
     encoded = encode(ChatEncoder.from_directory(path), TOOL_TALK, tools=tools)
     assert encoded.token_ids == expected

@@ -8,7 +8,7 @@ import pytest
 from training.examples import ExampleError, ToolCall, decisions_mark, example_from_json
 from training.formats import example_parse
 
-CALL = {"name": "sky", "arguments": {"city": "Köln"}}
+CALL: dict[str, Any] = {"name": "sky", "arguments": {"city": "Köln"}}
 
 
 def test_messages_with_tools() -> None:
