@@ -129,6 +129,10 @@ def line_chart(
     for draw in (_draw_points, _draw_line):  # no line lies hidden below another one's points
         for index, (one, source) in enumerate(zip(series, sources, strict=True)):
             draw(plot, one, source, SERIES_COLOURS[index % SERIES_COUNT], index)
+    if not any(len(one.x) for one in series):
+        # Bokeh cannot place axes around nothing; charts.js empties this when values come.
+        nothing_yet = ColumnDataSource(data={"x": [0, 0], "y": [0, 1]}, tags=["nothing-yet"])
+        plot.scatter("x", "y", source=nothing_yet, alpha=0)
     for label, height in (marks or {}).items():
         figure_mark(plot, label, height)
     rows = _line_rows(series)

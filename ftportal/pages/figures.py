@@ -58,6 +58,39 @@ def figure_make(*, x_label: str, y_label: str, height: int = 260, **options: Any
     return plot
 
 
+def figure_scale(plot: Any, *, x_range: tuple[float, float] | None, from_zero: bool) -> None:
+    """Whole steps on the x axis, from and to where `x_range` says; the y axis from 0 if asked."""
+    from bokeh.models import BasicTicker, Range1d
+
+    plot.xaxis.ticker = BasicTicker(min_interval=1)
+    if x_range is not None:
+        plot.x_range = Range1d(start=x_range[0], end=x_range[1])
+    if from_zero:
+        plot.y_range.start = 0
+    plot.y_range.range_padding = 0.08
+
+
+def figure_mark(plot: Any, label: str, height: float) -> None:
+    """A dashed horizontal line with its label, within the range."""
+    from bokeh.models.annotations import Label, Span
+
+    plot.add_layout(Span(location=height, dimension="width", line_color=INK_SOFT, line_dash=[4, 4]))
+    plot.add_layout(
+        Label(
+            x=8,
+            x_units="screen",
+            y=height,
+            y_offset=3,
+            text=label,
+            text_color=INK_SOFT,
+            text_font="system-ui",
+            text_font_size="12px",
+        )
+    )
+    # A span and its label do not widen the range by themselves: invisible points do.
+    plot.scatter([0, 0], [height, height * 1.12], alpha=0)
+
+
 def figure_item(plot: Any) -> dict[str, Any]:
     """The figure as Bokeh's JSON item, for `Bokeh.embed.embed_item` in charts.js."""
     from bokeh.embed import json_item

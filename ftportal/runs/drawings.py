@@ -24,6 +24,7 @@ class Drawing:
     series: Callable[[Run], list[Series]]
     caption: str = ""
     y_from_zero: bool = False
+    y_format: str = ""
 
 
 def _smooth(run: Run, name: str, title: str) -> Series:
@@ -74,8 +75,8 @@ def _displacement(run: Run) -> list[Series]:
 
 def _speed(run: Run) -> list[Series]:
     return [
-        _plain(run, "decision_tokens_per_second", "Decision tokens"),
-        _plain(run, "context_tokens_per_second", "Context tokens"),
+        _smooth(run, "decision_tokens_per_second", "Decision tokens"),
+        _smooth(run, "context_tokens_per_second", "Context tokens"),
     ]
 
 
@@ -105,9 +106,21 @@ _DISPLACEMENT = Drawing(
     y_from_zero=True,
 )
 _SPEED = Drawing(
-    key="speed", title="Speed", y_label="tokens per second", series=_speed, y_from_zero=True
+    key="speed",
+    title="Speed",
+    y_label="tokens per second",
+    series=_speed,
+    caption=_MEANS,
+    y_from_zero=True,
 )
-_RATE = Drawing(key="rate", title="Learning rate", y_label="rate", series=_rate, y_from_zero=True)
+_RATE = Drawing(
+    key="rate",
+    title="Learning rate",
+    y_label="rate",
+    series=_rate,
+    y_from_zero=True,
+    y_format="%.1e",
+)
 
 
 def drawings(run: Run) -> list[Drawing]:
@@ -141,6 +154,7 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         series=drawing.series(run),
         caption=caption,
         y_from_zero=drawing.y_from_zero,
+        y_format=drawing.y_format,
         x_range=(0, steps) if steps else None,
         marks=marks,
         update_url=url if run.job.is_live else "",

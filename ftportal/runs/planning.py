@@ -10,7 +10,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
-from ftportal.runs.recipes import Mixture, config_build, example_count, method_name, shares
+from ftportal.runs.recipes import METHOD_NAMES, Mixture, config_build, example_count, shares
 from training.config import ConfigError, RunConfig
 from training.forecast import Forecast, forecast
 from training.mixture import mixture_counts, step_count
@@ -155,7 +155,7 @@ def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None,
         norm = run.summary.get("update_norm")
         if isinstance(norm, int | float) and math.isfinite(norm) and norm > 0:
             return float(norm), f"what {run.name} measured with the same model and method"
-    name = method_name({"method": {"name": config.method.name}})
+    name = METHOD_NAMES[config.method.name]
     return None, (
         f"the shapes of the weights alone, since no run of this model with {name} has ended yet: "
         "an order of magnitude"

@@ -7,7 +7,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.pages.templatetags.pages import rate
-from training.config import ConfigError, RunConfig
+from training.config import ConfigError, MethodConfig, RunConfig
 
 METHOD_NAMES = {
     "apollo": "APOLLO",
@@ -94,12 +94,13 @@ def example_count(batch: Batch) -> int:
 
 
 def method_name(recipe: Mapping[str, Any]) -> str:
-    """The method as people write it, with its rank where it has one."""
+    """The method as people write it, with the rank in force where it has one to choose."""
     method = recipe.get("method") or {}
     name = str(method.get("name", "apollo"))
-    rank = method.get("rank")
     shown = METHOD_NAMES.get(name, name)
-    return f"{shown}, rank {rank}" if rank and name != "apollo_mini" else shown
+    if name not in ("apollo", "lora"):
+        return shown
+    return f"{shown}, rank {MethodConfig(name=name, rank=method.get('rank')).effective_rank}"
 
 
 def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:

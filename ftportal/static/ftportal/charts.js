@@ -8,6 +8,8 @@
   const POLL_MILLISECONDS = 2000;
   const MARKED_POINTS_MAX = 60; // beyond this the points of an unsmoothed line only thicken it
 
+  const CROWDED_POINT_PIXELS = 2.5;
+
   const nonce = document.querySelector('meta[name="style-nonce"]')?.content ?? "";
   const createElement = Document.prototype.createElement;
   Document.prototype.createElement = function (name, options) {
@@ -54,9 +56,9 @@
     for (const one of renderers(chart)) {
       const source = one.data_source;
       if (!source.name) continue;
-      const crowded =
-        one.glyph.type === "Scatter" && !source.data.raw && source.data.x.length > MARKED_POINTS_MAX;
-      one.visible = !chart.hidden.has(source.name) && !crowded;
+      const crowded = one.glyph.type === "Scatter" && source.data.x.length > MARKED_POINTS_MAX;
+      one.visible = !chart.hidden.has(source.name) && !(crowded && !source.data.raw);
+      if (crowded && source.data.raw) one.glyph.size = { value: CROWDED_POINT_PIXELS };
     }
   };
 
@@ -172,6 +174,11 @@
       const numbers = {};
       for (const [key, values] of Object.entries(columns)) numbers[key] = values.map((one) => one ?? NaN);
       source.data = numbers;
+    }
+    if ([...sources.values()].some(({ data }) => data.x.length)) {
+      for (const { data_source: source } of renderers(chart)) {
+        if (source.tags.includes("nothing-yet")) source.data = { x: [], y: [] };
+      }
     }
     showSeries(chart);
     fillTable(element, chart);
