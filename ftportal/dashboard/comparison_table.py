@@ -4,7 +4,6 @@ from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
 from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
-from ftportal.dashboard.selectors.measurements import Change
 from ftportal.dashboard.selectors.stages import stages
 from ftportal.pages.templatetags.pages import duration, fixed
 
@@ -78,12 +77,7 @@ def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
 def _loss_cell(column: Column) -> Cell:
     if column.loss is None:
         return Cell(note="no step yet")
-    first, last = column.loss.first_nats, column.loss.last_nats
-    return Cell(
-        text=f"{first:.2f} → {last:.2f}",
-        value=last,
-        change=Change(value=last - first),
-    )
+    return Cell(text=f"{column.loss.first_nats:.2f} → {column.loss.last_nats:.2f}")
 
 
 def _recipe_group(found: Comparison, *, whole_recipe: bool) -> Group:

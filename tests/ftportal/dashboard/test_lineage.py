@@ -169,3 +169,9 @@ def test_queries_do_not_grow_with_the_tree(
     client = client_of(grown.cast.otto)
     with django_assert_max_num_queries(36):
         assert client.get(LINEAGE).status_code == 200
+
+
+def test_who_may_not_register_a_model_gets_no_button(cast: SimpleNamespace, client_of: Any) -> None:
+    page = client_of(cast.otto).get(LINEAGE).content
+    assert b"No model yet" in page
+    assert reverse("checkpoints:model_new").encode() not in page
