@@ -90,7 +90,7 @@ def test_judging_on_a_telephone(
 ) -> None:
     page = page_for(cast.rob, viewport={"width": 390, "height": 844}, has_touch=True)
     page.goto("/reviews/")
-    page.get_by_role("link", name="Start judging").tap()
+    page.get_by_role("link", name="Judge 4 prompts").tap()
     left, right = (page.locator(".side-card").nth(n).bounding_box() for n in (0, 1))
     assert left is not None
     assert right is not None

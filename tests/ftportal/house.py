@@ -77,7 +77,9 @@ def job_make(kind: str, state: str = JobState.QUEUED) -> Job:
 
 def suite_make(name: str = "Quick", *, is_default: bool = True) -> Suite:
     """A suite; the same one again for the same name."""
-    rule, _ = VerdictRule.objects.get_or_create(name="Standard", version=1, defaults={"rule": Rule().to_json()})
+    rule, _ = VerdictRule.objects.get_or_create(
+        name="Standard", version=1, defaults={"rule": Rule().to_json()}
+    )
     suite, _ = Suite.objects.get_or_create(
         name=name,
         defaults={

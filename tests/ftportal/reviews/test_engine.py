@@ -46,4 +46,4 @@ def test_two_models_answer_and_the_voting_opens(
         spot_check.candidate_answers,
         spot_check.baseline_answers,
     }
-    assert len(ballot.left.text) == 96  # bytes here: a random model never ends by itself
+    assert len(ballot.left.text) == 64  # bytes here: a random model never ends by itself
