@@ -386,7 +386,8 @@ def test_comparison_rows_stand_side_by_side(
     child, unmeasured = child_of(anchor, "child"), child_of(anchor, "unmeasured")
     measured(anchor, SMALL)
     measured(child, {"local_code": "0101", "local_language": "1011"}, nll_nats=2.1)
-    total, code, language, prose = comparison_rows([anchor, child, unmeasured], suite)
+    rows: Any = comparison_rows([anchor, child, unmeasured], suite)
+    total, code, language, prose = rows
     assert total.is_total and total.n == 8
     assert [cell and cell.value for cell in total.cells] == [0.75, 0.625, None]
     assert code.cells[0].difference is None
@@ -403,10 +404,10 @@ def test_changed_items_carry_both_answers(bare_model: Any, child_of: Any, measur
     before = measured(bare_model.pretrained, {"local_code": "1100"})
     after = measured(child_of(bare_model.pretrained, "one"), {"local_code": "0110"})
     verdict = verdict_reach(before=before, after=after)
-    (lost,) = changed_items(verdict)
+    lost: Any = changed_items(verdict).get()
     assert (lost.answer_before, lost.answer) == ("right 0", "wrong 0")
     assert (lost.margin_nats_before, lost.margin_nats) == (1.5, -0.5)
-    (gained,) = changed_items(verdict, change="gained")
+    gained = changed_items(verdict, change="gained").get()
     assert gained.question == "local_code question 2?"
     assert changed_items(verdict, change="all").count() == 2
     assert changed_items(verdict, change="all", text="question 2").get() == gained
