@@ -23,9 +23,9 @@ def _metric(step: Any, **values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def heard() -> Iterator[list[Run]]:
+def heard() -> Iterator[list[Any]]:
     """The runs that were announced; announcing raises while `heard` holds "fail"."""
-    runs: list[Run] = []
+    runs: list[Any] = []
 
     def listen(run: Run, **_: Any) -> None:
         if "fail" in runs:

@@ -15,7 +15,7 @@ from ftportal.jobs.models import JobState
 from ftportal.runs.models import Metric, Run
 
 pytestmark = pytest.mark.django_db
-HTMX = {"HTTP_HX_REQUEST": "true"}
+HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_list_filters_sorts_and_has_a_fragment(
     assert page.index(">Alpha</a>") < page.index(">Beta</a>")
     assert "Diverged" in page
     assert ">Alpha</a>" not in tina.get("/runs/?state=diverged").content.decode()
-    fragment = tina.get("/runs/?text=alp", **HTMX).content.decode()
+    fragment = tina.get("/runs/?text=alp", headers=HTMX).content.decode()
     assert "<html" not in fragment
     assert "Alpha" in fragment
     assert "Beta" not in fragment
@@ -225,7 +225,7 @@ def test_no_batch_is_named(
 def test_the_preview_tells_steps_time_displacement_and_shares(
     tina: Client, form: dict[str, Any], talks: Batch
 ) -> None:
-    page = tina.post(reverse("runs:run_preview"), form, **HTMX).content.decode()
+    page = tina.post(reverse("runs:run_preview"), form, headers=HTMX).content.decode()
     assert "<html" not in page
     assert "for 16 steps" in page
     assert "Assumed" in page
@@ -335,7 +335,7 @@ def test_metrics_as_json_and_csv(otto: Client, submit: Callable[..., Run], talks
 def test_the_figures_are_a_fragment(otto: Client, submit: Callable[..., Run]) -> None:
     run = submit()
     Metric.objects.create(run=run, name="loss_nats", step=1, value=2.5)
-    page = otto.get(reverse("runs:run_figures", args=[run.pk]), **HTMX).content.decode()
+    page = otto.get(reverse("runs:run_figures", args=[run.pk]), headers=HTMX).content.decode()
     assert "<html" not in page
     assert "2.500" in page
     assert "every 2s" in page
