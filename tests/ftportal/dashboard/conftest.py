@@ -48,8 +48,12 @@ def contrast(cast: SimpleNamespace, data_dir: Path) -> SimpleNamespace:
     flat = {"Manual": [200.0] * 10, "Library": [200.0] * 10}
     harmed = {"Manual": [250.0 + 10 * (i % 2) for i in range(10)], "Library": [200.0] * 10}
     before = world.evaluation_make(checkpoint=anchor, suite=suite, right=right, nll=flat)
-    kept = world.evaluation_make(checkpoint=careful.output, suite=suite, right=right, nll=flat)
-    gone = world.evaluation_make(checkpoint=reckless.output, suite=suite, right=lost, nll=harmed)
+    kept = world.evaluation_make(
+        checkpoint=world.output_of(careful), suite=suite, right=right, nll=flat
+    )
+    gone = world.evaluation_make(
+        checkpoint=world.output_of(reckless), suite=suite, right=lost, nll=harmed
+    )
     return SimpleNamespace(
         cast=cast,
         model=model,

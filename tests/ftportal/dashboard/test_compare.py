@@ -132,7 +132,7 @@ def test_perplexity_is_a_ratio_with_its_interval(contrast: SimpleNamespace) -> N
 def test_a_clear_loss_within_the_rule_is_a_warning(contrast: SimpleNamespace) -> None:
     small = world.run_make(name="Small", parent=contrast.anchor)
     world.evaluation_make(
-        checkpoint=small.output,
+        checkpoint=world.output_of(small),
         suite=contrast.suite,
         right={"local_code": [1] * 8 + [0] * 2, "local_language": [1] * 8 + [0] * 2},
         nll={"Manual": [201.0 + (i % 2) / 10 for i in range(10)], "Library": [200.0] * 10},
@@ -153,7 +153,7 @@ def test_the_first_run_can_be_the_baseline(contrast: SimpleNamespace) -> None:
 def test_the_anchor_can_be_the_baseline(contrast: SimpleNamespace) -> None:
     second = world.run_make(name="Second", parent=contrast.careful.output)
     world.evaluation_make(
-        checkpoint=second.output,
+        checkpoint=world.output_of(second),
         suite=contrast.suite,
         right={"local_code": [1] * 7 + [0] * 3, "local_language": [1] * 8 + [0] * 2},
         nll={"Manual": [200.0] * 10, "Library": [200.0] * 10},
@@ -231,9 +231,9 @@ def test_a_run_without_evaluation_says_so(contrast: SimpleNamespace) -> None:
 
 def test_an_unmeasured_baseline_is_said(contrast: SimpleNamespace) -> None:
     unmeasured = world.run_make(name="Unmeasured", parent=contrast.careful.output)
-    child = world.run_make(name="Child", parent=unmeasured.output)
+    child = world.run_make(name="Child", parent=world.output_of(unmeasured))
     world.evaluation_make(
-        checkpoint=child.output, suite=contrast.suite, right={"local_code": [1]}, nll={}
+        checkpoint=world.output_of(child), suite=contrast.suite, right={"local_code": [1]}, nll={}
     )
     cell = cells(groups_of(contrast.careful, child)["Benchmarks"], "Python code")[1]
     assert cell.note == "Unmeasured is not measured yet"
@@ -242,7 +242,7 @@ def test_an_unmeasured_baseline_is_said(contrast: SimpleNamespace) -> None:
 def test_different_items_are_refused_not_compared(contrast: SimpleNamespace) -> None:
     other = world.run_make(name="Other", parent=contrast.anchor)
     world.evaluation_make(
-        checkpoint=other.output,
+        checkpoint=world.output_of(other),
         suite=contrast.suite,
         right={"local_code": [1] * 4},
         nll={"Manual": [200.0] * 3},
@@ -261,7 +261,7 @@ def test_different_models_compare_by_bits_per_byte(
     right = {"local_code": [1] * 10, "local_language": [1] * 10}
     nll = {"Manual": [300.0] * 10, "Library": [200.0] * 10}
     world.evaluation_make(
-        checkpoint=run.output, suite=contrast.suite, right=right, nll=nll, tokens=50
+        checkpoint=world.output_of(run), suite=contrast.suite, right=right, nll=nll, tokens=50
     )
     groups = groups_of(contrast.careful, run, baseline="first")
     assert "Perplexity" not in groups

@@ -26,7 +26,7 @@ def grown(contrast: SimpleNamespace) -> SimpleNamespace:
         right = {"local_code": [1] * (9 - number) + [0] * (1 + number), "local_language": [1] * 10}
         nll = flat | {"Manual": [200.0 + number + i / 10 for i in range(10)]}
         evaluation = world.evaluation_make(
-            checkpoint=run.output, suite=contrast.suite, right=right, nll=nll
+            checkpoint=world.output_of(run), suite=contrast.suite, right=right, nll=nll
         )
         world.judged(contrast.evaluation_before, evaluation)
         if name == "Second":
@@ -140,7 +140,7 @@ def test_gaps_in_the_line_are_said(grown: SimpleNamespace, client_of: Any) -> No
 
 def test_an_unmeasured_line_says_so(cast: SimpleNamespace, data_dir: Any, client_of: Any) -> None:
     run = world.run_make(name="Only", parent=world.model_make().pretrained)
-    page = client_of(cast.otto).get(f"{LINEAGE}?line={run.output.pk}").content.decode()
+    page = client_of(cast.otto).get(f"{LINEAGE}?line={world.output_of(run).pk}").content.decode()
     assert "Nothing can be drawn yet" in page
 
 

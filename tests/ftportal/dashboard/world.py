@@ -86,9 +86,11 @@ def checkpoint_make(
     displacement: float | None = None,
 ) -> Checkpoint:
     """A checkpoint with files that fit its manifest."""
+    owner = parent.language_model if parent else model
+    assert owner is not None
     path, manifest_hash = directory_make(name)
     return Checkpoint.objects.create(
-        language_model=parent.language_model if parent else model,
+        language_model=owner,
         parent=parent,
         depth=parent.depth + 1 if parent else 0,
         name=name,
@@ -156,6 +158,12 @@ def run_make(
         for step, value in enumerate(values, start=1)
     )
     return run
+
+
+def output_of(run: Run) -> Checkpoint:
+    """The checkpoint that a run made."""
+    assert run.output is not None
+    return run.output
 
 
 def suite_make(
