@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from scipy import stats
+from scipy import special
+
+from evaluation.statistics import mcnemar_exact
 
 
 def acceptance_items(defect_rate: float, defects_allowed: int, confidence: float = 0.95) -> int:
@@ -17,7 +19,7 @@ def acceptance_items(defect_rate: float, defects_allowed: int, confidence: float
     if not 0 < defect_rate < 1 or defects_allowed < 0 or not 0 < confidence < 1:
         raise ValueError("the rate and the confidence lie between 0 and 1, defects start at 0")
     n = defects_allowed + 1
-    while stats.binom.cdf(defects_allowed, n, defect_rate) > 1 - confidence:
+    while special.bdtr(defects_allowed, n, defect_rate) > 1 - confidence:
         n += 1
     return n
 
@@ -31,7 +33,7 @@ def defect_rate_bound(defects: int, n: int, confidence: float = 0.95) -> float:
         raise ValueError("a bound needs at least one item and no more defects than items")
     if defects == n:
         return 1.0
-    return float(stats.beta.ppf(confidence, defects + 1, n - defects))
+    return float(special.betaincinv(defects + 1, n - defects, confidence))
 
 
 def krippendorff_alpha(items: Sequence[Sequence[Hashable | None]]) -> float | None:
@@ -87,6 +89,4 @@ def side_bias_p(left_wins: int, right_wins: int) -> float:
 def _even_split_p(first: int, second: int) -> float:
     if first < 0 or second < 0:
         raise ValueError("votes cannot be fewer than none")
-    if first + second == 0:
-        return 1.0
-    return float(stats.binomtest(first, first + second, 0.5).pvalue)
+    return mcnemar_exact(first, second)  # the same exact binomial test of an even split

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special  # not scipy.stats: it takes a second to load, in every web process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,8 @@ class MeanEstimate:
         """Student's t interval; None where one observation leaves no spread to estimate."""
         if self.standard_error is None or self.degrees_of_freedom < 1:
             return None
-        half_width = self.standard_error * float(
-            stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom)
-        )
+        quantile = special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2)
+        half_width = self.standard_error * float(quantile)
         return Interval(low=self.mean - half_width, high=self.mean + half_width)
 
     def p_below(self, limit: float) -> float | None:
@@ -55,7 +54,7 @@ class MeanEstimate:
         if self.standard_error == 0:
             return 0.0 if self.mean < limit else 1.0
         t = (self.mean - limit) / self.standard_error
-        return float(stats.t.cdf(t, self.degrees_of_freedom))
+        return float(special.stdtr(self.degrees_of_freedom, t))
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:
@@ -63,7 +62,7 @@ def mcnemar_exact(lost: int, gained: int) -> float:
     discordant = lost + gained
     if discordant == 0:
         return 1.0
-    return min(1.0, 2 * float(stats.binom.cdf(min(lost, gained), discordant, 0.5)))
+    return min(1.0, 2 * float(special.bdtr(min(lost, gained), discordant, 0.5)))
 
 
 def tango_z(lost: int, gained: int, n: int, loss: float) -> float:
@@ -86,8 +85,10 @@ def tango_z(lost: int, gained: int, n: int, loss: float) -> float:
 
 def tango_interval(lost: int, gained: int, n: int, level: float = 0.95) -> Interval:
     """Tango's score interval for the loss: all losses whose |Z| stays under the quantile."""
+    from scipy import optimize  # here, for it takes half a second to load
+
     _check_counts(lost, gained, n)
-    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    quantile = float(special.ndtri(0.5 + level / 2))
     point = (lost - gained) / n
 
     def limit(toward: float, target: float) -> float:
@@ -107,7 +108,7 @@ def non_inferiority_p(lost: int, gained: int, n: int, margin: float) -> float:
 
     Below alpha exactly when the upper limit of the (1 - 2 alpha) interval is below the margin.
     """
-    return float(stats.norm.cdf(tango_z(lost, gained, n, margin)))
+    return float(special.ndtr(tango_z(lost, gained, n, margin)))
 
 
 def paired_mean(differences: Sequence[float]) -> MeanEstimate:
@@ -189,7 +190,7 @@ def items_needed(
     """
     if not margin > 0:
         raise ValueError("a margin of zero would need infinitely many items")
-    quantiles = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+    quantiles = float(special.ndtri(1 - alpha) + special.ndtri(power))
     return math.ceil(quantiles**2 * discordant_share / margin**2)
 
 
@@ -198,7 +199,7 @@ def items_needed_without_change(margin: float, alpha: float) -> int:
 
     With b = c = 0 Tango's Z is -sqrt(n M / (1 - M)), so n must exceed z^2 (1 - M) / M.
     """
-    quantile = float(stats.norm.ppf(1 - alpha))
+    quantile = float(special.ndtri(1 - alpha))
     return math.floor(quantile**2 * (1 - margin) / margin) + 1
 
 
@@ -206,8 +207,15 @@ def wilson_interval(correct: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of one share: the interval shown beside a single score."""
     if n < 1 or not 0 <= correct <= n:
         raise ValueError("a share needs at least one item and no more hits than items")
-    result = stats.binomtest(correct, n).proportion_ci(confidence_level=level, method="wilson")
-    return Interval(low=float(result.low), high=float(result.high))
+    z = float(special.ndtri(0.5 + level / 2))
+    share = correct / n
+    centre = share + z * z / (2 * n)
+    half_width = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    whole = 1 + z * z / n
+    # Rounding must not carry an end past the scale.
+    return Interval(
+        low=max(0.0, (centre - half_width) / whole), high=min(1.0, (centre + half_width) / whole)
+    )
 
 
 def _check_counts(lost: int, gained: int, n: int) -> None:

@@ -2,11 +2,18 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.conftest import PASSWORD
+from tests.ftportal.jobs.processes import BASE, wait_for
 
 # Playwright's synchronous API runs an event loop in this thread, which Django would take for an
 # asynchronous view and refuse to touch the database.
@@ -67,6 +74,18 @@ def complaints() -> list[str]:
     return []
 
 
+def listen(page: Page, complaints: list[str]) -> Page:
+    """Collect what the page's browser writes to its log as an error or a warning."""
+
+    def note(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(f"{page.url}: {message.text}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    return page
+
+
 @pytest.fixture
 def page_for(
     context_for: Callable[..., BrowserContext], complaints: list[str]
@@ -74,16 +93,98 @@ def page_for(
     """`page_for(user, **options)`: a page logged in as that user; its errors go to `complaints`."""
 
     def open_page(user: Any, **options: Any) -> Page:
-        page = context_for(user, **options).new_page()
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(f"{page.url}: {message.text}")
-                if message.type in ("error", "warning")
-                else None
-            ),
-        )
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        return page
+        return listen(context_for(user, **options).new_page(), complaints)
 
     return open_page
+
+
+SEED = """
+from pathlib import Path
+from ftportal.accounts.models import User
+from ftportal.checkpoints.services import language_model_register
+from ftportal.evaluations.services import evaluations_seed
+for name, role in (("tina", "is_trainer"), ("rob", "is_reviewer"), ("leo", "is_releaser")):
+    User.objects.create_user(
+        name, first_name=name.capitalize(), password="{password}", **{{role: True}}
+    )
+evaluations_seed()
+language_model_register(
+    name="Tiny", source="made by the tests", note="", licence="Apache-2.0", directory=Path("{model}")
+)
+"""
+
+
+class RunningPortal:
+    """The whole portal under its manager, with a tiny model and three people."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.log = folder / "log"
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("FTPORTAL_")
+        } | {
+            "DJANGO_SETTINGS_MODULE": "ftportal.settings",
+            "FTPORTAL_DATA": str(folder / "var"),
+            "FTPORTAL_DEMO": "false",
+            "FTPORTAL_HTTPS": "false",
+            "FTPORTAL_SECRET_KEY": "for-tests-only",
+            "FTPORTAL_SWEEP_SECONDS": "2",
+        }
+        (folder / "var").mkdir()
+        self._manage("migrate", "--verbosity", "0")
+        self._manage("shell", "--verbosity", "0", "-c", SEED.format(password=PASSWORD, model=model))
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ftportal.operations"],
+                cwd=BASE,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.url = wait_for(self._address, seconds=90, why="the portal's address")
+
+    def _manage(self, *arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, cwd=BASE, env=self._environment, check=True)
+
+    def _address(self) -> str | None:
+        assert self._process.poll() is None, self.log.read_text()
+        words = self.log.read_text().partition("ftportal is ready: ")[2].split()
+        return words[0] if words else None
+
+    def close(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(timeout=60)
+
+
+@pytest.fixture
+def portal(tmp_path: Path, tiny_model_directory: Path) -> Iterator[RunningPortal]:
+    """A running portal of this test's own."""
+    running = RunningPortal(tmp_path, tiny_model_directory)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def logged_in(
+    browser: Browser, portal: RunningPortal, complaints: list[str]
+) -> Iterator[Callable[[str], Page]]:
+    """`logged_in(name)`: a browser window in which that person has logged in to `portal`."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(name: str) -> Page:
+        context = browser.new_context(base_url=portal.url)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = listen(context.new_page(), complaints)
+        page.goto("/")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

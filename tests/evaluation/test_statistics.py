@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from evaluation import statistics
 
@@ -175,3 +176,11 @@ def test_wilson_interval_holds_the_share(case: tuple[int, int]) -> None:
     correct, n = case
     interval = statistics.wilson_interval(correct, n)
     assert 0 <= interval.low <= correct / n + 1e-12 and correct / n - 1e-12 <= interval.high <= 1
+    oracle = stats.binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
+    assert (interval.low, interval.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_exact_binomial_test_of_an_even_split(lost: int, gained: int) -> None:
+    oracle = stats.binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
+    assert statistics.mcnemar_exact(lost, gained) == pytest.approx(oracle, abs=1e-12)

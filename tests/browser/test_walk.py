@@ -1,0 +1,151 @@
+"""The portal's whole way in one go, as the three roles: from an uploaded file to a rollback.
+
+Real Chromium, real Redis, a real Celery worker, real engines; the model is tiny and random.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+ENGINE_MS = 120_000  # an engine may wait for the ones before it on two slow cores
+
+
+def example_lines(count: int) -> str:
+    """`count` chat examples, one a line."""
+    return "".join(
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": f"What follows {number}?"},
+                    {"role": "assistant", "content": f"After {number} comes {number + 1}."},
+                ]
+            }
+        )
+        + "\n"
+        for number in range(count)
+    )
+
+
+def upload(page: Page, file: Path) -> None:
+    page.goto("/batches/")
+    page.get_by_role("link", name="Upload a batch").first.click()
+    page.set_input_files("input[type=file]", file)
+    page.get_by_label("Name").fill("Counting")
+    page.get_by_label("General", exact=False).check()
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("h1")).to_have_text("Counting")
+    expect(page.locator("main .badge", has_text="Ready").first).to_be_visible(timeout=ENGINE_MS)
+    expect(page.locator(".tok-decision").first).to_be_visible()
+    expect(page.locator(".tok-context").first).to_be_visible()
+
+
+def start_run(page: Page, name: str, rate: str) -> str:
+    """Start a run of the batch Counting; returns its page's address."""
+    page.goto("/runs/")
+    page.get_by_role("link", name="Start a run").first.click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Counting").fill("1")
+    page.get_by_label("Learning rate").fill(rate)
+    expect(page.locator("#preview")).to_contain_text("steps")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator("h1")).to_contain_text(name)
+    return page.url
+
+
+def watch(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.locator("main .badge", has_text="Done").first).to_be_visible(timeout=ENGINE_MS)
+    expect(page.locator("[data-chart] canvas, [data-chart] .bk-Figure").first).to_be_visible()
+    page.reload()
+    expect(page.locator("main .badge", has_text="Done").first).to_be_visible()
+
+
+def see_cost(page: Page, name: str) -> None:
+    page.goto("/checkpoints/")
+    page.get_by_role("link", name=name).first.click()
+    verdict = page.locator("main .badge", has_text=re.compile("Retained|Forgotten|Inconclusive"))
+    for _ in range(ENGINE_MS // 2000):
+        if verdict.count():
+            break
+        page.wait_for_timeout(2000)
+        page.reload()
+    expect(verdict.first).to_be_visible()
+    expect(page.locator("main")).to_contain_text("perplexity")
+
+
+def review(page: Page) -> None:
+    page.goto("/reviews/")
+    judge = page.get_by_role("link", name=re.compile(r"^Judge"))
+    for _ in range(ENGINE_MS // 2000):
+        if judge.count():
+            break
+        page.wait_for_timeout(2000)
+        page.reload()
+    judge.first.click()
+    while "/next/" in page.url:
+        position = page.locator("input[name=position]").input_value()
+        page.keyboard.press("t")
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "before => document.querySelector('input[name=position]')?.value !== before",
+            arg=position,
+        )
+    expect(page.locator("main")).to_contain_text("defect")
+    page.get_by_label("Reason").fill("No defect in any answer.")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("main .badge", has_text="Approved").first).to_be_visible()
+
+
+def promote(page: Page, name: str) -> None:
+    page.goto("/promotions/")
+    candidate = page.get_by_role("article", name=name)
+    expect(candidate).to_be_visible()
+    accept = candidate.get_by_role("checkbox")
+    if accept.count():
+        accept.check()
+    candidate.get_by_label("Reason").fill("Measured and approved.")
+    candidate.get_by_role("button", name="Promote to champion").click()
+    expect(page.locator(".champion")).to_contain_text(name)
+    expect(page.locator("#ledger")).to_contain_text("Measured and approved.")
+
+
+def roll_back(page: Page) -> None:
+    page.goto("/promotions/")
+    page.locator("#rollback-reason").fill("Trying the way back.")
+    page.get_by_role("button", name="Roll back").click()
+    expect(page.locator(".champion")).to_contain_text("Rolled back")
+    expect(page.locator("#ledger")).to_contain_text("Trying the way back.")
+
+
+def compare(page: Page) -> None:
+    page.goto("/compare/")
+    for name in ("Slow", "Fast"):
+        page.get_by_role("checkbox", name=re.compile(name)).check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("main")).to_contain_text("1e-5")
+    expect(page.locator("main")).to_contain_text("3e-4")
+    expect(page.locator("main table").first).to_be_visible()
+    expect(page.locator("[data-chart] canvas, [data-chart] .bk-Figure").first).to_be_visible()
+
+
+def test_from_upload_to_rollback(
+    logged_in: Callable[[str], Page], complaints: list[str], tmp_path: Path
+) -> None:
+    tina, rob, leo = (logged_in(name) for name in ("tina", "rob", "leo"))
+    file = tmp_path / "counting.jsonl"
+    file.write_text(example_lines(24), encoding="utf-8")
+
+    upload(tina, file)
+    slow = start_run(tina, "Slow", "1e-5")
+    fast = start_run(tina, "Fast", "3e-4")
+    watch(tina, slow)
+    watch(tina, fast)
+    see_cost(tina, "Slow")
+    compare(tina)
+    review(rob)
+    promote(leo, "Slow")
+    roll_back(leo)
+    assert "\n".join(complaints) == ""
