@@ -48,11 +48,9 @@ def test_a_page_that_is_not_there_is_the_nearest(people: None, page: str, first:
 
 def test_rows_of_equal_rank_keep_their_order(db: None) -> None:
     User.objects.bulk_create(User(username=f"u{n:02}", first_name="Same") for n in range(25))
-    request = RequestFactory().get("/people/")
     seen: list[str] = []
     for page in (1, 2, 3):
-        request.GET = request.GET.copy()
-        request.GET["page"] = str(page)
+        request = RequestFactory().get(f"/people/?page={page}")
         found = page_of(
             request, User.objects.all(), sort={"first": "first_name"}, default="first", per_page=10
         )
