@@ -28,9 +28,9 @@ format: $(VENV)/.test
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-# Pictures of the real pages for the README.
+# Pictures of the pages of a portal that `make run` has started, for the README.
 screenshots: $(VENV)/.test chromium
-	@$(BIN)/python -m pytest tests/browser/test_screenshots.py --screenshots docs/screenshots
+	@$(BIN)/python tests/browser/screenshots.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) var

@@ -34,9 +34,10 @@ def cast(db: None) -> SimpleNamespace:
     from ftportal.accounts.models import User
 
     def person(name: str, **roles: bool) -> User:
-        return User.objects.create_user(
-            username=name, first_name=name.capitalize(), password=PASSWORD, **roles
-        )
+        one = User(username=name, first_name=name.capitalize(), **roles)
+        one.set_password(PASSWORD)
+        one.save()
+        return one
 
     return SimpleNamespace(
         tina=person("tina", is_trainer=True),

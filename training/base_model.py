@@ -9,7 +9,6 @@ with `gguf_file=` fails in transformers 5.23, so the state dict goes into a clea
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def write(target: Path) -> None:
 
     if target.exists():
         shutil.rmtree(target)
-    os.replace(partial, target)
+    partial.replace(target)
 
 
 if __name__ == "__main__":

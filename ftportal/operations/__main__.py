@@ -141,7 +141,9 @@ def _start_redis(manager: Manager, folder: Path, socket: Path) -> None:
 
 def _serve(manager: Manager, address: Address) -> None:
     """The processes that stay."""
-    celery = ("-m", "celery", "--quiet", "--app", "ftportal")
+    # The warning is about pickled messages; ours are JSON only.
+    hush = ("-W", "ignore:You're running the worker with superuser privileges")
+    celery = (*hush, "-m", "celery", "--quiet", "--app", "ftportal")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     worker = (*celery, "worker", "--pool", "threads", "--loglevel", "WARNING", *quiet)
     gunicorn = ("-m", "gunicorn", "--config", "python:ftportal.operations.gunicorn")

@@ -3,9 +3,9 @@
     make run                     # in one terminal
     make screenshots             # in another
 
-Visits every page that the trainer's navigation leads to, and one page of each thing, light and dark,
-1280 and 390 pixels wide, and writes PNG files. Exits 1 when a browser's log had an error, a warning or
-a violation of the content security policy.
+Visits every list and one page of each thing, light and dark, 1280 and 390 pixels wide, and writes
+PNG files. Exits 1 when a page is wider than its window or a browser's log had an error, a warning
+or a violation of the content security policy.
 """
 
 import argparse
@@ -14,11 +14,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDTHS = {"wide": 1280, "narrow": 390}
-SCHEMES = ("light", "dark")
 
 # name -> (address of a list, the first link on it that matches); "" is the list itself
 PAGES = {
@@ -47,51 +46,64 @@ PAGES = {
 }
 
 
-def log_in(browser: Browser, url: str, name: str, password: str) -> dict[str, object]:
-    """The storage state of a browser that is logged in as `name`."""
-    context = browser.new_context(base_url=url)
-    page = context.new_page()
+def log_in(page: Page, name: str, password: str) -> None:
+    """Log in through the form."""
     page.goto("/login/")
     page.fill("#id_username", name)
     page.fill("#id_password", password)
     page.click("button[type=submit]")
     page.wait_for_url(re.compile(r"/$"))
-    state = dict(context.storage_state())
-    context.close()
-    return state
 
 
-def addresses(context: BrowserContext) -> dict[str, str]:
+def links(page: Page, pattern: str) -> list[str]:
+    """The addresses that the page's links lead to, those that match."""
+    found = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+    return [address for address in dict.fromkeys(found) if re.match(pattern, address)]
+
+
+def addresses(page: Page) -> dict[str, str]:
     """The address of each page that exists; things are found by the links of their list."""
-    page = context.new_page()
-    found: dict[str, str] = {}
+    found = {}
     for name, (listing, pattern) in PAGES.items():
-        if not pattern:
-            found[name] = listing
-            continue
         page.goto(listing)
-        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
-        for link in links:
-            if re.match(pattern, link):
-                found[name] = link
-                break
+        if matching := [listing] if not pattern else links(page, pattern):
+            found[name] = matching[-1]  # the oldest: the demo's first session
     page.goto("/runs/")
-    runs = {
-        match.group(1)
-        for link in page.locator("main a").all()
-        if (match := re.match(r"^/runs/(\d+)/$", link.get_attribute("href") or ""))
-    }
+    runs = [address.split("/")[2] for address in links(page, r"^/runs/\d+/$")]
     if len(runs) > 1:
         found["compare"] = "/compare/?" + "&".join(f"run={run}" for run in sorted(runs, key=int))
-    verdict = page.goto(found.get("checkpoint", "/checkpoints/"))
-    assert verdict is not None
-    page.wait_for_timeout(1000)
-    for link in page.locator("main a").all():
-        if re.match(r"^/verdicts/\d+/$", link.get_attribute("href") or ""):
-            found["verdict"] = link.get_attribute("href") or ""
-            break
-    page.close()
+    for checkpoint in links_of(page, "/checkpoints/", r"^/checkpoints/\d+/$"):
+        page.goto(checkpoint)
+        page.wait_for_timeout(1000)
+        for number, verdict in enumerate(links(page, r"^/verdicts/\d+/$")[:1]):
+            found[f"verdict-{checkpoint.split('/')[2]}-{number}"] = verdict
+            found[f"checkpoint-{checkpoint.split('/')[2]}"] = checkpoint
     return found
+
+
+def links_of(page: Page, listing: str, pattern: str) -> list[str]:
+    """The matching links of the page at `listing`."""
+    page.goto(listing)
+    return links(page, pattern)
+
+
+def pictures(page: Page, pages: dict[str, str], to: Path, suffix: str) -> list[str]:
+    """Take a picture of every page; returns what the browser complained of."""
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(f"{page.url}: {message.text}")
+
+    page.on("console", note)
+    for name, address in pages.items():
+        page.goto(address)
+        page.wait_for_timeout(1200)  # panels and charts load after the page
+        width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        if (overflow := page.evaluate(width)) > 0:
+            complaints.append(f"{address}: {overflow} px wider than its window ({suffix})")
+        page.screenshot(path=to / f"{name}-{suffix}.png", full_page=True)
+    return complaints
 
 
 def main() -> int:
@@ -102,6 +114,8 @@ def main() -> int:
     parser.add_argument("--user", default="tina")
     parser.add_argument("--to", type=Path, default=Path("docs/screenshots"))
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--schemes", nargs="*", default=["light", "dark"])
+    parser.add_argument("--sizes", nargs="*", default=list(WIDTHS))
     options = parser.parse_args()
     logins = dict(line.split()[:2] for line in options.logins.read_text().splitlines())
     options.to.mkdir(parents=True, exist_ok=True)
@@ -109,36 +123,19 @@ def main() -> int:
     system = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=system, args=FLAGS)
-        state = log_in(browser, options.url, options.user, logins[options.user])
-        pages = addresses(browser.new_context(base_url=options.url, storage_state=state))  # type: ignore[arg-type]
-        for scheme in SCHEMES:
-            for size, width in WIDTHS.items():
+        for scheme in options.schemes:
+            for size in options.sizes:
                 context = browser.new_context(
                     base_url=options.url,
-                    storage_state=state,  # type: ignore[arg-type]
-                    color_scheme=scheme,  # type: ignore[arg-type]
-                    viewport={"width": width, "height": 900},
+                    color_scheme=scheme,
+                    viewport={"width": WIDTHS[size], "height": 900},
                 )
                 page = context.new_page()
-                page.on(
-                    "console",
-                    lambda message: (
-                        complaints.append(f"{page.url}: {message.text}")
-                        if message.type in ("error", "warning")
-                        else None
-                    ),
-                )
-                for name, address in pages.items():
-                    if options.only and name not in options.only:
-                        continue
-                    page.goto(address)
-                    page.wait_for_timeout(1200)  # panels and charts load after the page
-                    overflow = page.evaluate(
-                        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-                    )
-                    if overflow > 0:
-                        complaints.append(f"{address}: {overflow} px wider than {width} px")
-                    page.screenshot(path=options.to / f"{name}-{scheme}-{size}.png", full_page=True)
+                log_in(page, options.user, logins[options.user])
+                pages = addresses(page)
+                if options.only:
+                    pages = {name: pages[name] for name in options.only if name in pages}
+                complaints += pictures(page, pages, options.to, f"{scheme}-{size}")
                 context.close()
         browser.close()
     for complaint in complaints:
