@@ -9,7 +9,7 @@ from django.urls import reverse
 from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.runs.metrics import MEAN_STEPS, metric_series, metric_smooth
 from ftportal.runs.models import Run
-from ftportal.runs.recipes import batch_key
+from ftportal.runs.recipes import batch_key, length_words
 
 _NATS = "nats per decision token"
 
@@ -143,7 +143,7 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
     if drawing.key == "displacement" and run.forecast.get("displacement") is not None:
         ahead = run.forecast
         low, middle, high = (
-            _short(ahead[f"displacement{which}"]) for which in ("_low", "", "_high")
+            length_words(ahead[f"displacement{which}"]) for which in ("_low", "", "_high")
         )
         marks = {f"forecast {middle}": ahead["displacement"]}
         caption = f"Forecast for the end: {low} to {high}."
@@ -159,10 +159,6 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         marks=marks,
         update_url=url if run.job.is_live else "",
     )
-
-
-def _short(length: float) -> str:
-    return f"{length:,.0f}" if length >= 10 else f"{length:.2g}"
 
 
 def run_update(run: Run, key: str = "") -> dict[str, Any]:

@@ -10,7 +10,14 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
-from ftportal.runs.recipes import METHOD_NAMES, Mixture, config_build, example_count, shares
+from ftportal.runs.recipes import (
+    METHOD_NAMES,
+    Mixture,
+    config_build,
+    example_count,
+    length_words,
+    shares,
+)
 from training.config import ConfigError, RunConfig
 from training.forecast import Forecast, forecast
 from training.mixture import mixture_counts, step_count
@@ -37,6 +44,13 @@ class Plan:
     seconds_basis: str
     shares: tuple[float, ...]
     warnings: tuple[RecipeWarning, ...]
+
+    @property
+    def displacement_words(self) -> tuple[str, str, str]:
+        """The displacement, from where, to where."""
+        lengths = (self.displacement, self.displacement_low, self.displacement_high)
+        middle, low, high = map(length_words, lengths)
+        return middle, low, high
 
     def to_json(self) -> dict[str, Any]:
         """What a run keeps of it."""

@@ -103,6 +103,15 @@ def method_name(recipe: Mapping[str, Any]) -> str:
     return f"{shown}, rank {MethodConfig(name=name, rank=method.get('rank')).effective_rank}"
 
 
+def length_words(length: float | None) -> str:
+    """A displacement in a few digits, however absurd the recipe that leads to it."""
+    if length is None:
+        return "–"
+    if length >= 1e6 or 0 < length < 1e-3:
+        return f"{length:.1e}"
+    return f"{length:,.0f}" if length >= 100 else f"{length:.3g}"
+
+
 def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A recipe as rows of label and value, the ones that matter most first."""
     get = recipe.get

@@ -8,10 +8,10 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 
 from ftportal.jobs.models import LIVE_STATES, JobState
-from ftportal.pages.templatetags.pages import duration, fixed, si
+from ftportal.pages.templatetags.pages import duration, si
 from ftportal.runs.metrics import metric_names, metric_series
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import METHOD_NAMES, recipe_words, shares
+from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_words, shares
 from training.process import DIVERGED
 
 __all__ = ["metric_names", "metric_series", "recipe_rows", "run_again_url", "run_list"]
@@ -93,9 +93,9 @@ def outcome_rows(run: Run) -> list[OutcomeRow]:
         OutcomeRow(label="Steps", forecast=si(ahead("step_count")), measured=si(summary("steps"))),
         OutcomeRow(
             label="Displacement from the parent",
-            forecast=fixed(ahead("displacement")),
-            measured=fixed(summary("displacement")),
-            span=f"{fixed(low)} to {fixed(high)}",
+            forecast=length_words(ahead("displacement")),
+            measured=length_words(summary("displacement")),
+            span=f"{length_words(low)} to {length_words(high)}",
         ),
         OutcomeRow(
             label="Time",

@@ -28,6 +28,7 @@ from ftportal.runs.selectors import (
     run_list,
 )
 from ftportal.runs.services import RunRefusedError, run_resume, run_stop
+from training.recipe import SAFE_RATES
 
 _SORT = {
     "name": "name",
@@ -172,8 +173,9 @@ def _run(pk: int) -> Run:
 
 
 def _careful(found: Run) -> dict[str, Any]:
-    """For a run that diverged: the same at a tenth of its rate."""
-    rate = found.recipe["learning_rate"] / 10
+    """For a run that diverged: the same at a lower rate, within the safe range of its method."""
+    safest = SAFE_RATES[found.recipe["method"]["name"]][1]
+    rate = min(found.recipe["learning_rate"] / 10, safest)
     return {"careful_rate": rate, "careful_url": run_again_url(found, learning_rate=f"{rate:g}")}
 
 
