@@ -1,4 +1,4 @@
-"""Read settings from environment variables, strictly: a value that cannot be meant refuses to start."""
+"""Read settings from environment variables; a value that cannot be meant refuses to start."""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
-| FTPORTAL_MODEL_ROOTS | directories, comma-separated, that models may be registered from, beside models/ in FTPORTAL_DATA and the hub's cache | none |
+| FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
 """
 
 import importlib.util

@@ -92,7 +92,14 @@ def _language_model_create(*, directory: Path, language_model: LanguageModel) ->
         )
         checkpoint.full_clean()
         checkpoint.save()
+        _announce_on_commit(checkpoint)
     return language_model
+
+
+def _announce_on_commit(checkpoint: Checkpoint) -> None:
+    transaction.on_commit(
+        lambda: checkpoint_registered.send_robust(sender=Checkpoint, checkpoint=checkpoint)
+    )
 
 
 def checkpoint_register(
@@ -125,9 +132,7 @@ def checkpoint_register(
     try:
         with transaction.atomic():
             checkpoint.save()
-            transaction.on_commit(
-                lambda: checkpoint_registered.send_robust(sender=Checkpoint, checkpoint=checkpoint)
-            )
+            _announce_on_commit(checkpoint)
     except IntegrityError:
         return Checkpoint.objects.get(manifest_hash=manifest["sha256"])
     return checkpoint

@@ -109,7 +109,7 @@ for name, role in (("tina", "is_trainer"), ("rob", "is_reviewer"), ("leo", "is_r
     )
 evaluations_seed()
 language_model_register(
-    name="Tiny", source="made by the tests", note="", licence="Apache-2.0", directory=Path("{model}")
+    name="Tiny", source="made here", note="", licence="Apache-2.0", directory=Path("{model}")
 )
 """
 

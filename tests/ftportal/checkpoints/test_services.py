@@ -52,6 +52,25 @@ def test_a_registered_model_has_its_anchor(language_model: LanguageModel, data_d
     assert champion(language_model) == anchor
 
 
+def test_a_registered_model_is_announced(
+    db: None, data_dir: Path, tiny_model_directory: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard = []
+
+    def hear(checkpoint: Checkpoint, **_: Any) -> None:
+        heard.append(checkpoint)
+
+    checkpoint_registered.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            model = language_model_register(
+                name="Tiny", source="tests", note="", licence="", directory=tiny_model_directory
+            )
+    finally:
+        checkpoint_registered.disconnect(hear)
+    assert heard == [model.pretrained]
+
+
 def test_it_counts_the_parameters(
     language_model: LanguageModel, tiny_model_directory: Path
 ) -> None:
