@@ -189,7 +189,7 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 2
 # A worker takes a message only when it is free, and then from the queues in the order of their
 # names: an evaluation goes before a training run that was queued earlier.
 CELERY_WORKER_DISABLE_PREFETCH = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"queue_order_strategy": "sorted"}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"queue_order_strategy": "sorted", "socket_connect_timeout": 2}
 # A worker that loses Redis for a moment keeps its run: the lease in the database decides.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -12,6 +12,9 @@ from ftportal.jobs.models import Job
 
 logger = logging.getLogger(__name__)
 
+IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 0.5, "socket_timeout": 1.0}
+"""For this connection alone, in seconds: whoever has just sent a form must not wait for Redis."""
+
 
 def ring_on_commit(job: Job) -> None:
     """Ring for a queued job once the transaction around this call is committed."""
@@ -26,6 +29,9 @@ def finish_on_commit(job: Job) -> None:
 
 def _send(task: str, job_id: uuid.UUID, queue: str) -> None:
     try:
-        app.send_task(task, args=[str(job_id)], queue=queue, retry=False)
+        with app.connection_for_write(transport_options=IMPATIENT) as connection:
+            app.send_task(
+                task, args=[str(job_id)], queue=queue, retry=False, connection=connection
+            )
     except Exception as error:  # whatever the broker's library raises: the sweeper rings again
         logger.warning("%s was not rung for job %s: %s", task, job_id, error)
