@@ -116,7 +116,7 @@ class Apollo(Optimizer):
                 self.state[parameter][key] = kept
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; return the closure's loss."""
         loss = None
         if closure is not None:

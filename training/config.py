@@ -11,6 +11,9 @@ from typing import Any, Self
 
 KINDS = ("agent_log", "conversation", "dream", "personality", "general")
 METHODS = ("apollo", "apollo_mini", "lora", "adamw")
+APOLLO_METHODS = ("apollo", "apollo_mini")
+IMPLEMENTATIONS = ("ftportal", "apollo-torch")
+"""Of the APOLLO methods: training/apollo.py, or the authors' package (CC-BY-NC 4.0)."""
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -111,7 +114,9 @@ class MethodConfig:
     """How gradients become updates."""
 
     name: str = "apollo"
-    """One of METHODS. apollo and apollo_mini use apollo-torch (CC-BY-NC 4.0)."""
+    """One of METHODS."""
+    implementation: str | None = None
+    """One of IMPLEMENTATIONS, for apollo and apollo_mini only; ftportal where it is left out."""
     rank: int | None = None
     """Of the projected gradient (apollo, 256) or of the adapter (lora, 16); apollo_mini has 1."""
     scale: float | None = None
@@ -129,10 +134,21 @@ class MethodConfig:
             self._refuse("rank")
         if self.name == "apollo_mini" and self.rank not in (None, 1):
             raise ConfigError("method.rank", "APOLLO-Mini has rank 1", "Use apollo, or rank 1.")
-        if self.scale is not None and self.name not in ("apollo", "apollo_mini"):
+        if self.scale is not None and self.name not in APOLLO_METHODS:
             self._refuse("scale")
+        self._check_implementation()
         if self.lora_alpha is not None and self.name != "lora":
             self._refuse("lora_alpha")
+
+    def _check_implementation(self) -> None:
+        """Fill in the default, so that a recipe that is kept says what it was made with."""
+        if self.name not in APOLLO_METHODS:
+            if self.implementation is not None:
+                self._refuse("implementation")
+            return
+        if self.implementation is None:
+            object.__setattr__(self, "implementation", IMPLEMENTATIONS[0])
+        _choice("method.implementation", self.implementation, IMPLEMENTATIONS)
 
     def _refuse(self, name: str) -> None:
         raise ConfigError(f"method.{name}", f"has no meaning for {self.name}", "Leave it out.")
@@ -154,7 +170,7 @@ class MethodConfig:
     def scale_of(self, shape: tuple[int, ...]) -> float:
         """Return APOLLO's scale for a matrix: n / r with n its smaller side, unless it was set.
 
-        In apollo-torch the update is multiplied by the square root of this.
+        The update is multiplied by the square root of this.
         """
         if self.scale is not None:
             return self.scale
@@ -194,7 +210,8 @@ class RunConfig:
     max_example_tokens: int = 4096
     """Longer examples are left out, with a warning that counts them."""
     dtype: str = "float32"
-    """One of DTYPES: of weights, gradients and optimizer state."""
+    """One of DTYPES: of weights, gradients and optimizer state; ftportal's APOLLO keeps float32
+    state."""
     device: str = "auto"
     """One of DEVICES; auto takes the GPU where there is one."""
     save_every_steps: int = 20

@@ -1,9 +1,11 @@
 """The optimizers, with parameter groups of our own.
 
-APOLLO is the package apollo-torch (CC-BY-NC 4.0). Its scale stands under a square root, so the
-update factor √(n/r) means scale n/r, which differs from shape to shape: hence a group for each.
+APOLLO is training/apollo.py, or the authors' package apollo-torch (CC-BY-NC 4.0) as the reference.
+Both take a scale that stands under a square root, so the update factor √(n/r) means scale n/r,
+which differs from shape to shape: hence a group for each.
 """
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.config import RunConfig
+from training.apollo import Apollo
+from training.config import APOLLO_METHODS, ConfigError, RunConfig
 from training.forecast import is_projected
 
 _BETAS = (0.9, 0.999)
@@ -23,18 +26,24 @@ _PROJECTION_EVERY_STEPS = 200
 def optimizer_create(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     """Return the optimizer of a recipe over the model's trainable parameters."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if config.method.name in ("apollo", "apollo_mini"):
-        from apollo_torch import APOLLOAdamW
-
-        groups = _apollo_groups(named, config)
-        apollo: torch.optim.Optimizer = APOLLOAdamW(
-            groups, lr=config.learning_rate, betas=_BETAS, eps=_APOLLO_EPSILON
-        )
-        return apollo
+    if config.method.name in APOLLO_METHODS:
+        return _apollo_create(_apollo_groups(named, config), config)
     groups = _plain_groups(named, config.weight_decay)
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=_BETAS, eps=_ADAM_EPSILON, fused=True
     )
+
+
+def _apollo_create(groups: list[dict[str, Any]], config: RunConfig) -> torch.optim.Optimizer:
+    rate = config.learning_rate
+    if config.method.implementation == "ftportal":
+        return Apollo(groups, lr=rate, betas=_BETAS, eps=_APOLLO_EPSILON, seed=config.seed)
+    from apollo_torch import APOLLOAdamW
+
+    reference: torch.optim.Optimizer = APOLLOAdamW(
+        groups, lr=rate, betas=_BETAS, eps=_APOLLO_EPSILON
+    )
+    return reference
 
 
 def _plain_groups(named: list[tuple[str, nn.Parameter]], decay: float) -> list[dict[str, Any]]:
@@ -66,7 +75,7 @@ def _apollo_groups(
                 "params": parameters,
                 "rank": rank,
                 "scale": scale,
-                "proj": "random",
+                "proj": "random",  # this and proj_type only apollo-torch reads
                 "proj_type": "std",
                 "scale_type": "tensor" if method.name == "apollo_mini" else "channel",
                 "update_proj_gap": _PROJECTION_EVERY_STEPS,
@@ -78,9 +87,15 @@ def _apollo_groups(
 
 @contextmanager
 def optimizer_state_loading(config: RunConfig) -> Iterator[None]:
-    """Allow the one class that APOLLO's state holds beside tensors, and no other."""
-    if config.method.name not in ("apollo", "apollo_mini"):
-        yield
+    """Allow the one class that apollo-torch's state holds beside tensors, and no other.
+
+    ConfigError where the state was written by apollo-torch and the recipe says ftportal.
+    """
+    if config.method.implementation != "apollo-torch":
+        try:
+            yield
+        except pickle.UnpicklingError as error:
+            raise _implementation_error("apollo-torch") from error
         return
     from apollo_torch.random_projector import GradientProjector
 
@@ -88,9 +103,23 @@ def optimizer_state_loading(config: RunConfig) -> Iterator[None]:
         yield
 
 
-def projectors_to_device(optimizer: torch.optim.Optimizer) -> None:
-    """Move APOLLO's projections to their parameters' devices; loading leaves them on the CPU."""
+def projectors_to_device(optimizer: torch.optim.Optimizer, config: RunConfig) -> None:
+    """Move apollo-torch's projections to their parameters' devices; loading leaves them on the CPU.
+
+    ConfigError where the state was written by ftportal's APOLLO, which keeps no projections.
+    """
+    if config.method.implementation != "apollo-torch":
+        return
     for parameter, state in optimizer.state.items():
+        if "update_norm" in state:
+            raise _implementation_error("ftportal")
         projector = state.get("projector")
         if projector is not None and projector.ortho_matrix is not None:
             projector.ortho_matrix = projector.ortho_matrix.to(parameter.device)
+
+
+def _implementation_error(found: str) -> ConfigError:
+    """The recipe and the state disagree, as where an old recipe names no implementation."""
+    message = f"the state was written with {found}, and the other implementation cannot go on"
+    cure = f'Set it to "{found}" to go on from this state, or start the run anew.'
+    return ConfigError("method.implementation", message, cure)

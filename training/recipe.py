@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import RunConfig
+from training.config import APOLLO_METHODS, RunConfig
 
 SAFE_RATES = {
     "adamw": (1e-5, 5e-5),
@@ -43,12 +43,13 @@ def recipe_warnings(
     """
     values = recipe.to_json() if isinstance(recipe, RunConfig) else recipe
     method = values.get("method") or {}
-    name = method.get("name", "apollo") if isinstance(method, Mapping) else str(method)
+    method = method if isinstance(method, Mapping) else {"name": str(method)}
+    name = method.get("name", "apollo")
     return [
         *_rate_warnings(name, values.get("learning_rate")),
         *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
         *_mixture_warnings(values.get("batches") or ()),
-        *_arithmetic_warnings(name, values),
+        *_arithmetic_warnings(method, values),
     ]
 
 
@@ -103,12 +104,17 @@ def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
     return [RecipeWarning(field="batches", message=message)]
 
 
-def _arithmetic_warnings(name: str, values: Mapping[str, Any]) -> list[RecipeWarning]:
+def _arithmetic_warnings(
+    method: Mapping[str, Any], values: Mapping[str, Any]
+) -> list[RecipeWarning]:
     found = []
+    name = method.get("name", "apollo")
     if values.get("dtype") == "bfloat16" and name != "lora":
+        own = name in APOLLO_METHODS and method.get("implementation") != "apollo-torch"
+        moment = ", and the optimizer's second moment never decays (v × 0.999 rounds back to v)"
         message = (
-            "In bfloat16 small updates round away, and the optimizer's second moment never "
-            "decays (v × 0.999 rounds back to v). Use float32 where memory allows."
+            f"In bfloat16 small updates round away{'' if own else moment}. "
+            "Use float32 where memory allows."
         )
         found.append(RecipeWarning(field="dtype", message=message))
     if "max_gradient_norm" in values and values["max_gradient_norm"] is None:

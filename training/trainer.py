@@ -240,4 +240,4 @@ class RunTrainer(Trainer):
         with optimizer_state_loading(self.config):
             super()._load_optimizer_and_scheduler(checkpoint)
         if self.optimizer is not None:
-            projectors_to_device(self.optimizer)
+            projectors_to_device(self.optimizer, self.config)

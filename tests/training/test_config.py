@@ -61,6 +61,8 @@ def test_a_wrong_field_is_named(field: str, value: Any) -> None:
         ({"name": "apollo", "lora_alpha": 2.0}, "method.lora_alpha"),
         ({"name": "lora", "dropout": 0.1}, "method.dropout"),
         ({"name": "apollo", "rank": 0}, "method.rank"),
+        ({"name": "lora", "implementation": "ftportal"}, "method.implementation"),
+        ({"name": "apollo", "implementation": "galore"}, "method.implementation"),
     ],
 )
 def test_a_setting_without_meaning_for_the_method_is_refused(
@@ -85,6 +87,23 @@ def test_apollos_scale_is_the_smaller_side_by_the_rank() -> None:
     assert MethodConfig(name="apollo").scale_of((192, 576)) == 1.0
     assert MethodConfig(name="apollo").rank_of((192, 576)) == 192
     assert MethodConfig(name="apollo_mini").scale_of((576, 1536)) == 128.0
+
+
+def test_a_recipe_without_an_implementation_means_ours_and_says_so_when_it_is_kept() -> None:
+    config = RunConfig.from_json({**example_config(), "method": {"name": "apollo_mini"}})
+    assert config.to_json()["method"]["implementation"] == "ftportal"
+    assert MethodConfig(name="apollo", implementation="apollo-torch").implementation != "ftportal"
+    assert MethodConfig(name="adamw").implementation is None
+
+
+def test_only_optimizers_with_state_in_bfloat16_are_said_to_forget_nothing() -> None:
+    def message(**method: str) -> str:
+        recipe = {**example_config(), "method": method, "dtype": "bfloat16"}
+        return recipe_warnings(recipe)[-1].message
+
+    assert "round away. Use" in message(name="apollo")
+    assert "never decays" in message(name="apollo", implementation="apollo-torch")
+    assert "never decays" in message(name="adamw")
 
 
 def test_the_starting_point_needs_no_warning() -> None:

@@ -17,13 +17,22 @@ from safetensors.torch import load_file
 
 from tests.training.toys import events_of, recipe_of
 from training.__main__ import main
+from training.config import APOLLO_METHODS, IMPLEMENTATIONS
 from training.process import BAD_INPUT, DONE, STOPPED
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
 # Label masking differs in the gradient only, so one method shows it.
-VARIANTS = [(name, True) for name in ("adamw", "apollo", "apollo_mini", "lora")]
-VARIANTS.append(("apollo", False))
+VARIANTS: list[tuple[dict[str, str], bool]] = [
+    ({"name": "adamw"}, True),
+    ({"name": "lora"}, True),
+    *(
+        ({"name": name, "implementation": implementation}, True)
+        for name in APOLLO_METHODS
+        for implementation in IMPLEMENTATIONS
+    ),
+    ({"name": "apollo"}, False),
+]
 
 
 def weights_of(directory: Path, attempt: int) -> dict[str, torch.Tensor]:
@@ -43,12 +52,12 @@ def states_of(directory: Path, attempt: int = 0) -> list[Path]:
 
 @pytest.mark.parametrize(("method", "context_frozen"), VARIANTS)
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    recipe: Recipe, run_directory: MakeRun, method: str, context_frozen: bool
+    recipe: Recipe, run_directory: MakeRun, method: dict[str, str], context_frozen: bool
 ) -> None:
     """Two epochs with accumulation over their border; the state is from within the second."""
     whole = run_directory(
         recipe,
-        method={"name": method},
+        method=method,
         learning_rate=1e-3,
         schedule="cosine",
         warmup_steps=2,
@@ -144,6 +153,22 @@ def test_only_the_last_two_states_are_kept(recipe: Recipe, run_directory: MakeRu
     assert [path.name[-2:] for path in states_of(directory)] == ["02", "04", "06", "08"]
     kept = sorted(path.name for path in (directory / "attempts/0/trainer").iterdir())
     assert kept == ["step-000006", "step-000008"]
+
+
+@pytest.mark.parametrize("written", IMPLEMENTATIONS)
+def test_the_other_implementations_state_is_refused(
+    recipe: Recipe, run_directory: MakeRun, written: str
+) -> None:
+    """A recipe of an earlier version named none and meant apollo-torch: its state says so."""
+    first = run_directory(recipe, method={"name": "apollo", "implementation": written})
+    assert main([str(first)]) == DONE
+    (other,) = set(IMPLEMENTATIONS) - {written}
+    again = run_directory(recipe, method={"name": "apollo", "implementation": other})
+    state = str(states_of(first)[-1])
+    assert main([str(again), "--attempt", "1", "--resume", state]) == BAD_INPUT
+    error = events_of(again, 1)[-1]
+    assert error["where"] == "method.implementation"
+    assert f'"{written}"' in error["cure"]
 
 
 def test_a_torn_state_is_refused(recipe: Recipe, run_directory: MakeRun, tmp_path: Path) -> None:
