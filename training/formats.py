@@ -5,10 +5,13 @@ Known: chat `messages` (OpenAI, with tool_calls and role tool), ShareGPT `conver
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from training.examples import ROLES, Example, ExampleError, ToolCall, Turn, json_decode
+
+TURNS_MAX = 1000
+"""Finding the decisions takes time in the square of the turns: seconds here, hours for 50,000."""
 
 _MESSAGE_ROLES = {**{role: role for role in ROLES}, "developer": "system", "function": "tool"}
 _SHAREGPT_ROLES = {
@@ -44,9 +47,17 @@ def example_parse(record: Any) -> Example:
             f"no messages found (its fields: {found})",
             "Use a field messages, conversations or traj, or prompt with completion.",
         )
+    if len(turns) > TURNS_MAX:
+        raise ExampleError(
+            f"{len(turns):,} turns, more than the limit of {TURNS_MAX:,}",
+            "Split the conversation.",
+        )
+    tools = _tools_parse(record.get("tools"))
     for number, turn in enumerate(turns, start=1):
-        _text_check(turn, number)
-    return Example(turns=tuple(turns), format=name, tools=_tools_parse(record.get("tools")))
+        called = [part for call in turn.tool_calls for part in (call.name, call.arguments)]
+        _text_check(f"turn {number}", [turn.content, turn.name, *called])
+    _text_check("the list of tools", tools)
+    return Example(turns=tuple(turns), format=name, tools=tools)
 
 
 def _messages_parse(messages: Any) -> list[Turn]:
@@ -187,15 +198,26 @@ def _tools_parse(value: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(value)
 
 
-def _text_check(turn: Turn, number: int) -> None:
-    """Refuse text that no tokenizer, file or database can hold."""
-    texts = [turn.content, *(str(call.arguments) for call in turn.tool_calls)]
-    for text in texts:
+def _text_check(where: str, values: Iterable[Any]) -> None:
+    """Refuse text that no tokenizer, file or database can hold, however deep in JSON it stands."""
+    for text in _texts(values):
         if "\0" in text:
-            raise ExampleError(f"turn {number} contains a NUL character", "Remove it.")
+            raise ExampleError(f"{where} contains a NUL character", "Remove it.")
         try:
             text.encode()
         except UnicodeEncodeError:
             raise ExampleError(
-                f"turn {number} contains half of a surrogate pair", "Write whole characters."
+                f"{where} contains half of a surrogate pair", "Write whole characters."
             ) from None
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    """Every string in decoded JSON, keys included."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _texts(value.keys())
+            yield from _texts(value.values())
+        elif isinstance(value, list):
+            yield from _texts(value)

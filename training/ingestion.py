@@ -211,7 +211,9 @@ class Ingestion:
         """Write down a problem; past the limit they are only counted."""
         self.tally.problem_count += 1
         if self.tally.problem_count <= self.config.limits["max_problems"]:
-            record = {"line": line, "message": message, "cure": cure}
+            # It may quote characters of the file's that fit into no file and no database.
+            quotable = message.replace("\0", "�").encode(errors="replace").decode()
+            record = {"line": line, "message": quotable, "cure": cure}
             self._problems.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def _held_out_release(self) -> None:

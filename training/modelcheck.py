@@ -50,6 +50,7 @@ def model_directory_problems(path: Path | str) -> list[Problem]:
         ]
     return [
         *_config_problems(directory),
+        *_adapter_problems(directory),
         *_code_problems(directory),
         *_pickle_problems(directory),
         *_weight_problems(directory),
@@ -95,6 +96,19 @@ def _config_problems(directory: Path) -> list[Problem]:
             where="config.json",
             message="is missing or no JSON object",
             cure="Export the model with save_pretrained, which writes config.json.",
+        )
+    ]
+
+
+def _adapter_problems(directory: Path) -> list[Problem]:
+    """transformers would load an adapter without being asked, over weights that lack it."""
+    if not (directory / "adapter_config.json").exists():
+        return []
+    return [
+        Problem(
+            where="adapter_config.json",
+            message="belongs to an adapter, and a model must hold all of its weights itself",
+            cure="Merge the adapter into the model and save that (merge_and_unload in peft).",
         )
     ]
 

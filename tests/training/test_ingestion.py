@@ -13,6 +13,14 @@ from training.ingestion import is_held_out, main
 from training.process import BAD_INPUT
 
 GOOD = json.dumps(conversation(1))
+
+
+def _calling(arguments: str) -> str:
+    """An example whose answer calls a tool with these JSON members."""
+    call = '{"name": "x", "arguments": {' + arguments + "}}"
+    return GOOD.replace('"role": "assistant",', f'"role": "assistant", "tool_calls": [{call}],')
+
+
 Ingest = Callable[..., dict[str, Any]]
 
 
@@ -95,6 +103,12 @@ def test_a_large_array_is_read_in_pieces(ingest: Ingest) -> None:
         (f"[{GOOD}]\n{GOOD}", 2, "follows the end"),
         (f"[{GOOD},\n{{x}},{GOOD}]", 2, "not JSON"),
         ('{"messages": NaN}', 1, "NaN"),
+        (_calling('"q": "\\ud800"'), 1, "surrogate"),
+        (_calling('"q": [{"\\u0000": 1}]'), 1, "NUL"),
+        (GOOD[:-1] + ', "tools": [{"name": "\\udfff"}]}', 1, "surrogate"),
+        (GOOD.replace("user", "\\ud800"), 1, "unknown role"),
+        ('{"\\u0000\\ud800": 1}', 1, "no messages"),
+        (json.dumps(conversation(1, decisions=500)), 1, "1,001 turns"),
     ],
 )
 def test_what_cannot_be_used_is_told_by_line(

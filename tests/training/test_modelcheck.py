@@ -55,6 +55,7 @@ def _escape(directory: Path) -> None:
         (lambda d: (d / "weights.PT").write_bytes(b"\x80"), "weights.PT"),
         (lambda d: (d / "modeling_x.py").write_text("print()"), "modeling_x.py"),
         (_auto_map, "config.json"),
+        (lambda d: (d / "adapter_config.json").write_text("{}"), "adapter_config.json"),
         (lambda d: (d / "tokenizer.json").unlink(), "tokenizer.json"),
         (lambda d: (d / "tokenizer.json").write_text("[1]"), "tokenizer.json"),
         (lambda d: (d / "config.json").unlink(), "config.json"),
