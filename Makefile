@@ -12,8 +12,9 @@ MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrs
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
 
+# Two at a time, whole files each: most tests of processes wait more than they work.
 test: $(VENV)/.test chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test
 	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }

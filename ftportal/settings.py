@@ -198,7 +198,8 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "jobs.sweep",
         "schedule": FTPORTAL_SWEEP_SECONDS,
-        "options": {"expires": FTPORTAL_SWEEP_SECONDS},
+        # A busy worker must not find every message too old, nor a pile of them.
+        "options": {"expires": max(10, FTPORTAL_SWEEP_SECONDS)},
     }
 }
 
