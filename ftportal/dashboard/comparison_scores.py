@@ -41,9 +41,8 @@ def benchmark_group(found: Comparison) -> Group:
     measures = [_accuracy(ALL_TITLE, "")] if len(names) > 1 else []
     measures += [_accuracy(titles.get(name, name), name) for name in names]
     note = (
-        f"Share right, and the difference to {BASELINES[found.baseline]} with its 95 % interval. "
-        "Worse or better is said where the interval leaves zero out; red is more than the rule "
-        "allows."
+        f"Share right, the difference to {BASELINES[found.baseline]}, its 95 % interval. "
+        "Worse or better is said where the interval leaves zero out."
     )
     return _group("Benchmarks", note, found, measures)
 
@@ -53,7 +52,9 @@ def text_group(found: Comparison) -> Group:
     names = measurements.names_in_order(
         column.after.texts for column in found.columns if column.after is not None
     )
-    against = f"Below it the change against {BASELINES[found.baseline]}."
+    against = (
+        f"Then the change against {BASELINES[found.baseline]}; red is more than the rule allows."
+    )
     if found.one_tokenizer:
         note = f"Perplexity a token on held-out text; lower is better. {against}"
         return _group("Perplexity", note, found, [_perplexity(name) for name in names])

@@ -1,20 +1,21 @@
 """The one table of a comparison: groups of rows, a cell a run; the page and the CSV share it."""
 
+from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
 from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
-from ftportal.dashboard.selectors.stages import stages
 from ftportal.pages.templatetags.pages import duration, fixed
+from ftportal.promotions.selectors import stages
 
 
 def comparison_groups(found: Comparison, *, whole_recipe: bool) -> list[Group]:
-    """All groups of the table: what came out, what differed, what it cost, what it took."""
+    """All groups of the table: what came out, what it cost, what differed, what it took."""
     return [
         _outcome_group(found),
-        _recipe_group(found, whole_recipe=whole_recipe),
-        benchmark_group(found),
         text_group(found),
+        benchmark_group(found),
+        _recipe_group(found, whole_recipe=whole_recipe),
         _effort_group(found),
     ]
 
@@ -44,7 +45,7 @@ def _verdict_cell(column: Column) -> Cell:
     badges = [
         Badge(
             state=verdict.outcome,
-            note=f"against {verdict.before.checkpoint}",
+            note=_against(verdict.before.checkpoint),
             url_name="evaluations:verdict",
             key=verdict.pk,
         )
@@ -52,6 +53,11 @@ def _verdict_cell(column: Column) -> Cell:
     ]
     words = "; ".join(f"{badge.state} {badge.note}" for badge in badges)
     return Cell(text=words, badges=badges)
+
+
+def _against(checkpoint: Checkpoint) -> str:
+    name = "the pre-trained model" if checkpoint.is_pretrained else str(checkpoint)
+    return f"against {name}"
 
 
 def _review_cell(column: Column) -> Cell:

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.middleware import HtmxDetails
 
+from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.dashboard.comparison_table import comparison_groups
@@ -23,7 +24,7 @@ from ftportal.dashboard.selectors.comparison import (
 )
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.lineage import line_of, tree
-from ftportal.dashboard.selectors.waiting import waiting_of
+from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.runs.models import Run
 
 
@@ -39,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "steps": path_steps(),
         "champions": champions(),
         "waiting": waiting_of(request),
+        "others": waiting_for_others(request.user) if isinstance(request.user, User) else [],
         "jobs": jobs,
         "is_live": bool(jobs.shown),
         "sessions": rows,

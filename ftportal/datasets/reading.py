@@ -76,6 +76,7 @@ def _sweep() -> None:
 
 INGEST = JobKind(
     name="ingest",
+    word="Reading",
     queue="default",
     module="training.ingestion",
     config=_config,

@@ -50,6 +50,7 @@ def engine_config(job: Job) -> dict[str, Any]:
 
 EVALUATE = JobKind(
     name="evaluate",
+    word="Measuring",
     queue="evaluate",
     module="evaluation",
     config=engine_config,

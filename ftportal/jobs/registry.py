@@ -39,6 +39,8 @@ class JobKind:
 
     name: str
     """As in `Job.kind`."""
+    word: str = ""
+    """What people call it; its name where empty."""
     queue: Queue
     """Celery's queue; evaluations are preferred to training by the worker that does both."""
     module: str

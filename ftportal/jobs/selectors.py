@@ -81,9 +81,9 @@ def job_list(*, kind: str = "", state: str = "", text: str = "") -> QuerySet[Job
     return jobs
 
 
-def kind_names() -> list[str]:
-    """The names of all kinds, for a filter."""
-    return [kind.name for kind in kinds()]
+def kind_words() -> dict[str, str]:
+    """The name of every kind and what people call it."""
+    return {kind.name: kind.word or kind.name for kind in kinds()}
 
 
 def _goes_before(job: Job) -> Q:

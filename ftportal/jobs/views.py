@@ -12,7 +12,7 @@ from django_htmx.middleware import HtmxDetails
 
 from ftportal.accounts.models import User
 from ftportal.jobs.models import Job
-from ftportal.jobs.selectors import job_list, kind_names, may_steer
+from ftportal.jobs.selectors import job_list, kind_words, may_steer
 from ftportal.jobs.services import job_resume, job_stop
 from ftportal.pages.lists import page_of
 
@@ -29,7 +29,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     listing = page_of(request, rows, sort=_SORT, default="-created")
     context = {
         "listing": listing,
-        "kinds": kind_names(),
+        "kinds": kind_words(),
         "kind": kind,
         "state": state,
         "text": text,

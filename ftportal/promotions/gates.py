@@ -1,7 +1,7 @@
 """The gates between a candidate and the champion's place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.urls import reverse
@@ -30,11 +30,18 @@ class Gate:
     """passed; barred; waiting: not known yet; inconclusive: a releaser may answer for it."""
     detail: str
     url: str = ""
+    reason: str = ""
+    """The figures behind it in a sentence or two, where a page has room for them."""
 
     @property
     def passed(self) -> bool:
         """Whether nothing stands in the way here."""
         return self.state == PASSED
+
+    @property
+    def words(self) -> str:
+        """Everything it says, for the ledger."""
+        return f"{self.detail} {self.reason}".rstrip()
 
 
 def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
@@ -45,13 +52,11 @@ def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
     """
     baseline = champion(checkpoint.language_model)
     anchor = checkpoint.language_model.pretrained
-    against_champion = _verdict_gate("Against the champion", checkpoint, baseline)
     return [
         _place_gate(checkpoint, baseline),
         files_gate(checkpoint, thorough=thorough),
         _evaluation_gate(checkpoint),
-        against_champion,
-        _verdict_gate("Against the pre-trained anchor", checkpoint, anchor),
+        *_verdict_gates(checkpoint, baseline, anchor),
         _spot_check_gate(checkpoint, baseline),
     ]
 
@@ -165,6 +170,16 @@ def decisive_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     return None
 
 
+def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpoint) -> list[Gate]:
+    """Against the champion and against the anchor; while they are one, it is told once."""
+    against_champion = _verdict_gate("Against the champion", checkpoint, baseline)
+    name = "Against the pre-trained anchor"
+    if anchor.pk != baseline.pk or checkpoint.pk == anchor.pk:
+        return [against_champion, _verdict_gate(name, checkpoint, anchor)]
+    detail = "The same comparison: the champion is the anchor."
+    return [against_champion, replace(against_champion, name=name, detail=detail, reason="")]
+
+
 def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     if checkpoint.pk == baseline.pk:
         return Gate(name=name, state=PASSED, detail="It is that checkpoint.")
@@ -184,8 +199,9 @@ def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Ga
     return Gate(
         name=name,
         state=state,
-        detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}: {verdict.reason}",
+        detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}.",
         url=reverse("evaluations:verdict", args=[verdict.pk]),
+        reason=verdict.reason,
     )
 
 

@@ -7,21 +7,14 @@ from django.db.models import QuerySet
 
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
-from ftportal.evaluations.models import VerdictOutcome
-from ftportal.promotions.gates import (
-    BARRED,
-    INCONCLUSIVE,
-    Gate,
-    decisive_verdict,
-    gates,
-    verdicts_in_force,
-)
+from ftportal.promotions.gates import BARRED, INCONCLUSIVE, Gate, gates
 from ftportal.promotions.models import PromotionEvent
-from ftportal.reviews.models import SpotCheckState
+from ftportal.promotions.stages import anchors_and_champions, stage, stages
 
 __all__ = [
     "Candidate",
     "Gate",
+    "anchors_and_champions",
     "candidate_of",
     "candidates",
     "champion_event",
@@ -29,32 +22,8 @@ __all__ = [
     "ledger",
     "rollback_targets",
     "stage",
+    "stages",
 ]
-
-
-def stage(checkpoint: Checkpoint) -> str:
-    """Where a checkpoint stands, in one word or two, as `badge` knows them."""
-    model = checkpoint.language_model
-    if champion(model).pk == checkpoint.pk:
-        return "champion"
-    if checkpoint.is_pretrained:
-        return "pre-trained"
-    if checkpoint.deleted_at is not None:
-        return "deleted"
-    if PromotionEvent.objects.filter(to_checkpoint=checkpoint).exists():
-        return "former champion"
-    for baseline in (champion(model), model.pretrained):
-        verdict = decisive_verdict(verdicts_in_force(checkpoint, baseline))
-        if verdict is not None and verdict.outcome == VerdictOutcome.FORGOTTEN:
-            return "forgotten"
-    states = set(
-        checkpoint.spot_checks.filter(baseline=champion(model)).values_list("state", flat=True)
-    )
-    if SpotCheckState.REJECTED in states:
-        return "rejected"
-    if states & {SpotCheckState.GENERATING, SpotCheckState.OPEN}:
-        return "in review"
-    return "approved" if states else "candidate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +57,13 @@ class Candidate:
         if self.is_barred:
             return "barred"
         return "inconclusive" if self.needs_acceptance else "waiting"
+
+    @property
+    def waits_for(self) -> str:
+        """The gates that have not passed yet, to stand after the word once."""
+        names = [gate.name[0].lower() + gate.name[1:] for gate in self.gates if not gate.passed]
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+        return f"{'this has' if len(names) == 1 else 'these have'} passed: {listed}"
 
     @property
     def lacks_comparison(self) -> bool:

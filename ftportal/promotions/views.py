@@ -46,7 +46,7 @@ def _page(
         "models": LanguageModel.objects.all(),
         "champion": champion(model),
         "champion_event": selectors.champion_event(model),
-        "candidates": [selectors.candidate_of(one) for one in page],
+        "candidates": sorted(map(selectors.candidate_of, page), key=lambda one: one.is_barred),
         "candidate_page": page,
         "rollback_targets": selectors.rollback_targets(model),
         "is_releaser": isinstance(request.user, User) and request.user.has_role(Role.RELEASER),

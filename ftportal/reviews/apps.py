@@ -20,6 +20,7 @@ class ReviewsConfig(AppConfig):
         register(
             JobKind(
                 name="generate",
+                word="Answering",
                 queue="evaluate",
                 module="evaluation",
                 config=generate_config,

@@ -42,7 +42,7 @@ def generation_set_request(
             return known
         job = job_submit(
             kind="generate",
-            title=f"{checkpoint} answers {prompt_set}"[:200],
+            title=f"Answer {prompt_set} with {checkpoint}"[:200],
             created_by=created_by,
         )
         return GenerationSet.objects.create(

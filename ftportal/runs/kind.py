@@ -110,6 +110,7 @@ def _run(job: Job) -> Run:
 
 TRAIN = JobKind(
     name=KIND,
+    word="Training",
     queue="train",
     module="training",
     config=run_config,

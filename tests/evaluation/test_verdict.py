@@ -135,21 +135,45 @@ def test_the_reason_names_the_guilty_benchmark_and_its_figures() -> None:
 
 
 def test_pooled_loss_names_the_benchmark_that_lost_most() -> None:
-    benchmarks = [compared(40, 2, 1, 10, name="a"), compared(10, 35, 0, 5, name="b")]
-    judged = verdict(benchmarks, [], Rule())
+    benchmarks = [compared(40, 7, 1, 2, name=name) for name in ("a", "c")]
+    judged = verdict([*benchmarks, compared(40, 8, 0, 2, name="b")], [], Rule(pooled_margin=0.05))
     assert judged.outcome == "forgotten"
-    assert "The benchmark that lost most: b went from 90 % to 20 %" in judged.reason
+    assert {one.outcome for one in judged.benchmarks} == {"inconclusive"}
+    assert "The benchmark that lost most: b went from 96 % to 80 %" in judged.reason
+
+
+def test_gains_elsewhere_do_not_hide_a_benchmark_that_was_forgotten() -> None:
+    lost, gained = compared(0, 10, 0, 5, name="code"), compared(5, 0, 10, 0, name="sums")
+    same = [compared(300, 0, 0, 100, name=name) for name in ("words", "facts")]
+    judged = verdict([lost, gained, *same], [], Rule())
+    assert judged.pooled is not None and judged.pooled.outcome == "retained"
+    assert judged.outcome == "forgotten"
+    assert "code went from 66.7 % to 0 % of 15 items" in judged.reason
 
 
 def test_perplexity_outcomes() -> None:
     assert verdict([], [text([1.001, 0.999, 1.002, 1.0])], Rule()).outcome == "retained"
     risen = verdict([], [text([1.8, 2.0, 1.9, 1.95, 2.1])], Rule())
     assert risen.outcome == "forgotten"
-    assert "perplexity on prose went from 14.9 to 29" in risen.reason
+    assert risen.reason == (
+        "It forgot: perplexity rose by 94.7 % on prose (14.9 to 29), "
+        "where a rise of 3 % is allowed."
+    )
     unsure = verdict([], [text([0.9, 1.2, 1.05, 0.93])], Rule())
     assert unsure.outcome == "inconclusive"
     assert unsure.perplexities[0].documents_needed is not None
     assert unsure.perplexities[0].documents_needed > 4
+
+
+def test_the_reason_says_what_is_allowed_once_and_never_minus_zero() -> None:
+    texts = [text([0.99998] * 4), text([0.99, 0.9901, 0.9899, 0.99], "code")]
+    judged = verdict([compared(120, 0, 0, 30)], texts, Rule(), titles={"bench": "all benchmarks"})
+    assert judged.reason == (
+        "It kept what it knew: all benchmarks stayed at 80 % of 150 items, "
+        "where 10 points may be lost; perplexity stayed at 14.9 on prose (0.0 %) "
+        "and fell by 1.0 % on code (14.9 to 14.7), where a rise of 3 % is allowed. "
+        "Larger losses are ruled out with 95 % confidence."
+    )
 
 
 def test_one_document_is_inconclusive_and_nothing_is_too() -> None:

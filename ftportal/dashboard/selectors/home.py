@@ -11,11 +11,11 @@ from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.dashboard.selectors import sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
-from ftportal.dashboard.selectors.stages import stages
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.evaluations.models import Evaluation, Verdict
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.promotions.models import PromotionEvent
+from ftportal.promotions.selectors import stages
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import method_name

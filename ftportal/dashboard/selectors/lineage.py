@@ -10,8 +10,8 @@ from ftportal.checkpoints.selectors import champion, lineage
 from ftportal.dashboard.selectors import measurements, sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
 from ftportal.dashboard.selectors.measurements import Change
-from ftportal.dashboard.selectors.stages import stages
 from ftportal.evaluations.models import Suite, Verdict
+from ftportal.promotions.selectors import stages
 from ftportal.runs.models import Run
 
 

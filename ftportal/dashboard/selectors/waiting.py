@@ -1,7 +1,7 @@
 """What waits for one person: a few things that nobody else will do, each with its page."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
@@ -11,10 +11,9 @@ from django.utils import timezone
 
 from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.dashboard.selectors.stages import anchors_and_champions
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.jobs.models import JobState
-from ftportal.promotions.selectors import candidate_of
+from ftportal.promotions.selectors import anchors_and_champions, candidate_of
 from ftportal.reviews import selectors as reviews
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
@@ -53,6 +52,20 @@ def waiting_for(user: User) -> list[Waiting]:
         (Role.RELEASER, _promotions),
     )
     return [one for role, found in sources if user.has_role(role) for one in found(user)]
+
+
+def waiting_for_others(user: User) -> list[Waiting]:
+    """What holds sessions up that this person cannot do, with whose turn it is."""
+    sources: tuple[tuple[Role, Callable[[User], list[Waiting]]], ...] = (
+        (Role.REVIEWER, _open_reviews),
+        (Role.RELEASER, _promotions),
+    )
+    return [
+        replace(one, detail=f"{one.detail}; needs a {role.value}")
+        for role, found in sources
+        if not user.has_role(role)
+        for one in found(user)
+    ]
 
 
 def _refused_batches(user: User) -> list[Waiting]:
@@ -136,6 +149,26 @@ def _reviews(user: User) -> list[Waiting]:
             )
         )
     return found
+
+
+def _open_reviews(user: User) -> list[Waiting]:
+    """Spot-checks that reviewers are at, by the candidate's name: for people who do not vote."""
+    checks = SpotCheck.objects.filter(state=SpotCheckState.OPEN).select_related("candidate")
+    progress = reviews.progress_by_pk(checks)
+    return [
+        Waiting(
+            place="reviews",
+            icon="review",
+            title=f"Review {check.candidate}",
+            detail="all votes are in, the decision is missing"
+            if progress[check.pk].has_quorum
+            else f"{progress[check.pk].judged_count} of {progress[check.pk].item_count} prompts "
+            "judged",
+            url=reverse("reviews:spot_check", args=[check.pk]),
+            since=check.created_at,
+        )
+        for check in checks
+    ]
 
 
 def _promotions(user: User) -> list[Waiting]:

@@ -1,7 +1,7 @@
 """Template tags and filters that every page uses; they are built in, so no page loads them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
@@ -18,6 +18,9 @@ from ftportal.pages.lists import ListPage
 register = template.Library()
 
 NOTHING = "–"
+Missing = Literal[""] | None
+"""What a filter is given for what is not there; a variable that does not exist is "" there."""
+Number = float | Missing
 
 
 @register.simple_tag
@@ -38,9 +41,9 @@ def badge(state: str, word: str = "", size: str = "") -> SafeString:
 
 
 @register.filter
-def ago(moment: datetime | None) -> str:
+def ago(moment: datetime | Missing) -> str:
     """A time relative to now, with the exact one on hover."""
-    if moment is None:
+    if moment is None or isinstance(moment, str):
         return NOTHING
     exact = timezone.localtime(moment)
     return format_html(
@@ -52,9 +55,9 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
-def si(number: float | None) -> str:
+def si(number: Number) -> str:
     """A count in at most four digits and a suffix: 1234567 -> 1.23 M."""
-    if number is None:
+    if number is None or isinstance(number, str):
         return NOTHING
     if abs(number) >= 1e4:
         shown = float(f"{number:.3g}")  # rounded first, so that 999,999 is 1 M and not 1000 k
@@ -65,15 +68,15 @@ def si(number: float | None) -> str:
 
 
 @register.filter
-def fixed(number: float | None, places: int = 2) -> str:
-    """A number with `places` decimals; a dash for None."""
-    return NOTHING if number is None else f"{number:,.{places}f}"
+def fixed(number: Number, places: int = 2) -> str:
+    """A number with `places` decimals; a dash for none."""
+    return NOTHING if number is None or isinstance(number, str) else f"{number:,.{places}f}"
 
 
 @register.filter
-def signed(number: float | None, places: int = 2) -> str:
-    """A difference with its sign, a true minus; none for what rounds to zero; a dash for None."""
-    if number is None:
+def signed(number: Number, places: int = 2) -> str:
+    """A difference with its sign, a true minus; none for what rounds to zero; a dash for none."""
+    if number is None or isinstance(number, str):
         return NOTHING
     if round(number, places) == 0:
         return f"{0:.{places}f}"
@@ -81,24 +84,24 @@ def signed(number: float | None, places: int = 2) -> str:
 
 
 @register.filter
-def percent(share: float | None, places: int = 1) -> str:
-    """A share of one as a percentage; a dash for None."""
-    return NOTHING if share is None else f"{100 * share:.{places}f} %"
+def percent(share: Number, places: int = 1) -> str:
+    """A share of one as a percentage; a dash for none."""
+    return NOTHING if share is None or isinstance(share, str) else f"{100 * share:.{places}f} %"
 
 
 @register.filter
-def rate(number: float | None) -> str:
+def rate(number: Number) -> str:
     """A learning rate as people write it: 1e-5, 3e-4."""
-    if number is None:
+    if number is None or isinstance(number, str):
         return NOTHING
     mantissa, exponent = f"{number:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
 @register.filter
-def duration(seconds: float | None) -> str:
+def duration(seconds: Number) -> str:
     """Seconds in words: 2 min 10 s."""
-    if seconds is None:
+    if seconds is None or isinstance(seconds, str):
         return NOTHING
     whole = round(seconds)
     if whole < 60:

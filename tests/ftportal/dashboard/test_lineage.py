@@ -9,8 +9,7 @@ from django.urls import reverse
 from ftportal.checkpoints.services import alias_set
 from ftportal.dashboard.figures import line_charts
 from ftportal.dashboard.selectors.lineage import line_of, tree
-from ftportal.dashboard.selectors.stages import stages
-from ftportal.promotions.selectors import stage
+from ftportal.promotions.selectors import stage, stages
 from tests.ftportal.dashboard import world
 
 LINEAGE = "/lineage/"

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ftportal.accounts.models import User
 from ftportal.dashboard.context_processors import Entry, navigation
-from ftportal.dashboard.selectors.waiting import waiting_for
+from ftportal.dashboard.selectors.waiting import waiting_for, waiting_for_others
 from ftportal.datasets.models import Batch
 from ftportal.reviews.models import ReviewItem, Vote
 from ftportal.runs.models import Run
@@ -117,6 +117,20 @@ def test_who_started_the_run_is_not_asked_to_review_it(contrast: SimpleNamespace
     assert waiting_for(contrast.cast.rob) == []
 
 
+def test_home_says_whose_turn_it_is(contrast: SimpleNamespace, client_of: Any) -> None:
+    world.spot_check_make(
+        candidate=contrast.careful.output, baseline=contrast.anchor, items=2, votes_an_item=2
+    )
+    cast = contrast.cast
+    (one,) = waiting_for_others(cast.leo)
+    assert (one.title, one.detail) == (
+        "Review Careful",
+        "0 of 2 prompts judged; needs a reviewer",
+    )
+    assert waiting_for_others(cast.rob) == []  # theirs to do, and blind
+    assert "needs a reviewer" in client_of(cast.tina).get("/").content.decode()
+
+
 def test_a_passed_candidate_waits_for_the_releaser(contrast: SimpleNamespace) -> None:
     world.spot_check_make(
         candidate=contrast.careful.output,
@@ -128,6 +142,8 @@ def test_a_passed_candidate_waits_for_the_releaser(contrast: SimpleNamespace) ->
     assert titles(contrast.cast.leo) == ["Promote Careful"]
     assert entries(contrast.cast.leo)["promotions"].count == 1
     assert waiting_for(contrast.cast.rob) == []
+    (turn,) = waiting_for_others(contrast.cast.rob)
+    assert turn.detail.endswith("needs a releaser")
 
 
 def test_a_barred_candidate_waits_for_nobody(contrast: SimpleNamespace) -> None:

@@ -1,6 +1,7 @@
 """Numbers, times and states in words."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.template import Context, Template
@@ -67,6 +68,14 @@ def test_fixed_and_percent() -> None:
     assert pages.fixed(None) == "–"
     assert pages.percent(0.255) == "25.5 %"
     assert pages.percent(None) == "–"
+
+
+@pytest.mark.parametrize(
+    "name", ["si", "fixed", "signed", "percent", "rate", "duration", "ago", "fixed:1", "signed:1"]
+)
+@pytest.mark.parametrize("context", [{}, {"number": None}])
+def test_what_is_missing_is_a_dash(name: str, context: dict[str, Any]) -> None:
+    assert Template(f"{{{{ number|{name} }}}}").render(Context(context)) == "–"
 
 
 def test_ago_is_relative_with_the_exact_time_on_hover() -> None:

@@ -1,4 +1,4 @@
-"""Stages of many checkpoints in a fixed number of queries, for pages that list them."""
+"""Where checkpoints stand between trained and champion: the queries do not grow with them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -20,8 +20,13 @@ def anchors_and_champions() -> tuple[dict[int, int], dict[int, int]]:
     return anchors, anchors | dict(named)
 
 
+def stage(checkpoint: Checkpoint) -> str:
+    """Where a checkpoint stands, in one word or two, as `badge` knows them."""
+    return stages([checkpoint.pk])[checkpoint.pk]
+
+
 def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
-    """Checkpoint -> the word that `promotions.selectors.stage` has for it."""
+    """Checkpoint -> where it stands, in one word or two, as `badge` knows them."""
     anchors, champions = anchors_and_champions()
     former = set(
         PromotionEvent.objects.filter(to_checkpoint__in=checkpoint_ids).values_list(
