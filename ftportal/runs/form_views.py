@@ -14,7 +14,6 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoints_available
 from ftportal.runs.forms import (
     METHOD_HELP,
-    NON_COMMERCIAL,
     MixtureRow,
     RunForm,
     initial_values,
@@ -68,7 +67,6 @@ def _page(
         "shares": _shares(rows),
         "problems": problems,
         "method_help": METHOD_HELP,
-        "non_commercial": NON_COMMERCIAL,
         "has_parents": checkpoints_available().exists(),
     }
     return render(request, "runs/run_new.html", context, status=status)
@@ -114,7 +112,8 @@ def _wrong_fields(form: RunForm, rows: Sequence[MixtureRow]) -> list[tuple[str, 
 
 def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, Any]:
     try:
-        return {"plan": plan(parent=parent, mixture=mixture, recipe=form.recipe())}
+        found = plan(parent=parent, mixture=mixture, recipe=form.recipe())
+        return {"plan": found, "non_commercial": form.is_non_commercial}
     except ConfigError as error:
         return {"problems": [recipe_problem(error)]}
     except (ValueError, OSError) as error:

@@ -12,8 +12,14 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion, checkpoints_available
 from ftportal.datasets.models import Batch
 from ftportal.datasets.selectors import batches_ready
-from ftportal.runs.recipes import METHOD_NAMES, SCHEDULE_NAMES, Problem, example_count
-from training.config import DTYPES
+from ftportal.runs.recipes import (
+    IMPLEMENTATION_NAMES,
+    METHOD_NAMES,
+    SCHEDULE_NAMES,
+    Problem,
+    example_count,
+)
+from training.config import APOLLO_METHODS, DTYPES
 
 BATCHES_SHOWN = 40
 WHOLE_MAX = 2**32 - 1
@@ -24,8 +30,6 @@ METHOD_HELP = {
     "lora": "Trains a small adapter and merges it: forgets less, learns less.",
     "adamw": "Trains every weight; three times the memory of APOLLO.",
 }
-NON_COMMERCIAL = ("apollo", "apollo_mini")
-"""Methods that use apollo-torch, whose licence is CC-BY-NC 4.0."""
 
 
 class CheckpointField(forms.ModelChoiceField):
@@ -116,6 +120,12 @@ class RunForm(forms.Form):
         choices=[(name, name) for name in DTYPES],
         help_text="Of weights, gradients and optimizer state.",
     )
+    implementation = forms.ChoiceField(
+        label="APOLLO by",
+        choices=list(IMPLEMENTATION_NAMES.items()),
+        required=False,
+        help_text="ftportal's own, or the authors' package to compare with.",
+    )
 
     MORE = (
         "rank",
@@ -126,6 +136,7 @@ class RunForm(forms.Form):
         "max_gradient_norm",
         "max_example_tokens",
         "dtype",
+        "implementation",
     )
     """Fields under "More settings"."""
     DEFAULTS: Mapping[str, Any] = {
@@ -141,6 +152,7 @@ class RunForm(forms.Form):
         "max_gradient_norm": "1",
         "max_example_tokens": 4096,
         "dtype": "float32",
+        "implementation": "ftportal",
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -160,12 +172,20 @@ class RunForm(forms.Form):
         """The cleaned values as fields of training.config.RunConfig."""
         values = dict(self.cleaned_data)
         method = {"name": values.pop("method")}
-        rank = values.pop("rank")
+        rank, implementation = values.pop("rank"), values.pop("implementation")
         if rank is not None:
             method["rank"] = rank
+        if implementation and method["name"] in APOLLO_METHODS:
+            method["implementation"] = implementation
         for field in ("name", "parent"):
             del values[field]
         return {**values, "method": method}
+
+    @property
+    def is_non_commercial(self) -> bool:
+        """Whether the run would use apollo-torch, whose licence is CC-BY-NC 4.0."""
+        chosen = self.cleaned_data.get
+        return chosen("method") in APOLLO_METHODS and chosen("implementation") == "apollo-torch"
 
     def problems_add(self, problems: Iterable[Problem]) -> list[Problem]:
         """Put a refusal's problems beside their fields; returns those without one."""

@@ -15,6 +15,10 @@ METHOD_NAMES = {
     "lora": "LoRA",
     "adamw": "AdamW",
 }
+IMPLEMENTATION_NAMES = {
+    "ftportal": "ftportal",
+    "apollo-torch": "apollo-torch (CC-BY-NC 4.0)",
+}
 SCHEDULE_NAMES = {
     "constant": "Constant",
     "linear": "Falls evenly to zero",
@@ -134,6 +138,9 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if method.get("scale") is not None:
         rows.insert(1, ("Scale", f"{method['scale']:g}"))
+    if method.get("implementation") is not None:  # runs before there were two have none
+        name = str(method["implementation"])
+        rows.insert(1, ("APOLLO by", IMPLEMENTATION_NAMES.get(name, name)))
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
     return rows

@@ -123,4 +123,6 @@ def run_again_url(run: Run, **changes: Any) -> str:
     fields |= changes
     if fields["rank"] is None or fields["method"] != method.get("name"):
         del fields["rank"]
+    if method.get("implementation") is not None:
+        fields.setdefault("implementation", method["implementation"])
     return f"{reverse('runs:run_new')}?{urlencode(fields)}"

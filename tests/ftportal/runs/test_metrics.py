@@ -82,6 +82,9 @@ def test_the_recipe_in_words(submit: Callable[..., Run]) -> None:
     assert rows["Learning rate"] == "3e-4"
     assert rows["Context"] == "with gradient"
     assert method_name({"method": {"name": "apollo", "rank": 256}}) == "APOLLO, rank 256"
+    assert "APOLLO by" not in rows
+    run = submit(name="Other", method={"name": "apollo"})
+    assert dict(recipe_rows(run))["APOLLO by"] == "ftportal"
 
 
 @pytest.mark.django_db
@@ -92,6 +95,8 @@ def test_another_like_this_fills_the_form(submit: Callable[..., Run], talks: Bat
     assert query["method"] == ["lora"]
     assert query["rank"] == ["8"]
     assert query[f"weight_{talks.pk}"] == ["3"]
+    reference = submit(name="Other", method={"name": "apollo", "implementation": "apollo-torch"})
+    assert "implementation=apollo-torch" in run_again_url(reference)
     changed = parse_qs(urlsplit(run_again_url(run, method="adamw")).query)
     assert "rank" not in changed, "a rank has no meaning for AdamW"
 

@@ -140,7 +140,8 @@ def test_the_form_is_careful_by_default(
     assert re.search(r'value="apollo"[^>]*checked', page)
     assert re.search(r'name="learning_rate" value="1e-5"', page)
     assert re.search(r'name="context_frozen"[^>]*checked', page)
-    assert "CC-BY-NC 4.0" in page
+    assert re.search(r'value="ftportal" selected', page)
+    assert "non-commercial" not in page
     assert "Talks" in page
     assert "General mix" in page
 
@@ -239,6 +240,27 @@ def test_the_preview_warns(tina: Client, form: dict[str, Any], general: Batch) -
     page = tina.post(reverse("runs:run_preview"), risky).content.decode()
     assert "outside 1e-05 to 5e-05" in page
     assert "0% of the examples are general" in page
+
+
+@pytest.mark.parametrize(
+    ("method", "implementation", "noted"),
+    [
+        ("apollo", "apollo-torch", True),
+        ("apollo", "ftportal", False),
+        ("adamw", "apollo-torch", False),
+    ],
+)
+def test_only_the_reference_has_the_note_of_its_licence(
+    tina: Client, form: dict[str, Any], method: str, implementation: str, noted: bool
+) -> None:
+    chosen = {**form, "method": method, "implementation": implementation}
+    page = tina.post(reverse("runs:run_preview"), chosen).content.decode()
+    assert ("non-commercial use only" in page) is noted
+    tina.post(reverse("runs:run_new"), chosen)
+    kept = Run.objects.get().recipe["method"]["implementation"]
+    assert kept == (None if method == "adamw" else implementation)
+    words = tina.get(reverse("runs:run", args=[Run.objects.get().pk])).content.decode()
+    assert ("CC-BY-NC 4.0" in words) is noted
 
 
 @pytest.mark.parametrize(
