@@ -25,7 +25,8 @@ class Rule:
     alpha: float = 0.05
     """One-sided error rate: how often a loss at the margin may pass as retained."""
     gate_on: str = "pooled"
-    """pooled: all items together decide; each: every benchmark must pass on its own."""
+    """pooled: all items together must pass, and no benchmark may show a loss of its own; each:
+    every benchmark must pass on its own."""
     pooled_margin: float = 0.10
     """The loss allowed over all items together, as a share (0.1 is ten points)."""
     default_margin: float = 0.10

@@ -3,7 +3,8 @@
 "No significant difference" is never taken for "nothing was forgotten": retained has to be shown.
 The model is retained only where every comparison that counts is non-inferior (an
 intersection-union test, which needs no correction). It has forgotten where one comparison shows a
-loss; naming the guilty one among several is what Holm's correction is for.
+loss; naming the guilty one among several is what Holm's correction is for. Where the items of all
+benchmarks are pooled to show that nothing was lost, a single benchmark can still show a loss.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def verdict(
     if rule.gate_on == "pooled":
         pooled, texts = _corrected(pooled, texts)
         by_rule, _ = _corrected(by_rule, [])
-        gating: list[BenchmarkComparison | PerplexityComparison] = [*pooled, *texts]
+        # Gains elsewhere do not make up for a benchmark that has shown a loss of its own.
+        guilty = [one for one in by_rule if one.outcome == FORGOTTEN]
+        gating: list[BenchmarkComparison | PerplexityComparison] = [*pooled, *guilty, *texts]
     else:
         by_rule, texts = _corrected(by_rule, texts)
         gating = [*by_rule, *texts]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.comparison import FORGOTTEN
 from evaluation.rule import Rule
 from ftportal.evaluations.models import Evaluation, Verdict
 from ftportal.evaluations.selectors import (
@@ -136,7 +137,11 @@ def verdict_page(verdict: Verdict) -> VerdictPage:
         if show_total
         else None,
         benchmarks=[
-            _benchmark_line(one, titles.get(one["name"], one["name"]), decides=decides_each)
+            _benchmark_line(
+                one,
+                titles.get(one["name"], one["name"]),
+                decides=decides_each or one["outcome"] == FORGOTTEN,
+            )
             for one in evidence["benchmarks"]
         ],
         texts=[_text_line(one) for one in evidence["perplexities"]],

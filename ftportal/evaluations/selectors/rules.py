@@ -19,7 +19,9 @@ def rule_sentences(rule: Rule) -> list[str]:
     if rule.gate_on == "pooled":
         sentences.append(
             f"Over all benchmark items together, at most {points(rule.pooled_margin)} of 100 "
-            "right answers may be lost on balance. Single benchmarks are shown but do not decide."
+            "right answers may be lost on balance. A single benchmark need not show that it lost "
+            "nothing, for it has too few items; but where it shows by itself that it lost more "
+            f"than {points(rule.default_margin)} of 100, the model has forgotten."
         )
     else:
         sentences.append(
