@@ -40,17 +40,23 @@ def model_load(config: EngineConfig) -> Loaded:
         tokenizer = AutoTokenizer.from_pretrained(
             config.model, local_files_only=True, trust_remote_code=False
         )
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
             dtype=getattr(torch, config.dtype),
             attn_implementation=ATTENTION,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
         message = f"cannot be loaded: {str(error).splitlines()[0]}"
         raise EngineError(BAD_INPUT, "model", message, "Choose another checkpoint.") from error
+    model, info = loaded
+    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if wrong:  # transformers draws them at random, and that would be measured
+        message = f"lacks the weight {wrong[0]}"
+        raise EngineError(BAD_INPUT, "model", message, "Choose a complete checkpoint.")
     prefix = tokenizer.bos_token_id
     prefix = tokenizer.eos_token_id if prefix is None else prefix
     if prefix is None:

@@ -56,7 +56,10 @@ class Parts:
             )
         found = {}
         for path in sorted(state.glob("*.json")):
-            record = json.loads(path.read_bytes())
+            try:
+                record = json.loads(path.read_bytes())
+            except ValueError:  # a power cut left it empty or torn: that part is done again
+                continue
             if record["config"] != self._config_hash:
                 raise EngineError(
                     BAD_INPUT,

@@ -102,3 +102,32 @@ def test_pickled_weights_are_refused(
     code, directory = attempt(measure_config | {"model": str(model)})
     assert code == 2
     assert "pickle" in read_events(directory / "events.jsonl")[0][-1]["message"]
+
+
+def test_a_model_that_lacks_a_weight_is_refused_instead_of_measured_with_a_random_one(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from tests.tiny_model import tiny_model_write
+
+    model = tiny_model_write(tmp_path / "incomplete")
+    weights = load_file(model / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    code, directory = attempt(measure_config | {"model": str(model)})
+    assert code == 2
+    assert "model.norm.weight" in read_events(directory / "events.jsonl")[0][-1]["message"]
+
+
+def test_a_part_that_a_power_cut_tore_is_measured_again(
+    measure_config: dict[str, Any], attempt: Any
+) -> None:
+    code, first = attempt(measure_config)
+    assert code == 0
+    torn = sorted((first / "parts").glob("*.json"))[0]
+    torn.write_text(torn.read_text()[:20])
+    code, second = attempt(measure_config, "--attempt", "1", "--resume", str(first / "parts"))
+    assert code == 0
+    for name in ("scores.json", "samples.jsonl", "documents.jsonl"):
+        assert (second / "output" / name).read_text() == (first / "output" / name).read_text()
