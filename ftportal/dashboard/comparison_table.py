@@ -24,7 +24,6 @@ def _outcome_group(found: Comparison) -> Group:
     stage_of = stages([one.result.pk for one in found.columns if one.result is not None])
     rows = [
         Row(title="Verdict", cells=[_verdict_cell(one) for one in found.columns], numeric=False),
-        Row(title="Review", cells=[_review_cell(one) for one in found.columns], numeric=False),
         Row(
             title="Stage",
             cells=[_stage_cell(stage_of, column) for column in found.columns],
@@ -60,24 +59,19 @@ def _against(checkpoint: Checkpoint) -> str:
     return f"against {name}"
 
 
-def _review_cell(column: Column) -> Cell:
-    review = column.review
-    if review is None:
-        return Cell(note="no spot-check yet")
-    check = review.spot_check
-    badge = Badge(state=check.state, word=review.word, url_name="reviews:spot_check", key=check.pk)
-    return Cell(
-        text=review.word or check.get_state_display(), badges=[badge], note=check.decision_reason
-    )
-
-
 def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
     result = column.result
     if result is None:
         return Cell(note=column.why_unmeasured)
+    review = column.review
+    if review is not None and review.is_open:
+        key = review.spot_check.pk
+        badge = Badge(state="open", word=review.word, url_name="reviews:spot_check", key=key)
+        return Cell(text=review.word, badges=[badge])
     state = stage_of.get(result.pk, "candidate")
     badge = Badge(state=state, url_name="checkpoints:checkpoint", key=result.pk)
-    return Cell(text=state, badges=[badge])
+    note = review.spot_check.decision_reason if review is not None else ""
+    return Cell(text=state, badges=[badge], note=note)
 
 
 def _loss_cell(column: Column) -> Cell:
@@ -109,14 +103,7 @@ def _effort_group(found: Comparison) -> Group:
             unit="L2 norm of the change of the weights",
             cells=[_number_cell(column.displacement) for column in found.columns],
         ),
-        Row(
-            title="Moved from the pre-trained model",
-            unit="L2 norm of the change of the weights",
-            cells=[
-                _number_cell(one.result.displacement_pretrained if one.result else None)
-                for one in found.columns
-            ],
-        ),
+        *([] if all(one.run.parent.is_pretrained for one in found.columns) else [_far_row(found)]),
         Row(
             title="Steps",
             cells=[
@@ -130,6 +117,18 @@ def _effort_group(found: Comparison) -> Group:
         title="Weights and time",
         note="How far the weights moved (L2 norm), and what the training took.",
         rows=rows,
+    )
+
+
+def _far_row(found: Comparison) -> Row:
+    """Says something of its own only where a run began at a trained checkpoint."""
+    return Row(
+        title="Moved from the pre-trained model",
+        unit="L2 norm of the change of the weights",
+        cells=[
+            _number_cell(one.result.displacement_pretrained if one.result else None)
+            for one in found.columns
+        ],
     )
 
 

@@ -175,7 +175,7 @@ def test_learned_displacement_and_verdict(contrast: SimpleNamespace) -> None:
 
 def test_an_open_review_shows_no_findings(contrast: SimpleNamespace) -> None:
     world.spot_check_make(candidate=contrast.careful.output, baseline=contrast.anchor)
-    cell = cells(groups_of(contrast.careful, contrast.reckless)["What came out"], "Review")[0]
+    cell = cells(groups_of(contrast.careful, contrast.reckless)["What came out"], "Stage")[0]
     assert cell.text == "In review, 0 of 3"
     assert cell.note == ""
 
