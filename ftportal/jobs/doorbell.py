@@ -30,8 +30,6 @@ def finish_on_commit(job: Job) -> None:
 def _send(task: str, job_id: uuid.UUID, queue: str) -> None:
     try:
         with app.connection_for_write(transport_options=IMPATIENT) as connection:
-            app.send_task(
-                task, args=[str(job_id)], queue=queue, retry=False, connection=connection
-            )
+            app.send_task(task, args=[str(job_id)], queue=queue, retry=False, connection=connection)
     except Exception as error:  # whatever the broker's library raises: the sweeper rings again
         logger.warning("%s was not rung for job %s: %s", task, job_id, error)

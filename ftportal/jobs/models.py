@@ -88,11 +88,6 @@ class Job(models.Model):
         return self.has_ended and self.finish_handled
 
     @property
-    def can_start_again(self) -> bool:
-        """Whether a person may queue it again."""
-        return self.state in (JobState.FAILED, JobState.CANCELLED) and self.finish_handled
-
-    @property
     def directory(self) -> Path:
         """RUN_DIR or EVAL_DIR: config.json and attempts/<fence>/ lie here."""
         return Path(settings.FTPORTAL_DATA) / "jobs" / str(self.id)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ftportal.jobs.models import Job
+from ftportal.jobs.models import Job, JobState
 
 Queue = Literal["train", "evaluate", "default"]
 
@@ -58,6 +58,9 @@ class JobKind:
     """Called by beat: finds follow-ups that were lost between two floors. Idempotent."""
     resumable: bool = False
     """Whether the engine takes `--resume STATE`."""
+    final_exit_codes: frozenset[int] = frozenset()
+    """Exit codes after which the same configuration cannot end otherwise: such a job is never
+    started again. Empty where what was wrong may lie outside it."""
 
 
 _kinds: dict[str, JobKind] = {}
@@ -74,6 +77,16 @@ def kind_of(name: str) -> JobKind:
         return _kinds[name]
     except KeyError:
         raise LookupError(f"no app has registered jobs of the kind {name!r}") from None
+
+
+def can_start_again(job: Job) -> bool:
+    """Whether a person may queue an ended job again: the one rule, on every page."""
+    kind = _kinds.get(job.kind)
+    return (
+        kind is not None
+        and job.state in (JobState.FAILED, JobState.CANCELLED)
+        and job.exit_code not in kind.final_exit_codes
+    )
 
 
 def kinds() -> list[JobKind]:

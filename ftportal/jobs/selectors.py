@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ftportal.accounts.models import Role, User
 from ftportal.jobs.models import ENDED_STATES, LEASED_STATES, LIVE_STATES, Job, JobState
-from ftportal.jobs.registry import kind_of, kinds, shared_queues
+from ftportal.jobs.registry import can_start_again, kind_of, kinds, shared_queues
 
 NOBODY_LISTENS_AFTER = timedelta(seconds=45)
 FILTERS = {
@@ -36,6 +36,8 @@ class JobStatus:
     """When a silent worker's lease ends, so that the job can go on; None while it is heard."""
     silent_seconds: float | None
     """How long its worker has not been heard of; None while it is."""
+    can_start_again: bool
+    """Whether a person may queue it again, now that its follow-ups are done."""
     can_resume: bool
     """Whether starting it again goes on from a saved state."""
 
@@ -60,6 +62,7 @@ def job_status(job: Job) -> JobStatus:
         queues=",".join(sorted(queues)),
         lease_ends_at=job.lease_until if silent is not None else None,
         silent_seconds=silent,
+        can_start_again=job.is_settled and can_start_again(job),
         can_resume=bool(job.resume_state) and _is_resumable(job),
     )
 

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 from ftportal.accounts.models import User
 from ftportal.jobs.doorbell import finish_on_commit, ring_on_commit
 from ftportal.jobs.models import ATTEMPTS, LIVE_STATES, Job, JobState
-from ftportal.jobs.registry import kind_of
+from ftportal.jobs.registry import can_start_again, kind_of
 
 
 def job_submit(*, kind: str, title: str, created_by: User | None) -> Job:
@@ -40,11 +40,15 @@ def job_stop(*, job: Job) -> Job:
 
 @transaction.atomic
 def job_resume(*, job: Job) -> Job:
-    """Queue a stopped or failed job again, with all its attempts; anything else stays as it is.
+    """Queue a stopped or failed job again, with all its attempts; anything else stays as it is,
+    and so does what `registry.can_start_again` excludes.
 
     An engine that can resumes from the last complete state, any other starts afresh.
     """
-    resumed = Job.objects.filter(pk=job.pk, state__in=(JobState.CANCELLED, JobState.FAILED)).update(
+    job = Job.objects.select_for_update().get(pk=job.pk)
+    if not can_start_again(job):
+        return job
+    Job.objects.filter(pk=job.pk).update(
         state=JobState.QUEUED,
         attempts_left=ATTEMPTS,
         stop_requested=False,
@@ -60,6 +64,5 @@ def job_resume(*, job: Job) -> Job:
         error_cure="",
     )
     job.refresh_from_db()
-    if resumed:
-        ring_on_commit(job)
+    ring_on_commit(job)
     return job

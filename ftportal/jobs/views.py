@@ -55,7 +55,7 @@ def stop(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @require_POST
 def resume(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Queue a stopped or failed job again."""
+    """Queue a stopped or failed job again, where that may end otherwise than before."""
     job = _steered_job(request, pk)
     return _steered(request, job_resume(job=job))
 

@@ -10,6 +10,7 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import config_build
 from ftportal.runs.services import KIND, run_finish
 from training.config import ConfigError
+from training.process import BAD_INPUT, DIVERGED
 
 WARNINGS_KEPT = 50
 
@@ -118,4 +119,5 @@ TRAIN = JobKind(
     on_finish=run_finished,
     sweep=run_sweep,
     resumable=True,
+    final_exit_codes=frozenset({BAD_INPUT, DIVERGED}),
 )

@@ -6,7 +6,8 @@ from django.db import models
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import Job, JobState
-from training.process import BAD_INPUT, DIVERGED
+from ftportal.jobs.registry import can_start_again
+from training.process import DIVERGED
 
 
 class Run(models.Model):
@@ -60,9 +61,7 @@ class Run(models.Model):
     @property
     def can_resume(self) -> bool:
         """Whether going on may end otherwise: it was stopped, or failed for outside reasons."""
-        if self.job.state == JobState.CANCELLED:
-            return True
-        return self.job.state == JobState.FAILED and self.job.exit_code not in (BAD_INPUT, DIVERGED)
+        return can_start_again(self.job)
 
 
 class RunBatch(models.Model):

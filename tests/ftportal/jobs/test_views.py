@@ -1,6 +1,7 @@
 """The list of jobs, the progress fragment, and the buttons."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
+from ftportal.jobs import registry
 from ftportal.jobs.leases import job_claim
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.services import job_submit
@@ -100,6 +102,24 @@ def test_trainers_and_the_one_who_asked_stop_and_start_it_again(
         assert client.post(reverse("jobs:resume", args=[job.pk])).status_code == 302
         job.refresh_from_db()
         assert job.state == JobState.QUEUED
+
+
+def test_what_ended_for_good_is_not_started_again(
+    job: Job, client_of: Callable[..., Client], cast: Any, counting: Any
+) -> None:
+    registry.register(replace(counting.kind(), final_exit_codes=frozenset({3})))
+    client = client_of(cast.tina)
+    resume = reverse("jobs:resume", args=[job.pk])
+    set_job(job, state=JobState.FAILED, exit_code=3, finish_handled=True)
+    assert "Start again" not in client.get(progress(job)).content.decode()
+    client.post(resume)
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+    set_job(job, exit_code=1)
+    assert "Start again" in client.get(progress(job)).content.decode()
+    client.post(resume)
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
 
 
 def test_a_form_without_htmx_comes_back_to_its_own_site_only(
