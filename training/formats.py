@@ -55,8 +55,8 @@ def example_parse(record: Any) -> Example:
     tools = _tools_parse(record.get("tools"))
     for number, turn in enumerate(turns, start=1):
         called = [part for call in turn.tool_calls for part in (call.name, call.arguments)]
-        _text_check(f"turn {number}", [turn.content, turn.name, *called])
-    _text_check("the list of tools", tools)
+        text_check(f"turn {number}", [turn.content, turn.name, *called])
+    text_check("the list of tools", tools)
     return Example(turns=tuple(turns), format=name, tools=tools)
 
 
@@ -198,7 +198,7 @@ def _tools_parse(value: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(value)
 
 
-def _text_check(where: str, values: Iterable[Any]) -> None:
+def text_check(where: str, values: Iterable[Any]) -> None:
     """Refuse text that no tokenizer, file or database can hold, however deep in JSON it stands."""
     for text in _texts(values):
         if "\0" in text:

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.files import File
+from django.template.defaultfilters import filesizeformat
 
 from ftportal.datasets.services import DatasetError
+from ftportal.datasets.uploads import TEXT_LIMIT_BYTES
 from training.examples import ExampleError, json_decode
+from training.formats import text_check
 
 
 def documents_read(file: File) -> list[str]:
@@ -44,6 +47,11 @@ def prompts_read(file: File) -> list[dict[str, Any]]:
 
 
 def _text(file: File) -> str:
+    if file.size > TEXT_LIMIT_BYTES:
+        raise DatasetError(
+            f"The file is larger than {filesizeformat(TEXT_LIMIT_BYTES)}.",
+            "Take a sample of it: measuring more text takes long and shows little more.",
+        )
     try:
         return file.read().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -56,7 +64,9 @@ def _records(text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield number, json_decode(line)
+                record = json_decode(line)
+                text_check("the record", [record])
+                yield number, record
             except ExampleError as error:
                 raise DatasetError(f"Line {number}: {error.message}.", error.cure) from error
 

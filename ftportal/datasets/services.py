@@ -29,7 +29,8 @@ from ftportal.jobs.services import job_submit
 
 PROBLEMS_KEPT = 500
 """Problems of a refused batch that are stored; more are only counted."""
-
+PROMPTS_MAX = 1000
+"""Prompts of one set; even the strictest acceptance plan asks for fewer."""
 
 DEFAULT_PROMPT_SET = "Three groups, twelve prompts"
 _DEFAULT_PROMPTS = Path(__file__).with_name("seed_prompts.json")
@@ -239,6 +240,11 @@ def prompt_set_create(
     """
     if not prompts:
         raise DatasetError("There is no prompt in it.", "Give at least one prompt.")
+    if len(prompts) > PROMPTS_MAX:
+        raise DatasetError(
+            f"There are {len(prompts):,} prompts in it, more than {PROMPTS_MAX:,}.",
+            "Take a sample: people judge every one of them.",
+        )
     if PromptSet.objects.filter(name=name).exists():
         raise DatasetError(f"There is a prompt set {name} already.", "Choose another name.")
     prompt_set = PromptSet(name=name, is_random_sample=is_random_sample)

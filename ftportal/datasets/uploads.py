@@ -29,14 +29,21 @@ class UploadRefusedError(Exception):
 
 
 class LimitUploadHandler(FileUploadHandler):
-    """Drops a file as soon as it passes the limit, so that it never fills the disk.
+    """Drops a request's files as soon as they pass the limit together, so they never fill the disk.
 
-    It stands before the handler that writes. The request is marked for `too_large`.
+    Files of people without a login are dropped whole: Django reads a form before it asks who sends
+    it. It stands before the handler that writes. The request is marked for `too_large`.
     """
+
+    _received_bytes = 0
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
         """Hand the chunk on, or skip the rest of the file."""
-        if start + len(raw_data) > upload_limit():
+        user = getattr(self.request, "user", None)
+        if user is None or not user.is_authenticated:
+            raise SkipFile
+        self._received_bytes += len(raw_data)
+        if self._received_bytes > upload_limit():
             self.request.META[_TOO_LARGE] = True  # type: ignore[union-attr]
             raise SkipFile
         return raw_data
@@ -48,6 +55,10 @@ class LimitUploadHandler(FileUploadHandler):
 
 _INCOMING = "incoming-"
 _TOO_LARGE = "ftportal.upload_too_large"
+
+
+TEXT_LIMIT_BYTES = 32 << 20
+"""The largest file of texts or prompts: those are read as a whole, inside the web process."""
 
 
 def upload_limit() -> int:

@@ -78,12 +78,23 @@ def test_files_become_documents(name: str, content: str, documents: list[str]) -
         ("a.jsonl", b'{"text": "one"}\n{"words": 2}', "Line 2 has no text"),
         ("a.jsonl", b"[]", "Line 1"),
         ("a.jsonl", b"one", "Line 1: not JSON"),
+        ("a.jsonl", b'{"text": "one \\ud83d"}', "Line 1: the record contains half of a surrogate"),
         ("a.txt", b"caf\xe9", "not UTF-8"),
     ],
 )
 def test_a_bad_file_is_refused_by_line(name: str, content: bytes, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         documents_read(_file(content, name))
+
+
+def test_texts_too_large_for_the_web_process_and_endless_prompts_are_refused(
+    monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    monkeypatch.setattr("ftportal.datasets.documents.TEXT_LIMIT_BYTES", 100)
+    with pytest.raises(DatasetError, match="larger than"):
+        documents_read(_file("x" * 101, "a.txt"))
+    with pytest.raises(DatasetError, match="1,001 prompts"):
+        prompt_set_create(name="Endless", prompts=[ASK] * 1001)
 
 
 def test_prompts_stand_in_their_groups_in_order() -> None:

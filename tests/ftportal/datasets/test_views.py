@@ -7,6 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.test import Client
 from django.urls import reverse
 
 from ftportal.checkpoints.models import LanguageModel
@@ -173,6 +176,28 @@ def test_empty_and_too_large_files_are_refused(
     assert response.status_code == 422
     assert words in response.content.decode()
     assert not Batch.objects.exists()
+
+
+def test_nobodys_files_reach_the_disk_and_all_files_of_a_request_count(
+    client_of: Any, cast: SimpleNamespace, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    monkeypatch.setattr(
+        TemporaryFileUploadHandler,
+        "receive_data_chunk",
+        lambda self, data, start: written.append(len(data)),
+    )
+    settings.FTPORTAL_UPLOAD_LIMIT_BYTES = 2048
+
+    def files() -> dict[str, Any]:
+        return {f"file{number}": SimpleUploadedFile("a", b"x" * 1000) for number in range(5)}
+
+    nobody = Client(enforce_csrf_checks=True)
+    nobody.cookies["csrftoken"] = "a" * 32
+    assert nobody.post(NEW, files()).status_code == 403
+    assert written == []
+    client_of(cast.tina).post(NEW, files())
+    assert sum(written) == 2000
 
 
 def test_a_batch_that_is_read_shows_progress(
