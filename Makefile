@@ -14,7 +14,7 @@ run: $(VENV)/.run
 
 # Two at a time, whole files each: most tests of processes wait more than they work.
 test: $(VENV)/.test chromium
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.test
 	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }
