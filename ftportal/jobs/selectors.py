@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from ftportal.accounts.models import Role, User
@@ -42,24 +43,56 @@ class JobStatus:
     """Whether starting it again goes on from a saved state."""
 
 
-def job_status(job: Job) -> JobStatus:
-    """Queue position, silent workers, missing workers."""
-    silent = _silent_seconds(job)
-    position, running, nobody = None, None, False
-    queues = shared_queues(job.queue)
-    if job.state == JobState.QUEUED:
-        position = 1 + Job.objects.filter(_goes_before(job)).count()
-        running = (
-            Job.objects.filter(state__in=LEASED_STATES, queue__in=queues)
-            .order_by("-started_at")
-            .first()
+class Queues:
+    """What waits and who works, read at most once for all the jobs that a page shows."""
+
+    def position(self, job: Job) -> int:
+        """A waiting job's place among all that its worker takes before it, from 1: queues in the
+        order of their names, then by time."""
+        before = shared_queues(job.queue)
+        place = (job.queue, job.queued_at)
+        return 1 + sum(other < place for other in self._waiting if other[0] in before)
+
+    def running(self, job: Job) -> Job | None:
+        """What the worker of the job's queue does."""
+        shared = shared_queues(job.queue)
+        return next((one for one in self._running if one.queue in shared), None)
+
+    def nobody_listens(self, job: Job) -> bool:
+        """Whether a waiting job has waited for long while no worker of its queue did anything."""
+        ended = [self._ended[queue] for queue in shared_queues(job.queue) if queue in self._ended]
+        quiet = timezone.now() - max([job.queued_at, *ended])
+        return self.running(job) is None and quiet > NOBODY_LISTENS_AFTER
+
+    @cached_property
+    def _waiting(self) -> list[tuple[str, datetime]]:
+        return list(
+            Job.objects.filter(state=JobState.QUEUED).order_by().values_list("queue", "queued_at")
         )
-        nobody = running is None and timezone.now() - _last_activity(job) > NOBODY_LISTENS_AFTER
+
+    @cached_property
+    def _running(self) -> list[Job]:
+        return list(Job.objects.filter(state__in=LEASED_STATES).order_by("-started_at"))
+
+    @cached_property
+    def _ended(self) -> dict[str, datetime]:
+        """When a worker of each queue last ended something."""
+        ended = Job.objects.filter(
+            state__in=ENDED_STATES, started_at__isnull=False, finished_at__isnull=False
+        )
+        return dict(ended.order_by().values_list("queue").annotate(last=Max("finished_at")))
+
+
+def job_status(job: Job, queues: Queues | None = None) -> JobStatus:
+    """Queue position, silent workers, missing workers."""
+    queues = queues or Queues()
+    silent = _silent_seconds(job)
+    waits = job.state == JobState.QUEUED
     return JobStatus(
-        position=position,
-        running=running,
-        nobody_listens=nobody,
-        queues=",".join(sorted(queues)),
+        position=queues.position(job) if waits else None,
+        running=queues.running(job) if waits else None,
+        nobody_listens=waits and queues.nobody_listens(job),
+        queues=",".join(sorted(shared_queues(job.queue))),
         lease_ends_at=job.lease_until if silent is not None else None,
         silent_seconds=silent,
         can_start_again=job.is_settled and can_start_again(job),
@@ -87,26 +120,6 @@ def job_list(*, kind: str = "", state: str = "", text: str = "") -> QuerySet[Job
 def kind_words() -> dict[str, str]:
     """The name of every kind and what people call it."""
     return {kind.name: kind.word or kind.name for kind in kinds()}
-
-
-def _goes_before(job: Job) -> Q:
-    """The waiting jobs that a worker takes before this one: queues in the order of their names."""
-    earlier = Q(queue=job.queue, queued_at__lt=job.queued_at)
-    preferred = [queue for queue in shared_queues(job.queue) if queue < job.queue]
-    return Q(state=JobState.QUEUED) & (earlier | Q(queue__in=preferred))
-
-
-def _last_activity(job: Job) -> datetime:
-    """When a worker of the job's queues last ended something, or the job began to wait."""
-    ended = (
-        Job.objects.filter(queue__in=shared_queues(job.queue), state__in=ENDED_STATES)
-        .exclude(started_at=None)
-        .exclude(finished_at=None)
-        .order_by("-finished_at")
-        .values_list("finished_at", flat=True)
-        .first()
-    )
-    return max(job.queued_at, ended) if ended else job.queued_at
 
 
 def _silent_seconds(job: Job) -> float | None:

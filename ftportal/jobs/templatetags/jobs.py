@@ -5,16 +5,20 @@ from django.template.context import Context
 
 from ftportal.accounts.models import User
 from ftportal.jobs.models import Job
-from ftportal.jobs.selectors import JobStatus, may_steer
+from ftportal.jobs.selectors import JobStatus, Queues, may_steer
 from ftportal.jobs.selectors import job_status as status_of
 
 register = template.Library()
 
 
-@register.simple_tag
-def job_status(job: Job) -> JobStatus:
-    """Queue position, silent workers, missing workers."""
-    return status_of(job)
+@register.simple_tag(takes_context=True)
+def job_status(context: Context, job: Job) -> JobStatus:
+    """Queue position, silent workers, missing workers; the queues are read once a request."""
+    request = context.get("request")
+    queues = getattr(request, "job_queues", None) or Queues()
+    if request is not None:
+        request.job_queues = queues
+    return status_of(job, queues)
 
 
 @register.simple_tag(takes_context=True)
