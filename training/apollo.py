@@ -11,7 +11,8 @@ For a matrix's gradient G, n its smaller side, Algorithm 1 of the paper:
 and the norm of s·G may grow by 1 % a step at most (Fira's limiter, §4.1 and arXiv 2410.01623). Bias
 correction stands in η, and weight decay is decoupled and comes after the update, both as in the
 authors' package apollo-torch, which this follows to rounding. It differs on purpose: moments are
-float32 whatever the weights are (in bfloat16 V·0.999 rounds back to V); a step never waits for the
+float32 whatever the weights are (in bfloat16 V·0.999 rounds back to V), and only the product with
+P is taken in the weights' type, where devices are fastest; a step never waits for the
 device; projections come from (seed, draw, matrix), so a state holds numbers and tensors only; and a
 gradient of zeros does not count as an update, where apollo-torch would hold the matrix at rest for
 thousands of steps.
@@ -129,11 +130,10 @@ class Apollo(Optimizer):
                 number += 1
                 if parameter.grad is None:
                     continue
-                gradient = parameter.grad.float()
                 if group["rank"] is not None and parameter.ndim == 2:
-                    self._step_projected(parameter, gradient, group, number)
+                    self._step_projected(parameter, parameter.grad, group, number)
                 else:
-                    others[parameter] = gradient
+                    others[parameter] = parameter.grad.float()
             if others:
                 self._step_adamw(others, group)
         return loss
@@ -145,7 +145,7 @@ class Apollo(Optimizer):
         rows, columns = gradient.shape
         state = self.state[parameter]
         matrix = self._projection(parameter, group, number, state.get("step", 0))
-        low = matrix.T @ gradient if rows < columns else gradient @ matrix
+        low = (matrix.T @ gradient if rows < columns else gradient @ matrix).float()
         if not state:
             state.update(_moments(low), update_norm=low.new_zeros(()))
         direction = _adam_direction(state, low, group)
@@ -181,7 +181,7 @@ class Apollo(Optimizer):
             side=side,
             rank=min(group["rank"], side),
             device=parameter.device,
-        )
+        ).to(parameter.dtype)
         self._projections[parameter] = (draw, drawn)
         return drawn
 
@@ -226,7 +226,7 @@ def _adam_direction(state: dict[str, Any], low: Tensor, group: dict[str, Any]) -
 
 
 def _norm(matrix: Tensor, along: int | tuple[int, int]) -> Tensor:
-    return torch.linalg.vector_norm(matrix, dim=along, keepdim=True)
+    return torch.linalg.vector_norm(matrix, dim=along, keepdim=True, dtype=torch.float32)
 
 
 def _step_size(state: dict[str, Any], group: dict[str, Any]) -> float:
