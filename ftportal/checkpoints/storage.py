@@ -9,7 +9,13 @@ from pathlib import Path
 
 from django.conf import settings
 
-from training.manifest import MANIFEST_NAME, Manifest, directory_publish, manifest_check
+from training.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    ManifestError,
+    directory_publish,
+    manifest_check,
+)
 
 _MOVED = ".moved"
 
@@ -83,13 +89,31 @@ def output_adopt(directory: Path) -> tuple[Path, Manifest]:
         return target, manifest_check(target)
     manifest = manifest_check(directory)
     target = checkpoint_directory(manifest["sha256"])
-    moved.write_text(manifest["sha256"])
-    if target.is_dir():
+    _write_durably(moved, manifest["sha256"])
+    if _is_whole(target):
         shutil.rmtree(directory)
     else:
+        shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         _move(directory, target)
     return target, manifest
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """After a power cut it must not be there empty while the directory it stands for has gone."""
+    with path.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether the same weights lie there, and not only what a deletion cut short has left."""
+    try:
+        manifest_check(target)
+    except ManifestError:
+        return False
+    return True
 
 
 def _move(source: Path, target: Path) -> None:

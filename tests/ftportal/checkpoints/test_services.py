@@ -16,7 +16,7 @@ from ftportal.checkpoints.services import (
     language_model_register,
 )
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
-from training.manifest import MANIFEST_NAME, ManifestError, manifest_write
+from training.manifest import MANIFEST_NAME, ManifestError, manifest_check, manifest_write
 
 pytestmark = pytest.mark.django_db
 
@@ -223,6 +223,16 @@ def test_a_deleted_checkpoint_comes_back_with_the_same_weights(
     assert again == child
     assert again.deleted_at is None
     assert again.directory.is_dir()
+
+
+def test_what_a_deletion_cut_short_has_left_is_not_taken_for_the_weights(
+    language_model: LanguageModel, output_of: Any
+) -> None:
+    child = _register(language_model.pretrained, output_of("a", "job-1"))
+    checkpoint_delete(checkpoint=child)  # the files go on commit, which never comes
+    (child.directory / "model.safetensors").unlink()
+    again = _register(language_model.pretrained, output_of("a", "job-2"))
+    assert manifest_check(again.directory)["sha256"] == child.manifest_hash
 
 
 def test_it_keeps_anchor_champion_and_parents(
