@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test check format screenshots clean chromium
+.PHONY: run test check format screenshots clean chromium bench-apollo
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -20,7 +20,7 @@ check: $(VENV)/.test
 	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ftportal training evaluation tests
+	$(BIN)/mypy ftportal training evaluation benchmarks tests
 	$(BIN)/lint-imports
 	$(MANAGE) check --deploy --fail-level WARNING
 	$(MANAGE) makemigrations --check --dry-run
@@ -28,6 +28,10 @@ check: $(VENV)/.test
 format: $(VENV)/.test
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+# A step of our APOLLO against the authors' package, on the model that `make run` unpacks.
+bench-apollo: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.apollo $(ARGS)
 
 # Pictures of the pages of a portal that `make run` has started, for the README.
 screenshots: $(VENV)/.test chromium
