@@ -25,6 +25,7 @@ from ftportal.dashboard.selectors.comparison import (
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.lineage import line_of, tree
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
+from ftportal.pages.lists import key_of
 from ftportal.runs.models import Run
 
 
@@ -112,6 +113,6 @@ def lineage(request: HttpRequest) -> HttpResponse:
 def _line_end(request: HttpRequest, model: LanguageModel) -> Checkpoint:
     """The checkpoint that the address's `line` names, else the champion."""
     wanted = request.GET.get("line", "")
-    if not wanted.isdecimal():
+    if not wanted:
         return champion(model)
-    return get_object_or_404(Checkpoint, pk=wanted, language_model=model)
+    return get_object_or_404(Checkpoint, pk=key_of(wanted), language_model=model)

@@ -67,8 +67,8 @@ class Candidate:
 
     @property
     def lacks_comparison(self) -> bool:
-        """Whether the verdict against the champion of now is missing."""
-        return any(
+        """Whether a verdict against the champion of now is missing and would still count."""
+        return not self.is_barred and any(
             gate.name == "Against the champion" and gate.state == "waiting" for gate in self.gates
         )
 

@@ -70,8 +70,9 @@ def promote(request: HttpRequest, pk: int) -> HttpResponse:
     user = require_role(request, Role.RELEASER)
     checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
     form = PromoteForm(request.POST)
-    form.is_valid()
     try:
+        if not form.is_valid():
+            raise PromotionRefusedError(str(next(iter(form.errors.values()))[0]))
         services.promote(checkpoint=checkpoint, actor=user, **form.cleaned_data)
     except PromotionRefusedError as refused:
         return _page(

@@ -40,7 +40,7 @@ def selection(wanted: Sequence[str]) -> Selection:
     Doubles count once; unknown ones and those after the eighth are left out and said so.
     """
     unique = list(dict.fromkeys(text for text in wanted if text))
-    keys = [int(text) for text in unique if text.isascii() and text.isdigit() and len(text) < 19]
+    keys = [key for text in unique if (key := key_of(text)) is not None]
     found = _runs().in_bulk(keys)
     runs = [found[key] for key in keys if key in found]
     problems = []

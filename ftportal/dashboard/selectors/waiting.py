@@ -13,6 +13,7 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.jobs.models import JobState
+from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.selectors import anchors_and_champions, candidate_of
 from ftportal.reviews import selectors as reviews
 from ftportal.reviews.models import SpotCheck, SpotCheckState
@@ -134,9 +135,9 @@ def _reviews(user: User) -> list[Waiting]:
             detail = "all votes are in"
             url = reverse("reviews:spot_check", args=[check.pk])
         else:
-            title = f"Review {check.blind_title}"
-            answers = "1 pair of answers" if one.item_count == 1 else f"{one.item_count} pairs"
-            detail = f"{answers}, about {one.minutes} min"
+            count = "1 prompt" if one.item_count == 1 else f"{one.item_count} prompts"
+            title = f"Judge {count}"
+            detail = f"{check.blind_title}, about {one.minutes} min"
             url = reverse("reviews:vote", args=[check.pk])
         found.append(
             Waiting(
@@ -174,7 +175,8 @@ def _open_reviews(user: User) -> list[Waiting]:
 def _promotions(user: User) -> list[Waiting]:
     """Candidates that only a releaser's word keeps from the champion's place.
 
-    Gates cost queries, so only those are looked at that were approved against a champion of now.
+    Gates cost queries, so only those are looked at that were approved against a champion of now;
+    one that was champion and was rolled back is nobody's turn.
     """
     _, champions = anchors_and_champions()
     approved = SpotCheck.objects.filter(
@@ -182,8 +184,9 @@ def _promotions(user: User) -> list[Waiting]:
         baseline__in=champions.values(),
         state=SpotCheckState.APPROVED,
     )
+    former = PromotionEvent.objects.filter(to_checkpoint=OuterRef("pk"))
     checkpoints = (
-        Checkpoint.objects.filter(Exists(approved), deleted_at__isnull=True)
+        Checkpoint.objects.filter(Exists(approved), ~Exists(former), deleted_at__isnull=True)
         .exclude(pk__in=champions.values())
         .select_related("language_model")
     )

@@ -129,7 +129,7 @@ def test_the_champion_is_first_the_pretrained_one(
     assert champion.is_pretrained
     assert champion.cost is None
     text = client_of(contrast.cast.otto).get(HOME).content.decode()
-    assert "no session has been promoted yet" in text
+    assert "no session has been promoted" in text
 
 
 def test_a_promoted_champion_names_who_and_what_it_cost(

@@ -14,6 +14,8 @@ from ftportal.accounts.models import User
 from ftportal.dashboard.context_processors import Entry, navigation
 from ftportal.dashboard.selectors.waiting import waiting_for, waiting_for_others
 from ftportal.datasets.models import Batch
+from ftportal.promotions.ledger import ledger_append
+from ftportal.promotions.models import PromotionAction
 from ftportal.reviews.models import ReviewItem, Vote
 from ftportal.runs.models import Run
 from tests.ftportal.dashboard import world
@@ -87,9 +89,9 @@ def test_a_review_waits_until_one_has_voted(contrast: SimpleNamespace) -> None:
     )
     rob = contrast.cast.rob
     (waiting,) = waiting_for(rob)
-    assert waiting.title.startswith("Review Everyday prompts")
+    assert waiting.title == "Judge 2 prompts"
     assert "Careful" not in waiting.title + waiting.detail  # voting is blind
-    assert waiting.detail.startswith("2 pairs")
+    assert waiting.detail.startswith("Everyday prompts")
     assert entries(rob)["reviews"].count == 1
     for item in ReviewItem.objects.filter(spot_check=check):
         Vote.objects.create(item=item, reviewer=rob, candidate_is_left=True, preference="tie")
@@ -144,6 +146,16 @@ def test_a_passed_candidate_waits_for_the_releaser(contrast: SimpleNamespace) ->
     assert waiting_for(contrast.cast.rob) == []
     (turn,) = waiting_for_others(contrast.cast.rob)
     assert turn.detail.endswith("needs a releaser")
+    for to in (contrast.careful.output, contrast.anchor):
+        ledger_append(
+            language_model=contrast.model,
+            action=PromotionAction.PROMOTE,
+            actor=contrast.cast.leo,
+            to=to,
+            reason="for the test",
+            evidence={},
+        )
+    assert titles(contrast.cast.leo) == []  # it was champion, and was taken back
 
 
 def test_a_barred_candidate_waits_for_nobody(contrast: SimpleNamespace) -> None:

@@ -214,7 +214,7 @@ def test_a_refused_batch_shows_its_problems(
     batch = read(upload(b'{"text": 1}\n<script>alert(1)</script>\n'))
     page = _page(client_of(cast.tina), reverse("datasets:batch", args=[batch.pk]))
     assert "2 problems; nothing was imported" in page
-    assert "not JSON" in page
+    assert "Not JSON" in page
     assert "<script>alert" not in page
 
 

@@ -367,8 +367,10 @@ def test_panels_for_other_floors(
     tina: Client, otto: Client, submit: Callable[..., Run], parent: Checkpoint, talks: Batch
 ) -> None:
     address = reverse("runs:checkpoint_panel", args=[parent.pk])
-    assert reverse("runs:run_new") in tina.get(address).content.decode()
-    assert reverse("runs:run_new") not in otto.get(address).content.decode()
+    page = reverse("checkpoints:checkpoint", args=[parent.pk])
+    start = f"{reverse('runs:run_new')}?parent={parent.pk}"
+    assert start in tina.get(page).content.decode()
+    assert start not in otto.get(page).content.decode()
     run = submit("Monday")
     assert "Monday" in tina.get(address).content.decode()
     batch = tina.get(reverse("runs:batch_panel", args=[talks.pk])).content.decode()
