@@ -78,7 +78,8 @@ class BenchmarkComparison:
     """Of the difference."""
     interval_95: Interval
     loss_low: float
-    """Lower limit of the loss at the level 1 - 2 alpha that the verdict uses."""
+    """Lower limit of the loss at the level 1 - 2 alpha that the verdict uses; alpha is divided by
+    the number of comparisons judged together."""
     clustered: MeanEstimate | None
     """Mean LOSS with its error over clusters; None where items stand alone."""
     nats: MeanEstimate | None
@@ -127,7 +128,14 @@ class BenchmarkComparison:
         gap = _gap(-self.difference, self.margin)
         spread = statistics.items_needed((self.lost + self.gained) / self.n, gap, alpha=self.alpha)
         fewest = statistics.items_needed_without_change(self.margin, self.alpha)
-        return max(spread, fewest, self.n + 1)
+        return max(math.ceil(self.design_effect * max(spread, fewest)), self.n + 1)
+
+    @property
+    def design_effect(self) -> float:
+        """How many times as many items are needed because they come in clusters."""
+        if self.clustered is None or self.clustered.standard_error is None:
+            return 1.0
+        return statistics.design_effect(self.lost, self.gained, self.n, self.clustered)
 
     def to_json(self) -> dict[str, Any]:
         """Every field and every derived one, as plain JSON values."""
@@ -160,6 +168,8 @@ class PerplexityComparison:
     p_non_inferior: float | None
     p_loss: float | None
     p_loss_holm: float | None
+    judged_together: int = 1
+    """Comparisons whose lower limits share alpha between them."""
 
     def under(self, *, margin_ratio: float, alpha: float) -> Self:
         """The same measurements judged alone by another margin and error rate."""
@@ -180,7 +190,7 @@ class PerplexityComparison:
     @property
     def outcome(self) -> str:
         """retained, forgotten or inconclusive."""
-        interval = self.log_ratio.interval(1 - 2 * self.alpha)
+        interval = self.log_ratio.interval(1 - 2 * self.alpha / self.judged_together)
         if interval is None or self.p_non_inferior is None or self.p_loss_holm is None:
             return INCONCLUSIVE
         return _outcome(

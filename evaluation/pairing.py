@@ -67,16 +67,17 @@ def benchmark_from_counts(
     """The comparison that these counts give, judged alone (no correction for its neighbours).
 
     `clustered` is the mean LOSS over clusters. Where it is given, the more cautious of the score
-    test and the clustered t test decides, and the wider of the two intervals is shown.
+    test (widened by the design effect) and the clustered t test decides, and the wider of the two
+    intervals is shown.
     """
-    p_non_inferior = statistics.non_inferiority_p(lost, gained, n, margin)
+    p_non_inferior = statistics.non_inferiority_p(lost, gained, n, margin, clustered)
     p_mcnemar = p_loss = statistics.mcnemar_exact(lost, gained)
     if clustered is not None:
         p_below_margin, p_below_zero = clustered.p_below(margin), clustered.p_below(0.0)
         p_non_inferior = max(p_non_inferior, 1.0 if p_below_margin is None else p_below_margin)
         p_loss = max(p_loss, 1.0 if p_below_zero is None else min(1.0, 2 * (1 - p_below_zero)))
     loss_90, loss_95, loss_judged = (
-        _loss_interval(lost, gained, n, clustered, level) for level in (0.90, 0.95, 1 - 2 * alpha)
+        loss_interval(lost, gained, n, clustered, level) for level in (0.90, 0.95, 1 - 2 * alpha)
     )
     return BenchmarkComparison(
         name=name,
@@ -179,15 +180,14 @@ def _joined(
     return pairs
 
 
-def _loss_interval(
+def loss_interval(
     lost: int, gained: int, n: int, clustered: MeanEstimate | None, level: float
 ) -> Interval:
-    score = statistics.tango_interval(lost, gained, n, level)
-    if clustered is None:
+    """Interval of the loss: the score interval, or the clustered t interval where that is wider."""
+    score = statistics.tango_interval(lost, gained, n, level, clustered)
+    wide = clustered.interval(level) if clustered else None
+    if wide is None:
         return score
-    wide = clustered.interval(level)
-    if wide is None:  # a single cluster: its spread is unknown, so nothing is known
-        return Interval(low=-1.0, high=1.0)
     return Interval(
         low=max(-1.0, min(score.low, wide.low)), high=min(1.0, max(score.high, wide.high))
     )
@@ -199,7 +199,7 @@ def _clustered_pooled(
     """Strata add their variances; strata without clusters add that of their single items."""
     if all(one.clustered is None for one in benchmarks):
         return None
-    variance, freedom = 0.0, 0
+    variance, freedom, size = 0.0, 0, 0.0
     for one in benchmarks:
         losses = [1.0] * one.lost + [-1.0] * one.gained + [0.0] * (one.n - one.lost - one.gained)
         estimate = one.clustered or statistics.paired_mean(losses)
@@ -207,8 +207,12 @@ def _clustered_pooled(
             return MeanEstimate(mean=mean_loss, standard_error=None, degrees_of_freedom=0)
         variance += (one.n / n * estimate.standard_error) ** 2
         freedom += estimate.degrees_of_freedom
+        size += one.n / n * estimate.group_size
     return MeanEstimate(
-        mean=mean_loss, standard_error=math.sqrt(variance), degrees_of_freedom=freedom
+        mean=mean_loss,
+        standard_error=math.sqrt(variance),
+        degrees_of_freedom=freedom,
+        group_size=size,
     )
 
 
