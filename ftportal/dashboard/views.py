@@ -112,7 +112,7 @@ def lineage(request: HttpRequest) -> HttpResponse:
 
 def _line_end(request: HttpRequest, model: LanguageModel) -> Checkpoint:
     """The checkpoint that the address's `line` names, else the champion."""
-    wanted = request.GET.get("line", "")
-    if not wanted:
+    key = key_of(request.GET.get("line", ""))
+    if key is None:
         return champion(model)
-    return get_object_or_404(Checkpoint, pk=key_of(wanted), language_model=model)
+    return get_object_or_404(Checkpoint, pk=key, language_model=model)

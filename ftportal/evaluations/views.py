@@ -23,7 +23,7 @@ from ftportal.evaluations.selectors import (
     suites_in_use,
 )
 from ftportal.evaluations.services import EvaluationError, checkpoint_judge, checkpoint_measure
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import key_of, page_of
 
 _SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "created_at"}
 _ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
@@ -110,8 +110,7 @@ def measure(request: HttpRequest, pk: int) -> HttpResponse:
     checkpoint = get_object_or_404(
         Checkpoint.objects.select_related("language_model", "parent"), pk=pk
     )
-    wanted = request.POST.get("suite", "")
-    suite = get_object_or_404(Suite, pk=int(wanted) if wanted.isdecimal() else None)
+    suite = get_object_or_404(Suite, pk=key_of(request.POST.get("suite", "")))
     try:
         asked = checkpoint_measure(checkpoint=checkpoint, suite=suite, created_by=user, again=True)
     except EvaluationError as error:

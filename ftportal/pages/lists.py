@@ -1,4 +1,4 @@
-"""Lists that sort and page by the address, so that an address can be shared."""
+"""What addresses ask for, so that they can be shared: rows by key, lists sorted and paged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,11 @@ class ListPage:
     def count(self) -> int:
         """Rows on all pages."""
         return self.page.paginator.count
+
+
+def key_of(text: str) -> int | None:
+    """The primary key that a text of an address or a form names; None where it can be none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def page_of(

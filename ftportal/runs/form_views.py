@@ -12,6 +12,7 @@ from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoints_available
+from ftportal.pages.lists import key_of
 from ftportal.runs.forms import (
     METHOD_HELP,
     MixtureRow,
@@ -124,10 +125,7 @@ def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, A
 
 def _parent_of(value: Any) -> Checkpoint | None:
     """The checkpoint that a field or an address names; None where there is no such one."""
-    text = str(value or "")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        return None
-    return checkpoints_available().filter(pk=int(text)).first()
+    return checkpoints_available().filter(pk=key_of(str(value or ""))).first()
 
 
 def _mixture(rows: Sequence[MixtureRow]) -> list[tuple[Any, float]]:

@@ -11,6 +11,7 @@ from ftportal.dashboard.selectors import measurements, sessions
 from ftportal.dashboard.selectors.measurements import Measurement
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
 from ftportal.evaluations.models import Suite, Verdict
+from ftportal.pages.lists import key_of
 from ftportal.runs.models import Run
 
 FEWEST, MOST = 2, 8
