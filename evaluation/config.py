@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from training.config import ConfigError
+from training.config import ConfigError, choice_check, fields_of, text_check, whole_check
 
 SOURCES = ("local", "lm_eval")
 DTYPES = ("float32", "bfloat16")
@@ -33,9 +33,9 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
-        _text("benchmarks.name", self.name)
-        _choice("benchmarks.source", self.source, SOURCES)
-        _whole("benchmarks.limit", self.limit, 1, optional=True)
+        text_check("benchmarks.name", self.name)
+        choice_check("benchmarks.source", self.source, SOURCES)
+        whole_check("benchmarks.limit", self.limit, 1, optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ class HeldOutConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
         for name in ("key", "name", "domain", "path"):
-            _text(f"held_out.{name}", getattr(self, name))
-        _whole("held_out.max_documents", self.max_documents, 1, optional=True)
-        _whole("held_out.max_tokens", self.max_tokens, 2)
+            text_check(f"held_out.{name}", getattr(self, name))
+        whole_check("held_out.max_documents", self.max_documents, 1, optional=True)
+        whole_check("held_out.max_tokens", self.max_tokens, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +74,14 @@ class PromptConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
-        _text("prompts.sha256", self.sha256)
+        text_check("prompts.sha256", self.sha256)
         if not isinstance(self.messages, list | tuple) or not self.messages:
             raise ConfigError("prompts.messages", "no messages", "Give at least one message.")
         for message in self.messages:
             if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
                 cure = 'Give every message as {"role": ..., "content": text}.'
                 raise ConfigError("prompts.messages", "a message without text", cure)
-            _choice("prompts.messages.role", message.get("role"), ROLES)
+            choice_check("prompts.messages.role", message.get("role"), ROLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +103,12 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
-        _text("model", self.model)
-        _choice("dtype", self.dtype, DTYPES)
-        _choice("device", self.device, DEVICES)
-        _whole("batch_size", self.batch_size, 1)
-        _whole("seed", self.seed, 0)
-        _whole("threads", self.threads, 1, optional=True)
+        text_check("model", self.model)
+        choice_check("dtype", self.dtype, DTYPES)
+        choice_check("device", self.device, DEVICES)
+        whole_check("batch_size", self.batch_size, 1)
+        whole_check("seed", self.seed, 0)
+        whole_check("threads", self.threads, 1, optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,8 @@ class MeasureConfig(EngineConfig):
             raise ConfigError("benchmarks", "nothing to measure", "Name a benchmark or a text.")
         _unique("benchmarks.name", [one.name for one in self.benchmarks])
         _unique("held_out.key", [one.key for one in self.held_out])
-        _whole("window_tokens", self.window_tokens, 2)
-        _whole("stride_tokens", self.stride_tokens, 1)
+        whole_check("window_tokens", self.window_tokens, 2)
+        whole_check("stride_tokens", self.stride_tokens, 1)
         if self.stride_tokens >= self.window_tokens:
             cure = "Use a stride below window_tokens, for example half of it."
             raise ConfigError("stride_tokens", "leaves tokens without context", cure)
@@ -163,7 +163,7 @@ class GenerateConfig(EngineConfig):
         if not self.prompts:
             raise ConfigError("prompts", "no prompts", "Give at least one prompt.")
         _unique("prompts.sha256", [one.sha256 for one in self.prompts])
-        _whole("max_new_tokens", self.max_new_tokens, 1)
+        whole_check("max_new_tokens", self.max_new_tokens, 1)
         numeric = isinstance(self.temperature, int | float) and not isinstance(
             self.temperature, bool
         )
@@ -178,14 +178,14 @@ def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
         raise ConfigError("config", "is no JSON object", "Write an object of fields.")
     rest = dict(record)
     action = rest.pop("action", None)
-    _choice("action", action, ("measure", "generate"))
+    choice_check("action", action, ("measure", "generate"))
     if action == "generate":
         _nest(rest, "prompts", PromptConfig)
-        generate: GenerateConfig = _build(GenerateConfig, rest, "")
+        generate: GenerateConfig = GenerateConfig(**fields_of(GenerateConfig, rest, ""))
         return generate
     _nest(rest, "benchmarks", BenchmarkConfig)
     _nest(rest, "held_out", HeldOutConfig)
-    measure: MeasureConfig = _build(MeasureConfig, rest, "")
+    measure: MeasureConfig = MeasureConfig(**fields_of(MeasureConfig, rest, ""))
     return measure
 
 
@@ -195,39 +195,7 @@ def _nest(record: dict[str, Any], name: str, cls: type) -> None:
         return
     if not isinstance(record[name], list | tuple):
         raise ConfigError(name, "is no list", "Write a list of objects.")
-    record[name] = tuple(_build(cls, one, f"{name}.") for one in record[name])
-
-
-def _build(cls: Any, record: Any, prefix: str) -> Any:
-    if not isinstance(record, Mapping):
-        raise ConfigError(prefix.rstrip("."), "holds no object", "Write objects of fields.")
-    known = {one.name: one for one in fields(cls)}
-    for name in record:
-        if name not in known:
-            cure = f"Use only: {', '.join(known)}."
-            raise ConfigError(f"{prefix}{name}", "unknown field", cure)
-    for name, one in known.items():
-        if name not in record and one.default is MISSING:
-            raise ConfigError(f"{prefix}{name}", "is missing", "Add the field.")
-    return cls(**record)
-
-
-def _text(where: str, value: Any) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(where, "is no text or empty", "Write a non-empty text.")
-
-
-def _choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(where, f"{value!r} is not known", f"Use one of: {', '.join(choices)}.")
-
-
-def _whole(where: str, value: Any, minimum: int, *, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        cure = f"Write a whole number of at least {minimum}."
-        raise ConfigError(where, f"{value!r} is not valid", cure)
+    record[name] = tuple(cls(**fields_of(cls, one, name)) for one in record[name])
 
 
 def _unique(where: str, names: list[str]) -> None:

@@ -30,7 +30,7 @@ class ConfigError(Exception):
         self.cure = cure
 
 
-def _from_json(cls: type, record: Any, where: str) -> dict[str, Any]:
+def fields_of(cls: type, record: Any, where: str) -> dict[str, Any]:
     """Return the fields of a JSON object, after a check for unknown and missing ones."""
     if not isinstance(record, Mapping):
         raise ConfigError(where or "config", "is no JSON object", "Write an object of fields.")
@@ -47,17 +47,20 @@ def _from_json(cls: type, record: Any, where: str) -> dict[str, Any]:
     return dict(record)
 
 
-def _text(where: str, value: Any) -> None:
+def text_check(where: str, value: Any) -> None:
+    """Refuse what is no text, or an empty one."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(where, "is no text or empty", "Write a non-empty text.")
 
 
-def _choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
+def choice_check(where: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of the choices."""
     if value not in choices:
         raise ConfigError(where, f"{value!r} is not known", f"Use one of: {', '.join(choices)}.")
 
 
-def _whole(where: str, value: Any, minimum: int, *, optional: bool = False) -> None:
+def whole_check(where: str, value: Any, minimum: int, *, optional: bool = False) -> None:
+    """Refuse what is no whole number of at least `minimum` (nor None, if `optional`)."""
     if optional and value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -102,10 +105,10 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         for name in ("key", "name", "path"):
-            _text(f"batches.{name}", getattr(self, name))
+            text_check(f"batches.{name}", getattr(self, name))
         if "/" in self.key:
             raise ConfigError("batches.key", f"{self.key!r} has a slash", "Use a key without one.")
-        _choice("batches.kind", self.kind, KINDS)
+        choice_check("batches.kind", self.kind, KINDS)
         _number("batches.weight", self.weight, above=True)
 
 
@@ -126,8 +129,8 @@ class MethodConfig:
     """The adapter's product counts alpha / rank times; twice the rank by default. lora only."""
 
     def __post_init__(self) -> None:
-        _choice("method.name", self.name, METHODS)
-        _whole("method.rank", self.rank, 1, optional=True)
+        choice_check("method.name", self.name, METHODS)
+        whole_check("method.rank", self.rank, 1, optional=True)
         _number("method.scale", self.scale, above=True, optional=True)
         _number("method.lora_alpha", self.lora_alpha, above=True, optional=True)
         if self.rank is not None and self.name == "adamw":
@@ -148,7 +151,7 @@ class MethodConfig:
             return
         if self.implementation is None:
             object.__setattr__(self, "implementation", IMPLEMENTATIONS[0])
-        _choice("method.implementation", self.implementation, IMPLEMENTATIONS)
+        choice_check("method.implementation", self.implementation, IMPLEMENTATIONS)
 
     def _refuse(self, name: str) -> None:
         raise ConfigError(f"method.{name}", f"has no meaning for {self.name}", "Leave it out.")
@@ -224,16 +227,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         self._check_data()
         self._check_numbers()
-        _choice("schedule", self.schedule, SCHEDULES)
-        _choice("dtype", self.dtype, DTYPES)
-        _choice("device", self.device, DEVICES)
+        choice_check("schedule", self.schedule, SCHEDULES)
+        choice_check("dtype", self.dtype, DTYPES)
+        choice_check("device", self.device, DEVICES)
         if not isinstance(self.context_frozen, bool):
             raise ConfigError("context_frozen", "is neither true nor false", "Write true or false.")
 
     def _check_data(self) -> None:
-        _text("model", self.model)
+        text_check("model", self.model)
         if self.anchor_model is not None:
-            _text("anchor_model", self.anchor_model)
+            text_check("anchor_model", self.anchor_model)
         if not self.batches:
             raise ConfigError("batches", "is empty", "Choose at least one batch.")
         keys = [batch.key for batch in self.batches]
@@ -244,29 +247,29 @@ class RunConfig:
         _number("learning_rate", self.learning_rate, above=True)
         _number("weight_decay", self.weight_decay, maximum=1.0)
         _number("max_gradient_norm", self.max_gradient_norm, above=True, optional=True)
-        _whole("warmup_steps", self.warmup_steps, 0)
-        _whole("seed", self.seed, 0)
+        whole_check("warmup_steps", self.warmup_steps, 0)
+        whole_check("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise ConfigError("seed", f"{self.seed} is too large", "Use a seed below 4294967296.")
         for name in ("epochs", "examples_per_step", "save_every_steps"):
-            _whole(name, getattr(self, name), 1)
-        _whole("max_example_tokens", self.max_example_tokens, 8)
-        _whole("max_steps", self.max_steps, 1, optional=True)
-        _whole("threads", self.threads, 1, optional=True)
+            whole_check(name, getattr(self, name), 1)
+        whole_check("max_example_tokens", self.max_example_tokens, 8)
+        whole_check("max_steps", self.max_steps, 1, optional=True)
+        whole_check("threads", self.threads, 1, optional=True)
 
     @classmethod
     def from_json(cls, record: Any) -> Self:
         """Build a config from decoded JSON; ConfigError names the field that is wrong."""
-        values = _from_json(cls, record, "")
+        values = fields_of(cls, record, "")
         batches = values["batches"]
         if not isinstance(batches, list | tuple):
             raise ConfigError("batches", "is no list", "Write a list of batches.")
         values["batches"] = tuple(
-            BatchConfig(**_from_json(BatchConfig, batch, f"batches[{index}]"))
+            BatchConfig(**fields_of(BatchConfig, batch, f"batches[{index}]"))
             for index, batch in enumerate(batches)
         )
         if "method" in values:
-            values["method"] = MethodConfig(**_from_json(MethodConfig, values["method"], "method"))
+            values["method"] = MethodConfig(**fields_of(MethodConfig, values["method"], "method"))
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
