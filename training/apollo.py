@@ -11,8 +11,8 @@ For a matrix's gradient G, n its smaller side, Algorithm 1 of the paper:
 and the norm of s·G may grow by 1 % a step at most (Fira's limiter, §4.1 and arXiv 2410.01623). Bias
 correction stands in η, and weight decay is decoupled and comes after the update, both as in the
 authors' package apollo-torch, which this follows to rounding. It differs on purpose: moments are
-float32 whatever the weights are (in bfloat16 V·0.999 rounds back to V), and only the product with
-P is taken in the weights' type, where devices are fastest; a step never waits for the
+float32 whatever the weights are (in bfloat16 V·0.999 rounds back to V), and only the products with
+P and s, which touch all of G, are taken in the weights' type; a step never waits for the
 device; projections come from (seed, draw, matrix), so a state holds numbers and tensors only; and a
 gradient of zeros does not count as an update, where apollo-torch would hold the matrix at rest for
 thousands of steps.
@@ -161,7 +161,8 @@ class Apollo(Optimizer):
         state["update_norm"] = torch.where(norm > 0, norm / growth, before)
 
         size = _step_size(state, group) * math.sqrt(group["scale"])
-        parameter.addcmul_(gradient, factor / growth, value=-size)
+        # In the parameter's type, for a mixed product would be copied to float32 and back.
+        parameter.addcmul_(gradient, (factor / growth).to(parameter.dtype), value=-size)
         if group["weight_decay"]:
             parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
 
