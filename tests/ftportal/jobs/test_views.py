@@ -55,8 +55,10 @@ def test_it_filters_and_says_when_nothing_fits(
 def test_it_says_what_to_do_when_there_is_no_job(
     counting: Any, client_of: Callable[..., Client], cast: Any
 ) -> None:
-    page = client_of(cast.rob).get(reverse("jobs:jobs")).content.decode()
+    page = client_of(cast.tina).get(reverse("jobs:jobs")).content.decode()
     assert "No job yet" in page and reverse("datasets:batch_new") in page
+    page = client_of(cast.rob).get(reverse("jobs:jobs")).content.decode()
+    assert "A trainer can do both" in page and reverse("datasets:batch_new") not in page
 
 
 def test_the_list_polls_with_a_fragment_while_a_job_lives(
