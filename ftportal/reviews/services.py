@@ -114,9 +114,12 @@ def spot_checks_start() -> int:
 
 @transaction.atomic
 def spot_check_plan_change(*, spot_check: SpotCheck, actor: User, votes_an_item: int) -> SpotCheck:
-    """Ask for another number of votes an item, before the first vote. ReviewRefusedError."""
+    """Ask for another number of votes an item, before the first vote. ReviewRefusedError.
+
+    The run's submitter may not: it would let them choose how closely their run is looked at.
+    """
     locked = _locked(spot_check)
-    _role_check(actor)
+    reviewer_check(locked, actor)
     _votes_check(votes_an_item)
     if locked.is_decided or Vote.objects.filter(item__spot_check=locked).exists():
         raise ReviewRefusedError(

@@ -240,6 +240,10 @@ def test_the_plan_changes_only_before_the_first_vote(pair: SimpleNamespace, cast
     assert changed.votes_an_item == 2
     with pytest.raises(ReviewRefusedError, match="from 1 to 9"):
         spot_check_plan_change(spot_check=spot_check, actor=cast.rob, votes_an_item=0)
+    cast.tina.is_reviewer = True
+    SpotCheck.objects.filter(pk=spot_check.pk).update(submitter=cast.tina)
+    with pytest.raises(ReviewRefusedError, match="You started the run"):
+        spot_check_plan_change(spot_check=spot_check, actor=cast.tina, votes_an_item=1)
     votes_give(spot_check, cast.rob, limit=1)
     with pytest.raises(ReviewRefusedError, match="fixed with the first vote"):
         spot_check_plan_change(spot_check=spot_check, actor=cast.rob, votes_an_item=1)
