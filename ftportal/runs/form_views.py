@@ -125,7 +125,8 @@ def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, A
 
 def _parent_of(value: Any) -> Checkpoint | None:
     """The checkpoint that a field or an address names; None where there is no such one."""
-    return checkpoints_available().filter(pk=key_of(str(value or ""))).first()
+    key = key_of(str(value or ""))
+    return None if key is None else checkpoints_available().filter(pk=key).first()
 
 
 def _mixture(rows: Sequence[MixtureRow]) -> list[tuple[Any, float]]:
