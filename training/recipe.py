@@ -64,7 +64,8 @@ def _rate_warnings(name: str, rate: Any) -> list[RecipeWarning]:
     if low <= rate <= high:
         return []
     effect = "the model may forget much" if rate > high else "it may learn nothing in so few steps"
-    message = f"The rate {rate:g} is outside {low:g} to {high:g}, the safe range here: {effect}."
+    safe = f"{_rate(low)} to {_rate(high)}"
+    message = f"The rate {_rate(rate)} is outside {safe}, the safe range here: {effect}."
     return [RecipeWarning(field="learning_rate", message=message)]
 
 
@@ -121,3 +122,9 @@ def _arithmetic_warnings(
         message = "Without a gradient limit one odd example can move the model far."
         found.append(RecipeWarning(field="max_gradient_norm", message=message))
     return found
+
+
+def _rate(rate: float) -> str:
+    """A rate as people write it: 1e-5, not 1e-05."""
+    mantissa, exponent = f"{rate:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

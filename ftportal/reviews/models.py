@@ -112,7 +112,7 @@ class SpotCheck(models.Model):
     @property
     def blind_title(self) -> str:
         """A title that names neither side, for as long as people still vote."""
-        return f"{self.prompt_set}, {timezone.localtime(self.created_at):%-d %B %Y, %H:%M}"
+        return f"Spot-check of {timezone.localtime(self.created_at):%-d %B %Y, %H:%M}"
 
     @property
     def is_decided(self) -> bool:

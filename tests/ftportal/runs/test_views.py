@@ -238,7 +238,7 @@ def test_the_preview_tells_steps_time_displacement_and_shares(
 def test_the_preview_warns(tina: Client, form: dict[str, Any], general: Batch) -> None:
     risky = {**form, "learning_rate": "3e-4", f"weight_{general.pk}": "", "name": ""}
     page = tina.post(reverse("runs:run_preview"), risky).content.decode()
-    assert "outside 1e-05 to 5e-05" in page
+    assert "outside 1e-5 to 5e-5" in page
     assert "0% of the examples are general" in page
 
 
