@@ -91,7 +91,7 @@ def test_a_review_waits_until_one_has_voted(contrast: SimpleNamespace) -> None:
     (waiting,) = waiting_for(rob)
     assert waiting.title == "Judge 2 prompts"
     assert "Careful" not in waiting.title + waiting.detail  # voting is blind
-    assert waiting.detail.startswith("Everyday prompts")
+    assert waiting.detail.startswith("Spot-check of ")
     assert entries(rob)["reviews"].count == 1
     for item in ReviewItem.objects.filter(spot_check=check):
         Vote.objects.create(item=item, reviewer=rob, candidate_is_left=True, preference="tie")
