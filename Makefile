@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test check format screenshots clean chromium bench-apollo
+.PHONY: run test check format screenshots clean chromium bench-apollo bench-verdicts
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -32,6 +32,10 @@ format: $(VENV)/.test
 # A step of our APOLLO against the authors' package, on the model that `make run` unpacks.
 bench-apollo: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.apollo $(ARGS)
+
+# How often the verdict errs, over pairs of models whose true loss is known.
+bench-verdicts: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.verdicts $(ARGS)
 
 # Pictures of the pages of a portal that `make run` has started, for the README.
 screenshots: $(VENV)/.test chromium

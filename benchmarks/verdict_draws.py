@@ -255,10 +255,10 @@ def adaptive(sums: Floats, sizes: Counts, *, margin: float, alpha: float) -> tup
     """
     growth = log_growth(sums, sizes, margin, int(sizes.max()))
     threshold = np.log(len(BETS) / alpha)
-    harm, kept = (np.logaddexp.reduce(one.cumsum(axis=1), axis=2) >= threshold for one in growth)
+    harm, kept, excess = np.logaddexp.reduce(growth.cumsum(axis=2), axis=3) >= threshold
     used = np.cumsum(sizes)
-    above = sums.cumsum(axis=1) > margin * used
-    forgotten = np.logical_or.accumulate(harm, axis=1) & above
+    excess[:, -1] |= sums.sum(axis=1) > margin * used[-1]  # the last item: what was seen counts
+    forgotten = np.logical_or.accumulate(harm, axis=1) & excess
     stop = kept | forgotten
     last = np.where(stop.any(axis=1), stop.argmax(axis=1), len(sizes) - 1)
     rows = np.arange(len(sums))

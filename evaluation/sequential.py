@@ -1,10 +1,11 @@
 """Adaptive mode: judge item by item in random order and stop as soon as the answer is certain.
 
-Two bets run side by side. `l` is +1 where an item was lost, -1 where it was gained, 0 where nothing
-changed, M the margin; the product is over the items seen so far:
+Three bets run side by side. `l` is +1 where an item was lost, -1 where it was gained, 0 where
+nothing changed, M the margin; the product is over the items seen so far:
 
 - harm, against "nothing is lost on average":             prod (1 + bet * l)
 - non-inferiority, against "M or more is lost on average": prod (1 + bet * (M - l))
+- excess, against "M or less is lost on average":          prod (1 + bet * (l - M))
 
 Where its hypothesis is true such a product is not expected to grow, whatever happened before, so it
 reaches 1/alpha at any time with a probability of at most alpha (Ville's inequality: J. Ville, Étude
@@ -12,12 +13,18 @@ critique de la notion de collectif, 1939). One may therefore look after every it
 The bets follow I. Waudby-Smith and A. Ramdas, Estimating means of bounded random variables by
 betting, Journal of the Royal Statistical Society B 86, 2024.
 
+When it stops. Non-inferiority shown is the verdict retained. Forgotten means, as in the fixed
+verdict, a loss that is real and above the margin: it stops early where harm and excess are both
+shown, and at the end of the items harm is enough where the loss seen is above the margin. Stopping
+at harm as soon as the loss seen so far is above the margin would be quicker, and would call one
+session in six forgotten that lost half of what it may (docs/results/verdicts.md).
+
 How much to bet. The best bet depends on the true loss and on how many items change, which nobody
 knows beforehand; so the starting stake is split evenly over the four fixed bets of BETS. An average
 of such products is one itself, and is behind the best of its parts by at most a factor of four.
 A factor may not be negative: a harm bet must lie in [0, 1], a non-inferiority bet in
-[0, 1 / (1 - M)]. BETS are shares of these ranges; none is the whole, for a single lost item would
-then end the bet.
+[0, 1 / (1 - M)], an excess bet in [0, 1 / (1 + M)]. BETS are shares of these ranges; none is the
+whole, for a single item would then end the bet.
 
 What it is about. As with the fixed verdict: the loss over the source that the items were drawn
 from. Items that share a text are not independent, so a whole cluster is bet on at once.
@@ -56,7 +63,7 @@ class SequentialResult:
     loss: float
     """Mean loss of the items used. Stopping early makes it more extreme than the true one."""
     e_harm: float
-    """The evidence for harm when it stopped; 1/alpha is enough."""
+    """The evidence for harm when it stopped; 1/alpha at any time is enough."""
     e_non_inferior: float
 
     @property
@@ -78,7 +85,7 @@ class SequentialTest:
             raise ValueError("margin and alpha lie between 0 and 1, a unit has at least one item")
         self._margin, self._threshold = margin, 1 / alpha
         self._largest = largest_unit
-        self._logs = np.zeros((2, len(BETS)))
+        self._logs = np.zeros((3, len(BETS)))
         self._harm_was_shown = False
         self.items_used = 0
         self.loss_sum = 0
@@ -92,14 +99,19 @@ class SequentialTest:
             raise ValueError("the answer is already certain")
         total = np.array([sum(losses)], dtype=np.float64)
         size = np.array([len(losses)], dtype=np.float64)
-        harm, kept = log_growth(total, size, self._margin, self._largest)
-        self._logs += np.stack((harm[0], kept[0]))
+        self._logs += log_growth(total, size, self._margin, self._largest)[:, 0]
         self.items_used += len(losses)
         self.loss_sum += sum(losses)
         self._harm_was_shown |= self.e_harm >= self._threshold
         if self.e_non_inferior >= self._threshold:
             self.outcome = NON_INFERIORITY_SHOWN
-        elif self._harm_was_shown and self.loss > self._margin:
+        elif self._harm_was_shown and self.e_excess >= self._threshold:
+            self.outcome = HARM_SHOWN
+        return self.outcome
+
+    def finish(self) -> str:
+        """Say that no items are left, and return the final outcome."""
+        if self.outcome == UNDECIDED and self._harm_was_shown and self.loss > self._margin:
             self.outcome = HARM_SHOWN
         return self.outcome
 
@@ -118,20 +130,31 @@ class SequentialTest:
         """Evidence against "the margin or more is lost"."""
         return math.exp(_log_mean_exp(self._logs[1]))
 
+    @property
+    def e_excess(self) -> float:
+        """Evidence against "the margin or less is lost"."""
+        return math.exp(_log_mean_exp(self._logs[2]))
+
 
 def log_growth(
     losses: NDArray[np.float64], sizes: NDArray, margin: float, largest_unit: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logarithms of both factors of units with these loss sums and item counts.
+) -> NDArray[np.float64]:
+    """Logarithms of the factors of units with these loss sums and item counts.
 
-    Both have the shape of `losses` with one more axis, over BETS: harm first, then
-    non-inferiority. A unit's sums are divided by `largest_unit`, so that they stay within the
-    range of one item and large clusters still weigh more than small ones.
+    Shape (3, *losses.shape, len(BETS)): harm, non-inferiority, excess. A unit's sums are divided by
+    `largest_unit`, so that they stay within the range of one item and large clusters still weigh
+    more than small ones.
     """
     bets = np.array(BETS)
-    harm = np.log1p(bets * (losses / largest_unit)[..., None])
-    gains = ((margin * sizes - losses) / largest_unit)[..., None]
-    return harm, np.log1p(bets / (1 - margin) * gains)
+    harm = losses[..., None] / largest_unit
+    excess = (losses - margin * sizes)[..., None] / largest_unit
+    return np.stack(
+        (
+            np.log1p(bets * harm),
+            np.log1p(-bets / (1 - margin) * excess),
+            np.log1p(bets / (1 + margin) * excess),
+        )
+    )
 
 
 def sequential_order(hashes: Sequence[str], seed: str = "") -> list[int]:
@@ -155,8 +178,7 @@ def sequential_judge(
 ) -> SequentialResult:
     """Take items in random order (whole clusters at once) until the answer is certain.
 
-    Non-inferiority is asked first, and harm stops only while the loss seen is above the margin: a
-    real loss that is allowed is not forgetting. Both as in the fixed verdict.
+    A real loss that is allowed is not forgetting, as in the fixed verdict.
     Raises ValueError where hashes repeat, lengths differ or nothing was measured.
     """
     if not hashes or len(hashes) != len(losses) or len(set(hashes)) < len(hashes):
@@ -174,6 +196,8 @@ def sequential_judge(
     for place in order:
         if test.add([losses[one] for one in members[place]]) != UNDECIDED:
             break
+    else:
+        test.finish()
     return SequentialResult(
         outcome=test.outcome,
         items_used=test.items_used,

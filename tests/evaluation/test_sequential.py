@@ -39,6 +39,9 @@ def test_evidence_by_hand() -> None:
     bets = [bet / 0.9 for bet in BETS]
     by_hand = mean([(1 - 0.9 * bet) * (1 + 0.1 * bet) * (1 + 1.1 * bet) for bet in bets])
     assert test.e_non_inferior == pytest.approx(by_hand)
+    bets = [bet / 1.1 for bet in BETS]
+    by_hand = mean([(1 + 0.9 * bet) * (1 - 0.1 * bet) * (1 - 1.1 * bet) for bet in bets])
+    assert test.e_excess == pytest.approx(by_hand)
     assert (test.items_used, test.loss, test.outcome) == (3, 0.0, UNDECIDED)
 
 
@@ -58,7 +61,8 @@ def test_it_stops_at_one_over_alpha() -> None:
     assert (kept.outcome, kept.items_used) == (NON_INFERIORITY_SHOWN, needed)
     assert kept.share_used == needed / 400
     harmed = sequential_judge(hashes=names(400), losses=[1] * 400, margin=0.1)
-    needed = next(n for n in range(400) if mean([(1 + bet) ** n for bet in BETS]) >= 20)
+    growth = [1 + 0.9 * bet / 1.1 for bet in BETS]
+    needed = next(n for n in range(400) if mean([one**n for one in growth]) >= 20)
     assert (harmed.outcome, harmed.items_used) == (HARM_SHOWN, needed)
 
 
@@ -68,14 +72,21 @@ def test_few_items_stay_undecided() -> None:
 
 
 def test_a_real_loss_within_the_margin_is_not_harm() -> None:
-    test = SequentialTest(margin=0.5)
-    # A fifth of the items lost: certainly a loss, and certainly less than the half allowed.
-    outcomes = [test.add([int(i % 5 == 4)]) for i in range(8)]
-    assert HARM_SHOWN not in outcomes
-    slow = SequentialTest(margin=0.5, alpha=1e-6)
-    while slow.outcome == UNDECIDED:
-        slow.add([int(slow.items_used % 5 == 4)])
-    assert slow.outcome == NON_INFERIORITY_SHOWN
+    # Four of ten items lost: certainly a loss, and certainly less than the half allowed.
+    losses = [int(i % 10 < 4) for i in range(1000)]
+    result = sequential_judge(hashes=names(1000), losses=losses, margin=0.5)
+    assert (result.outcome, result.e_harm >= 20) == (NON_INFERIORITY_SHOWN, True)
+
+
+def test_at_the_end_a_real_loss_above_the_margin_is_harm() -> None:
+    # A little more lost than allowed: excess cannot be shown, but the loss is real.
+    losses = [int(i % 10 == 9) for i in range(300)]
+    for margin, outcome in ((0.09, HARM_SHOWN), (0.11, UNDECIDED)):
+        result = sequential_judge(hashes=names(300), losses=losses, margin=margin)
+        assert (result.outcome, result.items_used) == (outcome, 300)
+        assert result.e_harm >= 20
+    few = sequential_judge(hashes=names(300)[:20], losses=losses[:20], margin=0.09)
+    assert (few.loss, few.outcome) == (0.1, UNDECIDED)
 
 
 @given(OUTCOMES, st.randoms(use_true_random=False))
@@ -86,7 +97,7 @@ def test_the_ends_agree_whatever_the_order(losses: list[int], chance: random.Ran
         test = SequentialTest(margin=0.3, alpha=1e-300)
         for loss in losses:
             test.add([loss])
-        ends.append((test.e_harm, test.e_non_inferior, test.loss))
+        ends.append((test.e_harm, test.e_non_inferior, test.e_excess, test.loss))
         chance.shuffle(losses)
     assert ends[0] == pytest.approx(ends[1])
 
@@ -98,7 +109,7 @@ def test_the_bets_are_fair_where_their_hypothesis_holds(losses: list[int], margi
     test = SequentialTest(margin=margin, alpha=1e-300)
     for loss in losses:
         test.add([loss])
-    for loss_mean, name in ((0.0, "e_harm"), (margin, "e_non_inferior")):
+    for loss_mean, name in ((0.0, "e_harm"), (margin, "e_non_inferior"), (margin, "e_excess")):
         now = getattr(test, name)
         after = {}
         for outcome in (-1, 1):
@@ -150,6 +161,7 @@ def test_array_path_agrees_with_the_item_by_item_path(size: int) -> None:
                 unit = [sign] * abs(total) + [0] * (count - abs(total))
                 if test.add(unit) != UNDECIDED:
                     break
+            test.finish()
             names_of = (NON_INFERIORITY_SHOWN, UNDECIDED, HARM_SHOWN)
             assert (names_of[codes[row]], used[row]) == (test.outcome, test.items_used)
             seen.add(test.outcome)
