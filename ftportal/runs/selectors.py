@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Avg, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from ftportal.jobs.models import LIVE_STATES, JobState
 from ftportal.pages.templatetags.pages import duration, si
-from ftportal.runs.metrics import metric_names, metric_series
+from ftportal.runs.metrics import MEAN_STEPS, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_words, shares
 from training.process import DIVERGED
@@ -28,10 +29,13 @@ STATE_FILTERS = {
 def run_list(
     *, state: str = "", method: str = "", parent: str = "", text: str = ""
 ) -> QuerySet[Run]:
-    """Runs for the list page, each with `loss_nats`, its newest loss; empty does not filter."""
-    newest = Metric.objects.filter(run=OuterRef("pk"), name="loss_nats").order_by("-step")
+    """Runs for the list page, each with `loss_nats` as in `loss_now`; empty does not filter."""
+    losses = Metric.objects.filter(name="loss_nats", value__isnull=False)
+    newest = losses.filter(run=OuterRef("run")).order_by("-step")
+    first_step = newest.values("step")[MEAN_STEPS - 1 : MEAN_STEPS]
+    recent = losses.filter(run=OuterRef("pk"), step__gte=Coalesce(Subquery(first_step), 0))
     found = Run.objects.select_related("job", "parent", "output", "submitter").annotate(
-        loss_nats=Subquery(newest.values("value")[:1])
+        loss_nats=Subquery(recent.order_by().values("run").values(mean=Avg("value")))
     )
     if state == "live":
         found = found.filter(job__state__in=LIVE_STATES)
