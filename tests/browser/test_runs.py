@@ -56,7 +56,7 @@ def test_the_form_forecasts_and_warns_while_it_is_filled_in(
     expect(preview).to_contain_text("80 steps")
     expect(preview).not_to_contain_text("are general")
     page.get_by_label("Learning rate").fill("3e-3")
-    expect(preview).to_contain_text("outside 1e-05 to 0.0001")
+    expect(preview).to_contain_text("outside 1e-5 to 1e-4")
     page.get_by_label("Learning rate").fill("fast")
     expect(preview).to_contain_text("Write a number above 0")
     page.get_by_label("Learning rate").fill("2e-5")

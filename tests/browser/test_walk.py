@@ -42,13 +42,14 @@ def upload(page: Page, file: Path) -> None:
     expect(page.locator(".tok-context").first).to_be_visible()
 
 
-def start_run(page: Page, name: str, rate: str) -> str:
+def start_run(page: Page, name: str, rate: str, epochs: int = 1) -> str:
     """Start a run of the batch Counting; returns its page's address."""
     page.goto("/runs/")
     page.get_by_role("link", name="Start a run").first.click()
     page.get_by_label("Name").fill(name)
     page.get_by_label("Counting").fill("1")
     page.get_by_label("Learning rate").fill(rate)
+    page.get_by_label("Epochs").fill(str(epochs))
     expect(page.locator("#preview")).to_contain_text("steps")
     page.get_by_role("button", name="Start the run").click()
     expect(page.locator("h1")).to_contain_text(name)
@@ -61,6 +62,17 @@ def watch(page: Page, address: str) -> None:
     expect(page.locator("[data-chart] canvas, [data-chart] .bk-Figure").first).to_be_visible()
     page.reload()
     expect(page.locator("main .badge", has_text="Done").first).to_be_visible()
+
+
+def stop_and_resume(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.locator("main")).to_contain_text(
+        re.compile(r"[1-9]\d* of \d+ steps"), timeout=ENGINE_MS
+    )
+    page.get_by_role("button", name="Stop").first.click()
+    expect(page.locator("main .badge", has_text="Stopped").first).to_be_visible(timeout=ENGINE_MS)
+    page.get_by_role("button", name="Resume this session").click()
+    expect(page.get_by_role("button", name="Resume this session")).to_have_count(0)
 
 
 def see_cost(page: Page, name: str) -> None:
@@ -140,8 +152,9 @@ def test_from_upload_to_rollback(
 
     upload(tina, file)
     slow = start_run(tina, "Slow", "1e-5")
-    fast = start_run(tina, "Fast", "3e-4")
+    fast = start_run(tina, "Fast", "3e-4", epochs=30)
     watch(tina, slow)
+    stop_and_resume(tina, fast)
     watch(tina, fast)
     see_cost(tina, "Slow")
     compare(tina)
