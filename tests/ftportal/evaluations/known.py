@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ftportal.evaluations.models import Suite
+from ftportal.evaluations.services import suite_create
 from ftportal.jobs.models import Job, JobState
 
 SETTINGS = {"dtype": "float32", "device": "cpu", "attention": "sdpa", "batch_size": 8}
@@ -79,3 +81,16 @@ def output_write(
 KNOWN_BEFORE = "1" * 600 + "0" * 400
 KNOWN_AFTER = "0" * 25 + "1" * 575 + "1" * 10 + "0" * 390
 """Against KNOWN_BEFORE: 25 lost, 10 gained of 1,000; theory's own example."""
+
+
+def copy_of(suite: Suite, **changes: Any) -> Suite:
+    """A suite with the same content, but for the changes."""
+    fields = {
+        "name": "Copy",
+        "description": "",
+        "benchmarks": suite.benchmarks,
+        "held_out_sets": list(suite.held_out_sets.all()),
+        "settings": suite.settings,
+        "rule": suite.rule,
+    }
+    return suite_create(**fields | changes)

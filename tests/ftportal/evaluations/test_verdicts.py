@@ -1,6 +1,5 @@
-"""Suites, requests, imports and verdicts."""
+"""Verdicts of pairs, when they are reached, and what pages read of them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,188 +16,21 @@ from ftportal.evaluations.selectors import (
 )
 from ftportal.evaluations.services import (
     EvaluationError,
-    checkpoint_measure,
-    evaluation_finish,
     evaluation_request,
-    evaluations_seed,
     follow_ups_sweep,
-    suite_create,
     verdict_reach,
     verdict_rule_create,
     verdicts_reach_possible,
     verdicts_renew,
 )
-from ftportal.evaluations.services.suites import suite_check
-from ftportal.evaluations.signals import evaluation_measured, verdict_reached
-from ftportal.jobs.models import Job, JobState
+from ftportal.evaluations.signals import verdict_reached
 from tests.ftportal.evaluations.known import (
     KNOWN_AFTER,
     KNOWN_BEFORE,
-    output_write,
-    sample_lines,
+    copy_of,
 )
 
 SMALL = {"local_code": "1101", "local_language": "1011"}
-
-
-def copy_of(suite: Suite, **changes: Any) -> Suite:
-    """A suite with the same content, but for the changes."""
-    fields = {
-        "name": "Copy",
-        "description": "",
-        "benchmarks": suite.benchmarks,
-        "held_out_sets": list(suite.held_out_sets.all()),
-        "settings": suite.settings,
-        "rule": suite.rule,
-    }
-    return suite_create(**fields | changes)
-
-
-def test_a_content_hash_covers_content_and_nothing_else(suite: Suite) -> None:
-    assert copy_of(suite, name="Other name").content_hash == suite.content_hash
-    fewer = [{**suite.benchmarks[0], "limit": 3}, suite.benchmarks[1]]
-    assert copy_of(suite, name="A", benchmarks=fewer).content_hash != suite.content_hash
-    assert copy_of(suite, name="B", held_out_sets=[]).content_hash != suite.content_hash
-    bf16 = suite.settings | {"dtype": "bfloat16"}
-    assert copy_of(suite, name="C", settings=bf16).content_hash != suite.content_hash
-
-
-def test_versions_of_a_suite_count_up_and_never_change(suite: Suite) -> None:
-    second = copy_of(suite, name=suite.name)
-    assert second.version == 2 and str(second) == "Test suite, version 2"
-    with pytest.raises(EvaluationError, match="exists and never changes"):
-        copy_of(suite, name=suite.name, version=1)
-
-
-def test_there_is_one_default_suite(suite: Suite) -> None:
-    other = copy_of(suite, name="Other", is_default=True)
-    assert list(Suite.objects.filter(is_default=True)) == [other]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"benchmarks": [{"name": "local_nothing", "source": "local"}]}, "no benchmark called"),
-        ({"benchmarks": [{"name": "local_code", "source": "local", "limit": 9999}]}, "9999"),
-        ({"settings": {"windows": 3}}, "no setting windows"),
-    ],
-)
-def test_an_impossible_suite_is_refused(suite: Suite, changes: Any, message: str) -> None:
-    with pytest.raises(EvaluationError, match=message) as refusal:
-        copy_of(suite, **changes)
-    assert refusal.value.cure
-
-
-def test_a_suite_whose_items_have_changed_is_refused(suite: Suite, bare_model: Any) -> None:
-    suite.benchmarks[0]["content_hash"] = "0" * 64
-    suite.save()
-    with pytest.raises(EvaluationError, match="items of local_code have changed") as refusal:
-        evaluation_request(checkpoint=bare_model.pretrained, suite=suite, created_by=None)
-    assert "new version" in refusal.value.cure
-    assert not Job.objects.exists()
-
-
-def test_a_suite_whose_documents_are_gone_is_refused(suite: Suite) -> None:
-    suite.held_out_sets.get().path.unlink()
-    with pytest.raises(EvaluationError, match="Test prose are missing"):
-        suite_check(suite)
-
-
-def test_nothing_is_measured_twice(suite: Suite, bare_model: Any, cast: Any) -> None:
-    ask = {"checkpoint": bare_model.pretrained, "created_by": cast.tina}
-    first = evaluation_request(suite=suite, **ask)
-    assert first.job.kind == "evaluate" and first.job.queue == "evaluate"
-    assert evaluation_request(suite=suite, **ask) == first
-    assert evaluation_request(suite=copy_of(suite), **ask) == first
-    assert Job.objects.count() == 1
-
-
-def test_a_failed_one_can_be_asked_for_again(suite: Suite, bare_model: Any) -> None:
-    ask = {"checkpoint": bare_model.pretrained, "suite": suite, "created_by": None}
-    first = evaluation_request(**ask)
-    Job.objects.update(state=JobState.FAILED, error_message="out of memory")
-    again = evaluation_request(**ask)
-    assert again == first and again.job.state == JobState.QUEUED
-    assert again.job.error_message == "" and Job.objects.count() == 1
-
-
-def test_a_deleted_checkpoint_is_not_measured(suite: Suite, bare_model: Any) -> None:
-    from django.utils import timezone
-
-    anchor = bare_model.pretrained
-    anchor.deleted_at = timezone.now()
-    anchor.save()
-    with pytest.raises(EvaluationError, match="were deleted"):
-        evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
-
-
-def test_an_import_is_idempotent_and_goes_on_where_it_was_cut_off(
-    suite: Suite, bare_model: Any, measured: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ftportal.evaluations.services import results
-
-    monkeypatch.setattr(results, "CHUNK_ROWS", 3)
-    evaluation = measured(bare_model.pretrained, SMALL)
-    assert evaluation.measured and evaluation.settings["attention"] == "sdpa"
-    # As after a crash in the middle: some rows are there, the mark is not.
-    evaluation.samples.filter(
-        pk__in=list(evaluation.samples.values_list("pk", flat=True)[3:])
-    ).delete()
-    Evaluation.objects.update(measured=False)
-    evaluation_finish(evaluation.job)
-    evaluation_finish(evaluation.job)
-    evaluation.refresh_from_db()
-    assert evaluation.measured
-    assert evaluation.samples.count() == 8 and evaluation.documents.count() == 4
-    assert evaluation.scores.count() == 2
-
-
-def test_nothing_is_imported_before_the_job_has_succeeded(suite: Suite, bare_model: Any) -> None:
-    anchor = bare_model.pretrained
-    evaluation = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
-    Job.objects.update(state=JobState.FAILED)
-    evaluation.job.refresh_from_db()
-    evaluation_finish(evaluation.job)
-    evaluation.refresh_from_db()
-    assert not evaluation.measured and not evaluation.problem
-
-
-def test_output_that_cannot_be_used_says_so_and_can_be_measured_again(
-    suite: Suite, bare_model: Any
-) -> None:
-    ask = {"checkpoint": bare_model.pretrained, "suite": suite, "created_by": None}
-    evaluation = evaluation_request(**ask)
-    lines = sample_lines(SMALL)
-    lines.append(lines[0])
-    output_write(evaluation.job, lines, [])
-    evaluation_finish(evaluation.job)
-    evaluation.refresh_from_db()
-    assert not evaluation.measured
-    assert "9 samples were measured but 8 are different" in evaluation.problem
-    again = evaluation_request(**ask)
-    assert again.pk == evaluation.pk and again.job_id != evaluation.job_id
-    assert again.problem == "" and again.samples.count() == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("samples.jsonl", "{torn", "samples.jsonl, line 1 is not JSON"),
-        ("samples.jsonl", '{"benchmark": "local_code"}\n', "samples.jsonl, line 1: doc_hash"),
-        ("scores.json", "[]", "scores.json"),
-        ("documents.jsonl", '{"held_out_key": "unknown"}\n', "documents.jsonl, line 1"),
-    ],
-)
-def test_each_kind_of_broken_output_is_named(
-    suite: Suite, bare_model: Any, name: str, text: str, message: str
-) -> None:
-    anchor = bare_model.pretrained
-    evaluation = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
-    output_write(evaluation.job, sample_lines(SMALL), [])
-    (evaluation.job.output_directory / name).write_text(text)
-    evaluation_finish(evaluation.job)
-    evaluation.refresh_from_db()
-    assert not evaluation.measured and message in evaluation.problem
 
 
 def test_known_counts_give_the_known_verdict(bare_model: Any, child_of: Any, measured: Any) -> None:
@@ -349,22 +181,6 @@ def test_a_changed_rule_judges_anew_and_keeps_the_old_verdicts(
     assert Verdict.objects.count() == 2 and verdicts_renew() == []
 
 
-def test_measuring_a_checkpoint_measures_what_it_is_compared_with(
-    suite: Suite, bare_model: Any, child_of: Any
-) -> None:
-    parent = child_of(bare_model.pretrained, "parent")
-    child = child_of(parent, "child")
-    ask = {"checkpoint": child, "suite": suite, "created_by": None}
-    asked = checkpoint_measure(**ask)
-    names = [one.checkpoint.name for one in asked]
-    assert names == ["Bare, pre-trained", "parent", "child"]
-    Job.objects.update(state=JobState.FAILED)
-    checkpoint_measure(**ask)
-    assert not Job.objects.filter(state=JobState.QUEUED).exists()
-    checkpoint_measure(**ask, again=True)
-    assert Job.objects.filter(state=JobState.QUEUED).count() == 3
-
-
 def test_the_sweep_finds_what_was_lost(
     suite: Suite, bare_model: Any, child_of: Any, measured: Any
 ) -> None:
@@ -412,33 +228,3 @@ def test_changed_items_carry_both_answers(bare_model: Any, child_of: Any, measur
     assert changed_items(verdict, change="all").count() == 2
     assert changed_items(verdict, change="all", text="question 2").get() == gained
     assert not changed_items(verdict, benchmark="local_language").exists()
-
-
-def test_the_seed_makes_two_suites_once(data_dir: Any, db: None) -> None:
-    quick = evaluations_seed()
-    assert evaluations_seed() == quick and Suite.objects.count() == 2
-    assert quick.is_default and quick.item_count == 60
-    assert {one.domain for one in quick.held_out_sets.all()} == {"prose", "code"}
-    full = Suite.objects.get(is_default=False)
-    assert full.item_count > 300 and full.rule != quick.rule
-    suite_check(quick)
-
-
-def test_a_measurement_is_announced_once(
-    bare_model: Any,
-    measured: Callable[..., Evaluation],
-    django_capture_on_commit_callbacks: Any,
-) -> None:
-    heard: list[Evaluation] = []
-
-    def hear(evaluation: Evaluation, **_: Any) -> None:
-        heard.append(evaluation)
-
-    evaluation_measured.connect(hear)
-    try:
-        with django_capture_on_commit_callbacks(execute=True):
-            evaluation = measured(bare_model.pretrained, SMALL)
-            evaluation_finish(evaluation.job)
-    finally:
-        evaluation_measured.disconnect(hear)
-    assert heard == [evaluation] and heard[0].measured
