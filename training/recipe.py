@@ -64,8 +64,8 @@ def _rate_warnings(name: str, rate: Any) -> list[RecipeWarning]:
     if low <= rate <= high:
         return []
     effect = "the model may forget much" if rate > high else "it may learn nothing in so few steps"
-    safe = f"{_rate(low)} to {_rate(high)}"
-    message = f"The rate {_rate(rate)} is outside {safe}, the safe range here: {effect}."
+    safe = f"{rate_words(low)} to {rate_words(high)}"
+    message = f"The rate {rate_words(rate)} is outside {safe}, the safe range here: {effect}."
     return [RecipeWarning(field="learning_rate", message=message)]
 
 
@@ -124,7 +124,7 @@ def _arithmetic_warnings(
     return found
 
 
-def _rate(rate: float) -> str:
+def rate_words(rate: float) -> str:
     """A rate as people write it: 1e-5, not 1e-05."""
     mantissa, exponent = f"{rate:.3e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"

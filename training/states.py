@@ -1,7 +1,8 @@
 """Resumable states: directories that count only when they are complete.
 
-A state is trainer/step-XXXXXX. Its marker COMPLETE is a manifest of every other file, written
-last, before everything is fsynced and the directory gets its name. No torch here.
+A state is a directory such as trainer/step-000120. Its marker COMPLETE is a manifest of every
+other file, written last, before everything is fsynced and the directory gets its name. No torch
+here.
 """
 
 import shutil

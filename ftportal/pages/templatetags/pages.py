@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from ftportal.pages.charts import Chart
 from ftportal.pages.icons import ICONS, STATES
 from ftportal.pages.lists import ListPage
+from training.recipe import rate_words
 
 register = template.Library()
 
@@ -94,8 +95,7 @@ def rate(number: Number) -> str:
     """A learning rate as people write it: 1e-5, 3e-4."""
     if number is None or isinstance(number, str):
         return NOTHING
-    mantissa, exponent = f"{number:.2e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+    return rate_words(number)
 
 
 @register.filter
