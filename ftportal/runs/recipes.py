@@ -1,5 +1,6 @@
 """Recipes: what people may set of a run, the words for it, and its check before any GPU time."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.pages.templatetags.pages import rate
-from training.config import ConfigError, MethodConfig, RunConfig
+from training.config import GROUPS, ConfigError, MethodConfig, RunConfig
 
 METHOD_NAMES = {
     "apollo": "APOLLO",
@@ -24,6 +25,12 @@ SCHEDULE_NAMES = {
     "linear": "Falls evenly to zero",
     "cosine": "Falls to zero along a cosine",
 }
+FIELD_GROUPS = {
+    (group if one.name == "name" else one.name): group
+    for group, cls in GROUPS.items()
+    for one in dataclasses.fields(cls)
+}
+"""The form's name of every field that stands in a group of the engine's config."""
 PLACES = ("model", "anchor_model", "batches")
 """Fields of the engine's config that a recipe does not have: they come from the run itself."""
 
@@ -76,10 +83,38 @@ def recipe_of(config: RunConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_json().items() if name not in PLACES}
 
 
+def recipe_nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe from the form's flat values; None and "" leave a field to its default.
+
+    The form calls a field of a group, such as method.rank, by its own name; method.name is
+    `method`.
+    """
+    recipe: dict[str, Any] = {}
+    for name, value in values.items():
+        group = FIELD_GROUPS.get(name)
+        if group is not None and value not in (None, ""):
+            recipe.setdefault(group, {})["name" if name == group else name] = value
+        elif group is None:
+            recipe[name] = value
+    return recipe
+
+
+def recipe_flatten(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The form's flat values of a recipe; "" for what is not set, as an empty field says it."""
+    values: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if name in GROUPS:
+            own = {(name if key == "name" else key): one for key, one in (value or {}).items()}
+            values |= own
+        else:
+            values[name] = value
+    return {name: "" if value is None else value for name, value in values.items()}
+
+
 def recipe_problem(error: ConfigError) -> Problem:
     """A config's error in the words of the form."""
-    field = error.where.rpartition(".")[2] if error.where.startswith("method.") else error.where
-    field = "method" if error.where == "method.name" else field
+    group, _, name = error.where.rpartition(".")
+    field = group if name == "name" else name or group
     if error.where.startswith("batches"):
         field = "mixture"
     message = error.message if error.message.endswith(".") else f"{error.message}."

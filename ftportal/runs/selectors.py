@@ -12,7 +12,7 @@ from ftportal.jobs.models import LIVE_STATES, JobState
 from ftportal.pages.templatetags.pages import duration, si
 from ftportal.runs.metrics import MEAN_STEPS, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_words, shares
+from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_flatten, recipe_words, shares
 from training.process import DIVERGED
 
 __all__ = ["metric_names", "metric_series", "recipe_rows", "run_again_url", "run_list"]
@@ -114,19 +114,10 @@ def run_again_url(run: Run, **changes: Any) -> str:
 
     Keys of `changes` are the form's fields (learning_rate, method, parent, ...) or weight_<batch>.
     """
-    recipe = run.recipe
-    method = recipe.get("method") or {}
-    fields: dict[str, Any] = {
-        name: value
-        for name, value in recipe.items()
-        if name not in ("method", "context_frozen") and value is not None
-    }
-    fields |= {"method": method.get("name"), "rank": method.get("rank")}
-    fields |= {"parent": run.parent_id, "context_frozen": recipe.get("context_frozen", True)}
+    fields = recipe_flatten(run.recipe)
+    if changes.get("method", fields.get("method")) != fields.get("method"):
+        fields.pop("rank", None)
+    fields |= {"parent": run.parent_id}
     fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}
     fields |= changes
-    if fields["rank"] is None or fields["method"] != method.get("name"):
-        del fields["rank"]
-    if method.get("implementation") is not None:
-        fields.setdefault("implementation", method["implementation"])
     return f"{reverse('runs:run_new')}?{urlencode(fields)}"

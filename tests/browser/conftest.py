@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import PASSWORD
 from tests.ftportal.jobs.processes import BASE, wait_for
@@ -19,6 +19,8 @@ from tests.ftportal.jobs.processes import BASE, wait_for
 # asynchronous view and refuse to touch the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
+DEFAULT_MS = 30_000  # two slow cores may be busy with the tests beside this one
+expect.set_options(timeout=DEFAULT_MS)
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,7 +61,7 @@ def context_for(browser: Browser, live_server: Any) -> Iterator[Callable[..., Br
                 }
             ]
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(DEFAULT_MS)
         contexts.append(context)
         return context
 
@@ -176,7 +178,7 @@ def logged_in(
 
     def open_page(name: str) -> Page:
         context = browser.new_context(base_url=portal.url)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(DEFAULT_MS)
         contexts.append(context)
         page = listen(context.new_page(), complaints)
         page.goto("/")

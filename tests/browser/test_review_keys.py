@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ftportal.reviews.models import SpotCheck, Vote
+from tests.browser.keys import press
 from tests.ftportal.house import check_make, checkpoint_make, model_make
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -38,13 +39,13 @@ def test_a_spot_check_is_judged_by_keys_alone(
         ("t", "tie"),
         ("b", "both_bad"),
     ):
-        page.keyboard.press(key)
+        press(page, key)
         assert preferred(page) == value
 
     # A defect: its reason gets the focus, and letters in it are letters.
-    page.keyboard.press("1")
+    press(page, "1")
     expect(page.locator("#left-reason")).to_be_focused()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_text("Prompt 1 of 4")).to_be_visible()  # no reason yet: the browser objects
     page.keyboard.type("bad = 1 and 2")
     assert preferred(page) == "both_bad"
@@ -55,7 +56,7 @@ def test_a_spot_check_is_judged_by_keys_alone(
     assert page.locator(".answer").first.inner_text() == left
     expect(page.locator("#left-reason")).to_have_value("bad = 1 and 2")
     assert preferred(page) == "both_bad"
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_text("Prompt 2 of 4")).to_be_visible()
     vote = Vote.objects.get()
     assert (vote.preference, vote.left_defective, vote.left_reason) == (
@@ -65,21 +66,21 @@ def test_a_spot_check_is_judged_by_keys_alone(
     )
 
     # Enter without a preference says what is missing.
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_text("Choose left, right, tie or both bad first.")).to_be_visible()
-    page.keyboard.press("?")
+    press(page, "?")
     expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("?")
+    press(page, "ArrowLeft")
+    press(page, "?")
     expect(page.get_by_role("dialog")).to_be_hidden()
     assert page.locator('input[name="preference"]:checked').count() == 0
 
     for number in (3, 4):
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("Enter")
+        press(page, "ArrowLeft")
+        press(page, "Enter")
         expect(page.get_by_text(f"Prompt {number} of 4")).to_be_visible()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Enter")
+    press(page, "ArrowRight")
+    press(page, "Enter")
     expect(page.locator("h1")).to_contain_text("Zebra nine")  # names, now that all is judged
     assert Vote.objects.count() == 4
     assert complaints == []

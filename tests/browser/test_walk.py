@@ -10,6 +10,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.keys import press
+
 ENGINE_MS = 120_000  # an engine may wait for the ones before it on two slow cores
 
 
@@ -99,8 +101,7 @@ def review(page: Page) -> None:
     judge.first.click()
     while "/next/" in page.url:
         position = page.locator("input[name=position]").input_value()
-        page.keyboard.press("t")
-        page.keyboard.press("Enter")
+        press(page, "t", "Enter")
         page.wait_for_function(
             "before => document.querySelector('input[name=position]')?.value !== before",
             arg=position,

@@ -104,6 +104,9 @@ def test_another_like_this_fills_the_form(submit: Callable[..., Run], talks: Bat
     assert query[f"weight_{talks.pk}"] == ["3"]
     reference = submit(name="Other", method={"name": "apollo", "implementation": "apollo-torch"})
     assert "implementation=apollo-torch" in run_again_url(reference)
+    unclipped = submit(name="Unclipped", max_gradient_norm=None)
+    kept = parse_qs(urlsplit(run_again_url(unclipped)).query, keep_blank_values=True)
+    assert kept["max_gradient_norm"] == [""], "not the form's own default"
     changed = parse_qs(urlsplit(run_again_url(run, method="adamw")).query)
     assert "rank" not in changed, "a rank has no meaning for AdamW"
 

@@ -1,0 +1,60 @@
+"""Settings of a run that few people change."""
+
+from django import forms
+
+from ftportal.runs.forms.fields import number, whole
+from ftportal.runs.forms.sections import Section
+from ftportal.runs.recipes import IMPLEMENTATION_NAMES, SCHEDULE_NAMES
+from training.config import DTYPES
+
+
+class MoreFields(forms.Form):
+    """The section "More settings"."""
+
+    rank = whole("Rank", 1, "APOLLO 256 and LoRA 16 where this is empty.", required=False)
+    max_steps = whole("Steps at most", 1, "Empty: as many as the epochs need.", required=False)
+    schedule = forms.ChoiceField(label="Schedule", choices=list(SCHEDULE_NAMES.items()))
+    warmup_steps = whole("Warm-up steps", 0, "The rate rises from 0 over these.")
+    weight_decay = number("Weight decay", "Write a number from 0 to 1.")
+    max_gradient_norm = number(
+        "Clip gradients at norm",
+        "Write a number above 0, or leave it empty.",
+        "Empty: never.",
+        required=False,
+    )
+    max_example_tokens = whole("Longest example, tokens", 8, "Longer ones are left out.")
+    dtype = forms.ChoiceField(
+        label="Precision",
+        choices=[(name, name) for name in DTYPES],
+        help_text="Of weights, gradients and optimizer state.",
+    )
+    implementation = forms.ChoiceField(
+        label="APOLLO by",
+        choices=list(IMPLEMENTATION_NAMES.items()),
+        required=False,
+        help_text="ftportal's own, or the authors' package to compare with.",
+    )
+
+    MORE = Section(
+        title="More settings",
+        fields=(
+            "rank",
+            "max_steps",
+            "schedule",
+            "warmup_steps",
+            "weight_decay",
+            "max_gradient_norm",
+            "max_example_tokens",
+            "dtype",
+            "implementation",
+        ),
+        defaults={
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "weight_decay": "0",
+            "max_gradient_norm": "1",
+            "max_example_tokens": 4096,
+            "dtype": "float32",
+            "implementation": "ftportal",
+        },
+    )

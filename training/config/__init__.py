@@ -1,0 +1,37 @@
+"""The recipe of a run: RUN_DIR/config.json, checked as a whole before anything is loaded.
+
+No torch here: the portal builds and checks recipes with this module.
+"""
+
+from training.config.batch import KINDS, BatchConfig
+from training.config.checks import (
+    ConfigError,
+    choice_check,
+    fields_of,
+    number_check,
+    text_check,
+    whole_check,
+)
+from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
+from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
+
+__all__ = [
+    "APOLLO_METHODS",
+    "DEVICES",
+    "DTYPES",
+    "GROUPS",
+    "IMPLEMENTATIONS",
+    "KINDS",
+    "METHODS",
+    "SCHEDULES",
+    "BatchConfig",
+    "ConfigError",
+    "MethodConfig",
+    "RunConfig",
+    "choice_check",
+    "example_config",
+    "fields_of",
+    "number_check",
+    "text_check",
+    "whole_check",
+]

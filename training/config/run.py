@@ -1,0 +1,131 @@
+"""The whole recipe of a run, RUN_DIR/config.json."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from training.config.batch import BatchConfig
+from training.config.checks import (
+    ConfigError,
+    choice_check,
+    fields_of,
+    number_check,
+    text_check,
+    whole_check,
+)
+from training.config.method import MethodConfig
+
+SCHEDULES = ("constant", "linear", "cosine")
+DTYPES = ("float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+GROUPS: dict[str, type] = {"method": MethodConfig}
+"""Fields of the recipe that are groups of fields; a name stands in one place of them all only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    model: str
+    """The parent: a Hugging Face directory with safetensors weights."""
+    batches: tuple[BatchConfig, ...]
+    """What is learnt; at least one."""
+    anchor_model: str | None = None
+    """The pre-trained model that displacement is also measured against; None: not measured."""
+    method: MethodConfig = field(default_factory=MethodConfig)
+    """The optimizer, or LoRA."""
+    learning_rate: float = 1e-5
+    """The highest rate; schedule and warm-up lower it."""
+    schedule: str = "constant"
+    """One of SCHEDULES; linear and cosine end at 0."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises from 0."""
+    weight_decay: float = 0.0
+    """Decoupled decay, of matrices only (norms and biases are never decayed)."""
+    max_gradient_norm: float | None = 1.0
+    """Gradients with a larger L2 norm are scaled down to it; None: never."""
+    epochs: int = 1
+    """How often the run goes through as many examples as the batches have."""
+    examples_per_step: int = 1
+    """Conversations whose gradients are summed for one step."""
+    seed: int = 0
+    """Of the order of the examples, of LoRA's start and of dropout."""
+    context_frozen: bool = True
+    """Run context without gradient (context-frozen training); else label masking."""
+    max_example_tokens: int = 4096
+    """Longer examples are left out, with a warning that counts them."""
+    dtype: str = "float32"
+    """One of DTYPES: of weights, gradients and optimizer state; ftportal's APOLLO keeps float32
+    state."""
+    device: str = "auto"
+    """One of DEVICES; auto takes the GPU where there is one."""
+    save_every_steps: int = 20
+    """A resumable state is written after every so many steps."""
+    max_steps: int | None = None
+    """Stop after so many steps, even within an epoch."""
+    threads: int | None = None
+    """CPU threads for arithmetic; None: the library's choice."""
+
+    def __post_init__(self) -> None:
+        self._check_data()
+        self._check_numbers()
+        choice_check("schedule", self.schedule, SCHEDULES)
+        choice_check("dtype", self.dtype, DTYPES)
+        choice_check("device", self.device, DEVICES)
+        if not isinstance(self.context_frozen, bool):
+            raise ConfigError("context_frozen", "is neither true nor false", "Write true or false.")
+
+    def _check_data(self) -> None:
+        text_check("model", self.model)
+        if self.anchor_model is not None:
+            text_check("anchor_model", self.anchor_model)
+        if not self.batches:
+            raise ConfigError("batches", "is empty", "Choose at least one batch.")
+        keys = [batch.key for batch in self.batches]
+        if len(set(keys)) < len(keys):
+            raise ConfigError("batches.key", "two batches have one key", "Give each its own.")
+
+    def _check_numbers(self) -> None:
+        number_check("learning_rate", self.learning_rate, above=True)
+        number_check("weight_decay", self.weight_decay, maximum=1.0)
+        number_check("max_gradient_norm", self.max_gradient_norm, above=True, optional=True)
+        whole_check("warmup_steps", self.warmup_steps, 0)
+        whole_check("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise ConfigError("seed", f"{self.seed} is too large", "Use a seed below 4294967296.")
+        for name in ("epochs", "examples_per_step", "save_every_steps"):
+            whole_check(name, getattr(self, name), 1)
+        whole_check("max_example_tokens", self.max_example_tokens, 8)
+        whole_check("max_steps", self.max_steps, 1, optional=True)
+        whole_check("threads", self.threads, 1, optional=True)
+
+    @classmethod
+    def from_json(cls, record: Any) -> Self:
+        """Build a config from decoded JSON; ConfigError names the field that is wrong."""
+        values = fields_of(cls, record, "")
+        batches = values["batches"]
+        if not isinstance(batches, list | tuple):
+            raise ConfigError("batches", "is no list", "Write a list of batches.")
+        values["batches"] = tuple(
+            BatchConfig(**fields_of(BatchConfig, batch, f"batches[{index}]"))
+            for index, batch in enumerate(batches)
+        )
+        for name, group in GROUPS.items():
+            if name in values:
+                values[name] = group(**fields_of(group, values[name], name))
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        record = dataclasses.asdict(self)
+        record["batches"] = [dataclasses.asdict(batch) for batch in self.batches]
+        return record
+
+
+def example_config() -> dict[str, Any]:
+    """Return a complete config with every field, to start from."""
+    batches = (
+        BatchConfig(key="b1", name="Support", kind="agent_log", path="support.jsonl", weight=0.75),
+        BatchConfig(key="b2", name="General", kind="general", path="general.jsonl", weight=0.25),
+    )
+    return RunConfig(model="models/base", batches=batches, anchor_model="models/base").to_json()
