@@ -9,7 +9,7 @@ from torch import nn
 
 from training.config import ConfigError, RunConfig
 from training.conversations import ChatEncoder
-from training.displacement import Displacement, Reference
+from training.displacement import Reference
 from training.engine import Attempt, StoppedError
 from training.meter import DisplacementMeter
 from training.models import (
@@ -17,7 +17,6 @@ from training.models import (
     directory_check,
     lora_attach,
     model_load,
-    trainable_parameter_count,
 )
 from training.output import output_write
 from training.parity import parity_check
@@ -149,11 +148,7 @@ def _reference(path: str, where: str, model: nn.Module, attempt: Attempt) -> Ref
 
 
 def _train(trainer: RunTrainer, resume: Path | None) -> None:
-    step = 0
-    if resume is not None:
-        trainer.resume_totals(resume)
-        step = int(resume.name.removeprefix("step-"))
-    trainer.clock.start(step)
+    trainer.reporter.start(resume)
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     if trainer.stopped:
         raise StoppedError
@@ -163,8 +158,8 @@ def _finish(
     trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
 ) -> dict[str, Any]:
     attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
-    parent, anchor = trainer.displacement.measure(trainer.network)
-    summary = _summary(trainer, parent, anchor)
+    parent, anchor = trainer.reporter.displacement.measure(trainer.network)
+    summary = trainer.reporter.summary(step=trainer.state.global_step, parent=parent, anchor=anchor)
     trainer.network.config.use_cache = True  # Trainer switched it off, and it would be saved so
     with attempt.output_directory() as directory:
         manifest = output_write(
@@ -180,28 +175,3 @@ def _finish(
     summary["manifest_sha256"] = manifest["sha256"]
     attempt.events.done(summary=summary)
     return summary
-
-
-def _summary(
-    trainer: RunTrainer, parent: Displacement | None, anchor: Displacement | None
-) -> dict[str, Any]:
-    totals = trainer.totals
-    tokens = totals.decision_tokens + totals.context_tokens
-    norm = parent.norm if parent else None
-    return {
-        "steps": trainer.state.global_step,
-        "examples": totals.examples,
-        "decision_tokens": totals.decision_tokens,
-        "context_tokens": totals.context_tokens,
-        "seconds": totals.seconds,
-        "tokens_per_second": tokens / totals.seconds if totals.seconds else None,
-        "displacement": norm,
-        "displacement_relative": parent.relative if parent else None,
-        "displacement_pretrained": anchor.norm if anchor else None,
-        "displacement_pretrained_relative": anchor.relative if anchor else None,
-        "update_norm": norm / totals.rate_sum if norm is not None and totals.rate_sum else None,
-        "loss_nats": dict(totals.losses),
-        "trainable_parameters": trainable_parameter_count(trainer.network),
-        "device": str(trainer.args.device),
-        "threads": torch.get_num_threads(),
-    }

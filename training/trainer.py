@@ -5,7 +5,6 @@ it does silently is replaced: tokens are counted by decision, a loss or gradient
 stops the run before the optimizer steps, and states are complete or absent.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +17,18 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from training.config import RunConfig
 from training.engine import Attempt, EngineError
-from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
+from training.meter import DisplacementMeter, StepMeter
 from training.optimizers import (
     optimizer_create,
     optimizer_state_loading,
     projectors_to_device,
 )
 from training.process import DIVERGED
+from training.reporting import Reporter
 from training.samples import Curriculum, Sample
 from training.states import state_begin, state_complete
 from training.streaming import LossFunction, frozen_losses, masked_losses
 
-_TOTALS_NAME = "totals.json"
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 
 
@@ -85,11 +84,8 @@ class RunTrainer(Trainer):
         self.config = config
         self.curriculum = curriculum
         self.attempt = attempt
-        self.displacement = displacement
         self.states_directory = attempt.directory / "trainer"
-        self.totals = Totals()
         self.meter = StepMeter()
-        self.clock = Clock(curriculum, config.examples_per_step)
         self.losses: LossFunction = frozen_losses if config.context_frozen else masked_losses
         self.stopped = False
         self._last_reported = 0
@@ -98,6 +94,14 @@ class RunTrainer(Trainer):
             args=training_arguments(config, curriculum, self.states_directory, microbatch),
         )
         self.remove_callback(PrinterCallback)
+        self.reporter = Reporter(
+            model=model,
+            device=self.args.device,
+            config=config,
+            curriculum=curriculum,
+            attempt=attempt,
+            displacement=displacement,
+        )
 
     # Data and optimizer
 
@@ -179,46 +183,18 @@ class RunTrainer(Trainer):
             return
         self._last_reported = step
         last = step >= self.curriculum.step_count
-        self._report(step, grad_norm, rest["learning_rate"], last)
+        self.reporter.step_done(
+            step=step,
+            meter=self.meter,
+            gradient_norm=grad_norm,
+            rate=rest["learning_rate"],
+            last=last,
+        )
         self.stopped = self.attempt.stop.requested and not last
         if self.stopped or (step % self.config.save_every_steps == 0 and not last):
             self._state_save(step)
         if self.stopped:
             self.control.should_training_stop = True
-
-    def _report(self, step: int, gradient_norm: float, rate: float, last: bool) -> None:
-        meter, totals, seconds = self.meter, self.totals, self.meter.seconds
-        totals.examples += meter.examples
-        totals.decision_tokens += meter.decision_tokens
-        totals.context_tokens += meter.context_tokens
-        totals.seconds += seconds
-        totals.rate_sum += rate
-        losses = meter.losses()
-        prefix = "loss_nats/batch/"
-        for name, loss in losses.items():
-            if name.startswith(prefix) and loss is not None:
-                totals.losses[name.removeprefix(prefix)] = loss
-        values: dict[str, float | None] = {
-            **losses,
-            "gradient_norm": gradient_norm,
-            "learning_rate": rate,
-            "decision_tokens_per_second": meter.decision_tokens / seconds,
-            "context_tokens_per_second": meter.context_tokens / seconds,
-            "memory_bytes": memory_bytes(self.args.device),
-            "epoch": totals.examples / self.curriculum.examples_per_epoch,
-        }
-        if self.displacement.due(step, last):
-            parent, anchor = self.displacement.measure(self.network)
-            values["displacement"] = parent.norm if parent else None
-            values["displacement_pretrained"] = anchor.norm if anchor else None
-        self.attempt.events.metric(step=step, values=values)
-        self.attempt.events.progress(
-            done=step,
-            total=self.curriculum.step_count,
-            unit="steps",
-            phase="training",
-            seconds_left=self.clock.seconds_left(step),
-        )
 
     # States
 
@@ -228,13 +204,9 @@ class RunTrainer(Trainer):
         self._save_optimizer_and_scheduler(str(temporary))
         self._save_rng_state(str(temporary))
         self.state.save_to_json(str(temporary / "trainer_state.json"))
-        (temporary / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
+        self.reporter.state_write(temporary)
         final = state_complete(temporary)
         self.attempt.events.saved(step=step, path=final)
-
-    def resume_totals(self, state: Path) -> None:
-        """Take over the counts of a state that training goes on from."""
-        self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with optimizer_state_loading(self.config):

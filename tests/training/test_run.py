@@ -288,7 +288,7 @@ def test_microbatches_and_accumulation_agree(
         )
         trainer.train()
         found.append([p.detach().clone() for p in trainer.network.parameters()])
-        assert trainer.totals.examples == 10
+        assert trainer.reporter.totals.examples == 10
         assert trainer.state.global_step == 3
     for other in found[1:]:
         for ours, theirs in zip(found[0], other, strict=True):

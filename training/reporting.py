@@ -1,0 +1,116 @@
+"""What a session says of itself: a metric event after every step, and the summary at its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.config import RunConfig
+from training.displacement import Displacement
+from training.engine import Attempt
+from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
+from training.models import trainable_parameter_count
+from training.samples import Curriculum
+
+_TOTALS_NAME = "totals.json"
+
+
+class Reporter:
+    """Counts the steps of a session and reports them to its attempt."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        device: torch.device,
+        config: RunConfig,
+        curriculum: Curriculum,
+        attempt: Attempt,
+        displacement: DisplacementMeter,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.curriculum = curriculum
+        self.events = attempt.events
+        self.displacement = displacement
+        self.totals = Totals()
+        self.clock = Clock(curriculum, config.examples_per_step)
+
+    def start(self, state: Path | None) -> None:
+        """Start the clock, after the steps of the state that training goes on from."""
+        step = 0
+        if state is not None:
+            self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
+            step = int(state.name.removeprefix("step-"))
+        self.clock.start(step)
+
+    def state_write(self, directory: Path) -> None:
+        """Write what `start` reads back into a state's directory."""
+        (directory / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
+
+    def step_done(
+        self, *, step: int, meter: StepMeter, gradient_norm: float, rate: float, last: bool
+    ) -> None:
+        """Count and report a step after the optimizer has taken it."""
+        self._count(meter, rate)
+        seconds = meter.seconds
+        values: dict[str, float | None] = {
+            **meter.losses(),
+            "gradient_norm": gradient_norm,
+            "learning_rate": rate,
+            "decision_tokens_per_second": meter.decision_tokens / seconds,
+            "context_tokens_per_second": meter.context_tokens / seconds,
+            "memory_bytes": memory_bytes(self.device),
+            "epoch": self.totals.examples / self.curriculum.examples_per_epoch,
+        }
+        self.totals.seconds += seconds
+        if self.displacement.due(step, last):
+            parent, anchor = self.displacement.measure(self.model)
+            values["displacement"] = parent.norm if parent else None
+            values["displacement_pretrained"] = anchor.norm if anchor else None
+        self.events.metric(step=step, values=values)
+        self.events.progress(
+            done=step,
+            total=self.curriculum.step_count,
+            unit="steps",
+            phase="training",
+            seconds_left=self.clock.seconds_left(step),
+        )
+
+    def _count(self, meter: StepMeter, rate: float) -> None:
+        totals = self.totals
+        totals.examples += meter.examples
+        totals.decision_tokens += meter.decision_tokens
+        totals.context_tokens += meter.context_tokens
+        totals.rate_sum += rate
+        prefix = "loss_nats/batch/"
+        for name, loss in meter.losses().items():
+            if name.startswith(prefix) and loss is not None:
+                totals.losses[name.removeprefix(prefix)] = loss
+
+    def summary(
+        self, *, step: int, parent: Displacement | None, anchor: Displacement | None
+    ) -> dict[str, Any]:
+        """Return what the done event says of the whole session, earlier attempts counted."""
+        totals = self.totals
+        tokens = totals.decision_tokens + totals.context_tokens
+        norm = parent.norm if parent else None
+        return {
+            "steps": step,
+            "examples": totals.examples,
+            "decision_tokens": totals.decision_tokens,
+            "context_tokens": totals.context_tokens,
+            "seconds": totals.seconds,
+            "tokens_per_second": tokens / totals.seconds if totals.seconds else None,
+            "displacement": norm,
+            "displacement_relative": parent.relative if parent else None,
+            "displacement_pretrained": anchor.norm if anchor else None,
+            "displacement_pretrained_relative": anchor.relative if anchor else None,
+            "update_norm": norm / totals.rate_sum if norm is not None and totals.rate_sum else None,
+            "loss_nats": dict(totals.losses),
+            "trainable_parameters": trainable_parameter_count(self.model),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+        }
