@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from training.budget import Budget
 from training.displacement import Displacement, Reference
 from training.samples import Curriculum, Sample
 
 _MEASURE_EVERY_STEPS = 5
-_MEASURE_SHARE = 0.05
 
 
 @dataclass(kw_only=True)
@@ -76,22 +76,19 @@ class DisplacementMeter:
         self._parent = parent
         self._anchor = anchor
         self._same = same
-        self._next = 0.0
+        self._budget = Budget(every_steps=_MEASURE_EVERY_STEPS)
 
     def due(self, step: int, last: bool) -> bool:
         """Whether to measure after this step: the first, the last, every fifth if time allows."""
-        regular = step == 1 or step % _MEASURE_EVERY_STEPS == 0
-        return last or (regular and time.monotonic() >= self._next)
+        return last or self._budget.due(step)
 
     def measure(self, model: torch.nn.Module) -> tuple[Displacement | None, Displacement | None]:
         """Return the displacement from the parent and from the anchor; None where unknown."""
-        started = time.monotonic()
-        parent = self._parent.measure(model) if self._parent else None
-        anchor = parent if self._same else None
-        if self._anchor and not self._same:
-            anchor = self._anchor.measure(model)
-        finished = time.monotonic()
-        self._next = finished + (finished - started) / _MEASURE_SHARE
+        with self._budget.measuring():
+            parent = self._parent.measure(model) if self._parent else None
+            anchor = parent if self._same else None
+            if self._anchor and not self._same:
+                anchor = self._anchor.measure(model)
         return parent, anchor
 
 
