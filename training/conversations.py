@@ -37,11 +37,23 @@ class EncodedExample:
     token_ids: list[int]
     segments: list[Segment]
     """In order, without gaps, alternating context and decision; they cover every token."""
+    left_out: frozenset[int] = frozenset()
+    """Places of decision tokens that are not learnt: they are read, as context is, and give no
+    loss."""
+
+    @property
+    def decisions(self) -> list[Segment]:
+        """The decisions that have something to learn, in order."""
+        return [s for s in self.segments if s.is_decision and self.targets(s)]
+
+    def targets(self, decision: Segment) -> list[int]:
+        """Return the places of a decision's tokens that are learnt."""
+        return [i for i in range(decision.start, decision.end) if i not in self.left_out]
 
     @property
     def decision_token_count(self) -> int:
-        """Tokens that get gradient."""
-        return sum(s.end - s.start for s in self.segments if s.is_decision)
+        """Tokens that are learnt."""
+        return sum(s.end - s.start for s in self.segments if s.is_decision) - len(self.left_out)
 
     @property
     def context_token_count(self) -> int:

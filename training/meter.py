@@ -64,6 +64,11 @@ class StepMeter:
         """Time since this step began."""
         return time.monotonic() - self.started
 
+    @property
+    def nll_sum(self) -> float:
+        """The step's loss before division, in nats."""
+        return self._nll.get("", 0.0)
+
     def losses(self) -> dict[str, float | None]:
         """Return the mean loss in nats a decision token: of the step, each batch and each kind."""
         return {f"loss_nats{name}": self._nll[name] / self._tokens[name] for name in self._nll}

@@ -74,5 +74,5 @@ def _logits_compare(model: nn.Module, ids: list[int], device: torch.device) -> f
 
 def _backward_try(model: nn.Module, ids: list[int], device: torch.device) -> None:
     example = EncodedExample(token_ids=ids, segments=list(_cuts(len(ids))))
-    for loss in frozen_losses(model, example, device):
+    for loss in frozen_losses(model, [example], device):
         loss.nll_sum.backward()

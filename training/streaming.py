@@ -9,7 +9,7 @@ Dropout, where a model has any, is on in the context too: the model reads it as 
 masking.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,14 @@ from training.conversations import EncodedExample
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionLoss:
-    """The loss of one decision."""
+    """The loss of one backward: of one decision in each of some conversations, or of all."""
 
     nll_sum: torch.Tensor
-    """Sum of −ln p over its tokens, a scalar in nats that carries the graph."""
-    token_count: int
+    """Sum of −ln p over all tokens that are learnt, a scalar in nats that carries the graph."""
+    nll_sums: torch.Tensor
+    """(conversations,) Each conversation's part of it, without the graph."""
+    token_counts: tuple[int, ...]
+    """(conversations,) Tokens behind each part; 0 for a conversation that has none in it."""
 
 
 def base_model(model: nn.Module) -> Any:
@@ -79,39 +82,47 @@ class StreamReader:
 
 
 def frozen_losses(
-    model: nn.Module, example: EncodedExample, device: torch.device
+    model: nn.Module, examples: Sequence[EncodedExample], device: torch.device
 ) -> Iterator[DecisionLoss]:
     """Yield the loss of every decision; call backward on each before asking for the next.
 
     The first token of a decision is predicted by the last context token, so that one is read with
     the decision: the split is one token before the segment's start.
     """
-    reader = StreamReader(model, example.token_ids, device)
-    for segment in example.segments:
-        if not segment.is_decision:
-            continue
-        reader.context(segment.start - 1)
-        logits = reader.decision(segment.end - 1)
-        targets = reader.ids[0, segment.start : segment.end]
-        yield _loss(logits, targets)
-        reader.detach()
+    for index, example in enumerate(examples):
+        reader = StreamReader(model, example.token_ids, device)
+        for segment in example.decisions:
+            reader.context(segment.start - 1)
+            logits = reader.decision(segment.end - 1)
+            places = torch.tensor(example.targets(segment), device=device)  # (targets,)
+            logits = logits[places - segment.start]
+            yield _loss(logits, reader.ids[0, places], index, len(examples))
+            reader.detach()
 
 
 def masked_losses(
-    model: nn.Module, example: EncodedExample, device: torch.device
+    model: nn.Module, examples: Sequence[EncodedExample], device: torch.device
 ) -> Iterator[DecisionLoss]:
-    """Yield one loss over all decisions, with gradient through the context (label masking)."""
-    ids = torch.tensor([example.token_ids], device=device)  # (1, tokens)
-    wanted = [i for s in example.segments if s.is_decision for i in range(s.start, s.end)]
-    positions = torch.tensor(wanted, device=device)  # (decision tokens,)
-    output = model(input_ids=ids, use_cache=False, logits_to_keep=positions - 1)
-    yield _loss(output.logits[0], ids[0, positions])
+    """Yield the loss of all decisions of each example, with gradient through the context."""
+    for index, example in enumerate(examples):
+        ids = torch.tensor([example.token_ids], device=device)  # (1, tokens)
+        wanted = [place for segment in example.decisions for place in example.targets(segment)]
+        if not wanted:
+            continue
+        places = torch.tensor(wanted, device=device)  # (targets,)
+        output = model(input_ids=ids, use_cache=False, logits_to_keep=places - 1)
+        yield _loss(output.logits[0], ids[0, places], index, len(examples))
 
 
-def _loss(logits: torch.Tensor, targets: torch.Tensor) -> DecisionLoss:
+def _loss(
+    logits: torch.Tensor, targets: torch.Tensor, index: int, conversations: int
+) -> DecisionLoss:
     """logits (tokens, vocabulary), targets (tokens,); in float32 whatever the model computes in."""
     nll_sum = nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-    return DecisionLoss(nll_sum=nll_sum, token_count=len(targets))
+    nll_sums = torch.zeros(conversations, device=nll_sum.device)
+    nll_sums[index] = nll_sum.detach()
+    counts = tuple(len(targets) if i == index else 0 for i in range(conversations))
+    return DecisionLoss(nll_sum=nll_sum, nll_sums=nll_sums, token_counts=counts)
 
 
-LossFunction = Callable[[nn.Module, EncodedExample, torch.device], Iterator[DecisionLoss]]
+LossFunction = Callable[[nn.Module, Sequence[EncodedExample], torch.device], Iterator[DecisionLoss]]

@@ -1,8 +1,10 @@
 """The training loop: transformers' Trainer with our own step, count of tokens, metrics and states.
 
-Trainer keeps what it does well (accumulation, clipping, schedules, skipping data on resume); what
-it does silently is replaced: tokens are counted by decision, a loss or gradient that is not finite
-stops the run before the optimizer steps, and states are complete or absent.
+Trainer keeps what it does well (clipping, schedules, skipping data on resume); what it does
+silently is replaced: tokens are counted by decision, a loss or gradient that is not finite stops
+the run before the optimizer steps, and states are complete or absent. Accumulation is ours too:
+one training step of Trainer's is one step of the optimizer, so that its conversations can be
+walked together in whatever way is cheapest.
 """
 
 import math
@@ -33,14 +35,13 @@ _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last
 
 
 def training_arguments(
-    config: RunConfig, curriculum: Curriculum, directory: Path, microbatch: int = 1
+    config: RunConfig, curriculum: Curriculum, directory: Path
 ) -> TrainingArguments:
-    """Translate a recipe; `microbatch` conversations are walked through in one training step."""
+    """Translate a recipe; a "batch" of Trainer's is all that one step learns from."""
     arguments = TrainingArguments(
         output_dir=str(directory),
         max_steps=curriculum.step_count,
-        per_device_train_batch_size=microbatch,
-        gradient_accumulation_steps=config.examples_per_step // microbatch,
+        per_device_train_batch_size=config.examples_per_step,
         learning_rate=config.learning_rate,
         lr_scheduler_type=_schedule(config),
         warmup_steps=config.warmup_steps,
@@ -77,7 +78,6 @@ class RunTrainer(Trainer):
         curriculum: Curriculum,
         attempt: Attempt,
         displacement: DisplacementMeter,
-        microbatch: int = 1,
     ) -> None:
         self.network = model
         """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
@@ -91,7 +91,7 @@ class RunTrainer(Trainer):
         self._last_reported = 0
         super().__init__(
             model=model,
-            args=training_arguments(config, curriculum, self.states_directory, microbatch),
+            args=training_arguments(config, curriculum, self.states_directory),
         )
         self.remove_callback(PrinterCallback)
         self.reporter = Reporter(
@@ -106,7 +106,7 @@ class RunTrainer(Trainer):
     # Data and optimizer
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return the samples in their order, as lists of `microbatch`."""
+        """Return the samples in their order, as a list for each step."""
         samples: Any = self.curriculum.samples
         return DataLoader(
             samples,
@@ -118,7 +118,7 @@ class RunTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, int]:
-        """Return a step's microbatches and its count of decision tokens, which scales the loss."""
+        """Return a step's samples, as a list of one list, and its count of decision tokens."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         count = sum(s.encoded.decision_token_count for batch in batches for s in batch)
         self.meter = StepMeter()
@@ -139,24 +139,37 @@ class RunTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Add the gradients of a microbatch, one conversation after the other.
+        """Add up the gradients of a step.
 
         inputs: a list of Sample, as `get_train_dataloader` collates them.
-        Returns its share of the step's loss: the sum of its decisions' nats ÷ the step's tokens.
+        num_items_in_batch: the decision tokens of the step, over which the loss is the mean.
+        Returns the step's loss: the sum of its decisions' nats ÷ its decision tokens.
         """
         model.train()
-        total = 0.0
+        scale = 1.0 / max(1, num_items_in_batch)
         samples: list[Sample] = inputs
+        found: list[tuple[Sample, int, torch.Tensor]] = []
+        for group in self._groups(samples):
+            for loss in self.losses(model, [s.encoded for s in group], self.args.device):
+                (loss.nll_sum * scale).backward()
+                parts = zip(group, loss.token_counts, loss.nll_sums.unbind(), strict=True)
+                found += [part for part in parts if part[1]]
+        self._count(samples, found)
+        return torch.tensor(self.meter.nll_sum * scale, device=self.args.device)
+
+    def _groups(self, samples: list[Sample]) -> list[list[Sample]]:
+        """The conversations that are walked together."""
+        return [[sample] for sample in samples]
+
+    def _count(self, samples: list[Sample], found: list[tuple[Sample, int, torch.Tensor]]) -> None:
+        """Take down the losses of a step; a GPU is waited for only here."""
+        nll_sums = torch.stack([part for *_, part in found]).tolist() if found else []
+        for (sample, token_count, _), nll_sum in zip(found, nll_sums, strict=True):
+            if not math.isfinite(nll_sum):
+                self._diverged(f"the loss of an example of {sample.kind} data")
+            self.meter.add(sample, nll_sum, token_count)
         for sample in samples:
-            for loss in self.losses(model, sample.encoded, self.args.device):
-                nll_sum = loss.nll_sum.item()
-                if not math.isfinite(nll_sum):
-                    self._diverged(f"the loss of an example of {sample.kind} data")
-                (loss.nll_sum / num_items_in_batch).backward()
-                self.meter.add(sample, nll_sum, loss.token_count)
-                total += nll_sum
             self.meter.example_done(sample)
-        return torch.tensor(total / num_items_in_batch, device=self.args.device)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
         """Return the gradient's norm before clipping; stop the run where it is not finite."""

@@ -118,10 +118,10 @@ def test_loss_of_a_step_is_its_nats_by_its_decision_tokens(
     losses = [
         loss
         for sample in samples
-        for loss in masked_losses(model, sample.encoded, torch.device("cpu"))
+        for loss in masked_losses(model, [sample.encoded], torch.device("cpu"))
     ]
     nats = sum(loss.nll_sum.item() for loss in losses)
-    tokens = sum(loss.token_count for loss in losses)
+    tokens = sum(sum(loss.token_counts) for loss in losses)
     for context_frozen in (True, False):
         directory = run_directory(recipe, examples_per_step=10, context_frozen=context_frozen)
         assert main([str(directory)]) == DONE
@@ -261,31 +261,38 @@ def test_examples_that_are_too_long_are_counted(recipe: Recipe, run_directory: M
     assert int(text.split()[0]) == 10 - events_of(directory)[-1]["summary"]["examples"]
 
 
-def test_microbatches_and_accumulation_agree(
+def test_conversations_together_and_one_by_one_agree(
     recipe: Recipe, tiny_model_directory: Path, tmp_path: Path
 ) -> None:
-    """4 conversations in one microbatch, 2 in two, or 1 in four: the same step."""
+    """4 conversations in one group, 2 in two, or 1 in four: the same step."""
     from training.config import RunConfig
     from training.conversations import ChatEncoder
     from training.engine import Attempt
     from training.meter import DisplacementMeter
     from training.models import model_load
     from training.process import StopRequest
-    from training.samples import curriculum_build
+    from training.samples import Sample, curriculum_build
     from training.trainer import RunTrainer
+
+    class Grouping(RunTrainer):
+        together = 1
+
+        def _groups(self, samples: list[Sample]) -> list[list[Sample]]:
+            size = self.together
+            return [samples[i : i + size] for i in range(0, len(samples), size)]
 
     config = RunConfig.from_json({**recipe, "examples_per_step": 4})
     encoder = ChatEncoder.from_directory(tiny_model_directory)
     found = []
-    for microbatch in (1, 2, 4):
-        trainer = RunTrainer(
+    for together in (1, 2, 4):
+        trainer = Grouping(
             model=model_load(config),
             config=config,
             curriculum=curriculum_build(config, encoder, 2048),
-            attempt=Attempt(tmp_path, microbatch, None, StopRequest()),
+            attempt=Attempt(tmp_path, together, None, StopRequest()),
             displacement=DisplacementMeter(None, None, same=False),
-            microbatch=microbatch,
         )
+        trainer.together = together
         trainer.train()
         found.append([p.detach().clone() for p in trainer.network.parameters()])
         assert trainer.reporter.totals.examples == 10

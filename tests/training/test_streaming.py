@@ -1,5 +1,6 @@
 """Context-frozen gradients against plain references, on a tiny model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def assert_same(ours: dict[str, torch.Tensor], reference: dict[str, torch.Tensor
 def test_streaming_gives_the_gradients_of_a_detached_reference(
     model: Any, item: EncodedExample
 ) -> None:
-    ours = gradients(model, frozen_losses(model, item, CPU))
+    ours = gradients(model, frozen_losses(model, [item], CPU))
     reference = detached_reference(model, item)
     assert ours[0] == pytest.approx(reference[0], rel=1e-6)
     assert_same(ours[1], reference[1])
@@ -92,14 +93,14 @@ def test_streaming_gives_the_gradients_of_a_detached_reference(
 
 def test_losses_are_those_of_label_masking(model: Any) -> None:
     item = example((20, 30), (40, 55))
-    frozen, _ = gradients(model, frozen_losses(model, item, CPU))
-    masked, _ = gradients(model, masked_losses(model, item, CPU))
+    frozen, _ = gradients(model, frozen_losses(model, [item], CPU))
+    masked, _ = gradients(model, masked_losses(model, [item], CPU))
     assert frozen == pytest.approx(masked, rel=1e-6)
 
 
 def test_label_masking_equals_ignored_labels(model: Any) -> None:
     item = example((20, 30), (40, 55))
-    _, ours = gradients(model, masked_losses(model, item, CPU))
+    _, ours = gradients(model, masked_losses(model, [item], CPU))
     model.zero_grad(set_to_none=True)
     ids = torch.tensor([item.token_ids])
     labels = torch.full_like(ids, -100)
@@ -112,21 +113,47 @@ def test_label_masking_equals_ignored_labels(model: Any) -> None:
 
 def test_the_first_decision_token_gets_gradient(model: Any) -> None:
     item = example((20, 21))
-    (loss,) = list(frozen_losses(model, item, CPU))
+    (loss,) = list(frozen_losses(model, [item], CPU))
     logits = model(input_ids=torch.tensor([item.token_ids[:20]])).logits[0, -1]
     expected = cross_entropy(logits, torch.tensor(item.token_ids[20]))
-    assert loss.token_count == 1
+    assert loss.token_counts == (1,)
     assert loss.nll_sum.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.nll_sum.backward()
     assert model.lm_head.weight.grad[item.token_ids[20]].abs().sum() > 0
+
+
+@pytest.mark.parametrize("losses", [frozen_losses, masked_losses])
+def test_tokens_that_are_left_out_are_read_and_not_learnt(model: Any, losses: Any) -> None:
+    item = replace(example((20, 30), (40, 45)), left_out=frozenset([20, 24, 25, *range(40, 45)]))
+    assert item.decision_token_count == 7
+    assert item.context_token_count == 53
+    (loss,) = list(losses(model, [item], CPU))  # nothing is left of the second decision
+    assert loss.token_counts == (7,)
+    logits = model(input_ids=torch.tensor([item.token_ids])).logits[0]
+    kept = torch.tensor([21, 22, 23, 26, 27, 28, 29])
+    expected = cross_entropy(logits[kept - 1], torch.tensor(item.token_ids)[kept], reduction="sum")
+    assert loss.nll_sum.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("losses", [frozen_losses, masked_losses])
+def test_losses_of_several_conversations_are_told_apart(model: Any, losses: Any) -> None:
+    items = [example((20, 30), length=40), example((5, 6), (9, 19), length=30)]
+    alone = [sum(loss.nll_sum.item() for loss in losses(model, [item], CPU)) for item in items]
+    together = list(losses(model, items, CPU))
+    counts = [sum(found) for found in zip(*(loss.token_counts for loss in together), strict=True)]
+    assert counts == [10, 11]
+    parts = torch.stack([loss.nll_sums for loss in together])  # (backwards, conversations)
+    assert parts.sum(0).tolist() == pytest.approx(alone, rel=1e-5)
+    whole = torch.stack([loss.nll_sum.detach() for loss in together])
+    assert whole.tolist() == pytest.approx(parts.sum(1).tolist(), rel=1e-6)
 
 
 def test_tokens_after_the_last_decision_add_nothing(model: Any) -> None:
     long = example((20, 30), length=60)
     short = EncodedExample(token_ids=long.token_ids[:30], segments=long.segments[:2])
     for losses in (frozen_losses, masked_losses):
-        ours = gradients(model, losses(model, long, CPU))
-        reference = gradients(model, losses(model, short, CPU))
+        ours = gradients(model, losses(model, [long], CPU))
+        reference = gradients(model, losses(model, [short], CPU))
         assert ours[0] == pytest.approx(reference[0], rel=1e-6)
         assert_same(ours[1], reference[1])
 
