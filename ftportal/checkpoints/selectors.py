@@ -1,7 +1,9 @@
 """What pages and other floors read about checkpoints."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -80,3 +82,55 @@ def checkpoint_files(checkpoint: Checkpoint) -> Sequence[CheckpointFile]:
         CheckpointFile(name=name, size_bytes=entry["size_bytes"], sha256=entry["sha256"])
         for name, entry in sorted(manifest["files"].items())
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distances:
+    """How far a checkpoint's weights lie from others: L2 norms of the difference.
+
+    Relative ones are divided by the other's own norm. None where it was not measured.
+    """
+
+    parent: float | None
+    parent_relative: float | None
+    pretrained: float | None
+    pretrained_relative: float | None
+
+
+def checkpoint_distances(checkpoint: Checkpoint) -> Distances:
+    """The distances that the engine left beside the weights in displacement.json.
+
+    Where the files are gone, the one that the database keeps.
+    """
+    record = _displacement_read(checkpoint)
+    parent, parent_relative = _lengths(record.get("parent"))
+    pretrained, pretrained_relative = _lengths(record.get("pretrained"))
+    if pretrained is None:
+        pretrained = checkpoint.displacement_pretrained
+    if checkpoint.parent is not None and checkpoint.parent.is_pretrained:
+        # One distance, whichever of the two the engine has measured.
+        parent = pretrained if parent is None else parent
+        pretrained_relative = pretrained_relative or parent_relative
+    return Distances(
+        parent=parent,
+        parent_relative=parent_relative,
+        pretrained=pretrained,
+        pretrained_relative=pretrained_relative,
+    )
+
+
+def _displacement_read(checkpoint: Checkpoint) -> dict[str, Any]:
+    try:
+        record = json.loads((checkpoint.directory / "displacement.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _lengths(record: Any) -> tuple[float | None, float | None]:
+    found = record if isinstance(record, dict) else {}
+    norm, relative = (found.get(name) for name in ("norm", "relative"))
+    return (
+        float(norm) if isinstance(norm, int | float) else None,
+        float(relative) if isinstance(relative, int | float) else None,
+    )

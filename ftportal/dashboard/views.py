@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
-from django_htmx.middleware import HtmxDetails
 
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
@@ -25,7 +24,7 @@ from ftportal.dashboard.selectors.comparison import (
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.lineage import line_of, tree
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
-from ftportal.pages.lists import key_of
+from ftportal.pages.lists import is_fragment, key_of
 from ftportal.runs.models import Run
 
 
@@ -35,8 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """Where the work stands and what waits for this person; for HTMX the part that changes."""
     jobs = live_jobs()
     rows = latest_sessions()
-    htmx = HtmxDetails(request)
-    is_fragment = bool(htmx) and not htmx.history_restore_request
+    fragment = is_fragment(request)
     context = {
         "steps": path_steps(),
         "champions": champions(),
@@ -46,9 +44,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_live": bool(jobs.shown),
         "sessions": rows,
         "comparable": [row.run for row in rows if row.result is not None][:MOST],
-        "is_fragment": is_fragment,
+        "is_fragment": fragment,
     }
-    page = "dashboard/_home.html" if is_fragment else "dashboard/home.html"
+    page = "dashboard/_home.html" if fragment else "dashboard/home.html"
     return render(request, page, context)
 
 

@@ -87,12 +87,11 @@ def _block(
     return Block(
         suite=suite,
         evaluation=evaluation,
-        # The anchor last: the champion and the parent are nearer to the question of today.
-        cards=[_card(evaluation, suite, baseline) for baseline in reversed(compared)],
+        cards=cards_of(evaluation, suite, compared),
         columns=[
             Column(
                 checkpoint=one,
-                word="This one" if one == checkpoint else _SHORT[_word(one, checkpoint)],
+                word="This one" if one == checkpoint else _SHORT[baseline_word(one, checkpoint)],
                 evaluation=evaluation_of(one, suite),
             )
             for one in shown
@@ -101,12 +100,18 @@ def _block(
     )
 
 
+def cards_of(evaluation: Evaluation, suite: Suite, compared: Sequence[Checkpoint]) -> list[Card]:
+    """The judgement against each baseline, or why there is none; the anchor comes last, for the
+    champion and the parent are nearer to the question of today."""
+    return [_card(evaluation, suite, baseline) for baseline in reversed(compared)]
+
+
 def _card(evaluation: Evaluation, suite: Suite, baseline: Checkpoint) -> Card:
     checkpoint = evaluation.checkpoint
     found = latest_verdict(checkpoint, baseline, suite)
     return Card(
         baseline=baseline,
-        word=_word(baseline, checkpoint),
+        word=baseline_word(baseline, checkpoint),
         page=verdict_page(found) if found else None,
         missing="" if found else _why_missing(evaluation, suite, baseline),
     )
@@ -129,13 +134,15 @@ _SHORT = {
     "The pre-trained model": "Pre-trained",
     "The champion": "Champion",
     "Its parent": "Parent",
+    "An earlier champion": "Earlier champion",
 }
 """For the heads of narrow columns."""
 
 
-def _word(baseline: Checkpoint, candidate: Checkpoint) -> str:
+def baseline_word(baseline: Checkpoint, candidate: Checkpoint) -> str:
+    """What a baseline is to the checkpoint that is judged against it."""
     if baseline.is_pretrained:
         return "The pre-trained model"
     if baseline == champion(candidate.language_model):
         return "The champion"
-    return "Its parent"
+    return "Its parent" if baseline.pk == candidate.parent_id else "An earlier champion"

@@ -6,6 +6,7 @@ from typing import Any
 
 from evaluation.comparison import FORGOTTEN
 from evaluation.rule import Rule
+from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Evaluation, Verdict
 from ftportal.evaluations.selectors import (
     ACCURACY,
@@ -42,12 +43,19 @@ class BenchmarkLine:
     p_loss_holm: float
     is_total: bool = False
 
+    @property
+    def items_of(self) -> str:
+        """The filter that shows its items: its name, or none for all benchmarks."""
+        return "" if self.is_total else self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextLine:
     """One held-out text before and after; changes and interval in percent of perplexity."""
 
     title: str
+    domain: str
+    """What kind of text it is: prose, code, ...; empty where it repeats the title."""
     documents: int
     before: float
     after: float
@@ -144,7 +152,7 @@ def verdict_page(verdict: Verdict) -> VerdictPage:
             )
             for one in evidence["benchmarks"]
         ],
-        texts=[_text_line(one) for one in evidence["perplexities"]],
+        texts=_text_lines(evidence["perplexities"]),
         rule_sentences=_rule_sentences(verdict, rule),
         is_cumulative=_is_cumulative(verdict, rule),
         newer=_newer(verdict),
@@ -177,10 +185,17 @@ def _benchmark_line(
     )
 
 
-def _text_line(one: Mapping[str, Any]) -> TextLine:
-    interval = one["interval_90"]
+def _text_lines(perplexities: Sequence[Mapping[str, Any]]) -> list[TextLine]:
+    names = [one["domain"] for one in perplexities]  # the evidence calls a set's name so
+    domains = dict(HeldOutSet.objects.filter(name__in=names).values_list("name", "domain"))
+    return [_text_line(one, domains.get(one["domain"], "")) for one in perplexities]
+
+
+def _text_line(one: Mapping[str, Any], domain: str) -> TextLine:
+    interval, title = one["interval_90"], one["domain"]
     return TextLine(
-        title=one["domain"],
+        title=title,
+        domain="" if domain.lower() == title.lower() else domain,
         documents=one["documents"],
         before=one["perplexity_before"],
         after=one["perplexity_after"],

@@ -1,4 +1,4 @@
-"""Pages of evaluations and verdicts."""
+"""Pages of evaluations, and the panel on the pages of checkpoints and runs."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,23 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.middleware import HtmxDetails
 
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.models import Evaluation, Suite, Verdict
+from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.panel import panel_of
-from ftportal.evaluations.presentation import accuracy_chart, settings_rows, verdict_page
+from ftportal.evaluations.presentation import accuracy_chart, settings_rows
 from ftportal.evaluations.selectors import (
-    CHANGES,
     STATE_FILTERS,
-    changed_items,
     evaluation_list,
     score_rows,
     suites_in_use,
 )
 from ftportal.evaluations.services import EvaluationError, checkpoint_judge, checkpoint_measure
-from ftportal.pages.lists import key_of, page_of
+from ftportal.pages.lists import is_fragment, key_of, page_of
 
 _SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "created_at"}
-_ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
 
 
 @require_GET
@@ -39,7 +35,7 @@ def evaluations(request: HttpRequest) -> HttpResponse:
         "suites": suites_in_use(),
         "states": STATE_FILTERS,
     }
-    template = "_evaluations.html" if _is_fragment(request) else "evaluations.html"
+    template = "_evaluations.html" if is_fragment(request) else "evaluations.html"
     return render(request, f"evaluations/{template}", context)
 
 
@@ -58,42 +54,6 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
         "verdicts": found.verdicts.select_related("before__checkpoint", "rule"),
     }
     return render(request, "evaluations/evaluation.html", context)
-
-
-@require_GET
-def verdict(request: HttpRequest, pk: int) -> HttpResponse:
-    """What a session cost, on one screen; the fragment is the list of items that changed."""
-    found = get_object_or_404(
-        Verdict.objects.select_related(
-            "rule",
-            "before__checkpoint",
-            "after__checkpoint",
-            "after__suite__rule",
-        ),
-        pk=pk,
-    )
-    change = request.GET.get("change", "lost")
-    chosen = {
-        "change": change if change in CHANGES else "lost",
-        "benchmark": request.GET.get("benchmark", ""),
-        "text": request.GET.get("text", "").strip(),
-    }
-    page = verdict_page(found)
-    context = {
-        "verdict": found,
-        "page": page,
-        "chosen": chosen,
-        "changes": CHANGES,
-        "items": page_of(
-            request,
-            changed_items(found, **chosen),
-            sort=_ITEM_SORT,
-            default="benchmark",
-            per_page=10,
-        ),
-    }
-    template = "_items.html" if _is_fragment(request) else "verdict.html"
-    return render(request, f"evaluations/{template}", context)
 
 
 @require_GET
@@ -131,9 +91,3 @@ def _asked_text(
     if verdict_count:
         return f"{checkpoint} is judged by {suite}."
     return f"{checkpoint} was measured by {suite} before; nothing is measured twice."
-
-
-def _is_fragment(request: HttpRequest) -> bool:
-    """Whether HTMX asks for a part of the page; going back in the history needs the whole one."""
-    htmx = HtmxDetails(request)
-    return bool(htmx) and not htmx.history_restore_request

@@ -201,13 +201,14 @@ def interval_chart(
     caption: str = "",
 ) -> Chart:
     """One row a label: a dot for the value, a bar for its interval, a line at `reference`."""
-    from bokeh.models import ColumnDataSource
+    from bokeh.models import BasicTicker, ColumnDataSource
     from bokeh.models.annotations import Span
 
     labels = [one.label for one in intervals]
     plot = figure_make(
         x_label=unit, y_label="", height=80 + 36 * len(labels), y_range=list(reversed(labels))
     )
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)  # more would overlap on a phone
     rows = [[one.label, _text(one.value), _text(one.low), _text(one.high)] for one in intervals]
     source = ColumnDataSource(
         data={

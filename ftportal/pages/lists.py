@@ -7,6 +7,7 @@ from typing import Any
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,12 @@ class ListPage:
 def key_of(text: str) -> int | None:
     """The primary key that a text of an address or a form names; None where it can be none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Whether HTMX asks for a part of the page; going back in the history needs the whole one."""
+    htmx = HtmxDetails(request)
+    return bool(htmx) and not htmx.history_restore_request
 
 
 def page_of(

@@ -75,8 +75,8 @@ def addresses(page: Page) -> dict[str, str]:
     for checkpoint in links_of(page, "/checkpoints/", r"^/checkpoints/\d+/$"):
         page.goto(checkpoint)
         page.wait_for_timeout(1000)
-        for number, verdict in enumerate(links(page, r"^/verdicts/\d+/$")[:1]):
-            found[f"verdict-{checkpoint.split('/')[2]}-{number}"] = verdict
+        for report in links(page, r"^/reports/\d+/$")[:1]:
+            found[f"report-{checkpoint.split('/')[2]}"] = report
             found[f"checkpoint-{checkpoint.split('/')[2]}"] = checkpoint
     return found
 

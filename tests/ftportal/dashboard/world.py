@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
@@ -285,3 +286,56 @@ def spot_check_make(
         for position, prompt in enumerate(prompts.prompts.all()[:items])
     )
     return check
+
+
+BEFORE = [1] * 8 + [0] * 2
+"""Eight of ten right."""
+
+
+def contrast_make(cast: SimpleNamespace) -> SimpleNamespace:
+    """The careful session changed nothing; the reckless one lost seven of ten and doubled prose.
+
+    Ten documents a set, 100 tokens each at 2 nats: perplexity e² before.
+    """
+    model = model_make()
+    anchor = model.pretrained
+    suite = suite_make(sets={"Manual": "prose", "Library": "code"}, rule=Rule(pooled_margin=0.2))
+    answers = batch_make(name="Answers", model=model, uploaded_by=cast.tina)
+    general = batch_make(name="General", model=model, kind="general", uploaded_by=cast.tina)
+    careful = run_make(
+        name="Careful",
+        parent=anchor,
+        submitter=cast.tina,
+        mixture=[(answers, 3), (general, 1)],
+        losses=[3.0] * 10 + [1.0] * 10,
+        moved=[0.5, 1.25],
+    )
+    reckless = run_make(
+        name="Reckless",
+        parent=anchor,
+        submitter=cast.tina,
+        mixture=[(answers, 1)],
+        losses=[3.0] * 10 + [0.25] * 10,
+        moved=[9.0, 21.5],
+        learning_rate=3e-4,
+        method={"name": "adamw"},
+    )
+    right = {"local_code": BEFORE, "local_language": BEFORE}
+    lost = {"local_code": [0] * 7 + [1] + [0] * 2, "local_language": BEFORE}
+    flat = {"Manual": [200.0] * 10, "Library": [200.0] * 10}
+    harmed = {"Manual": [250.0 + 10 * (i % 2) for i in range(10)], "Library": [200.0] * 10}
+    before = evaluation_make(checkpoint=anchor, suite=suite, right=right, nll=flat)
+    kept = evaluation_make(checkpoint=output_of(careful), suite=suite, right=right, nll=flat)
+    gone = evaluation_make(checkpoint=output_of(reckless), suite=suite, right=lost, nll=harmed)
+    return SimpleNamespace(
+        cast=cast,
+        model=model,
+        anchor=anchor,
+        suite=suite,
+        answers=answers,
+        careful=careful,
+        reckless=reckless,
+        evaluation_before=before,
+        verdict_careful=judged(before, kept),
+        verdict_reckless=judged(before, gone),
+    )
