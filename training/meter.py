@@ -41,6 +41,8 @@ class StepMeter:
         self._tokens: dict[str, int] = {}
         self.context_tokens = 0
         self.examples = 0
+        self.extras: dict[str, float] = {}
+        """Other values of the step, by the name of their metric."""
         self.started = time.monotonic()
 
     def add(self, sample: Sample, nll_sum: float, token_count: int) -> None:

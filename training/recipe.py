@@ -20,6 +20,7 @@ SAFE_EPOCHS_MAX = 3
 SAFE_EXAMPLES = (1000, 10_000)
 SAFE_DECISION_TOKENS = (50, 256)
 GENERAL_SHARE_MIN = 0.2
+EWC_EXAMPLES_MIN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ def recipe_warnings(
         *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
         *_mixture_warnings(values.get("batches") or ()),
         *_arithmetic_warnings(method, values),
+        *_defence_warnings(values.get("defences") or {}),
     ]
 
 
@@ -122,6 +124,17 @@ def _arithmetic_warnings(
         message = "Without a gradient limit one odd example can move the model far."
         found.append(RecipeWarning(field="max_gradient_norm", message=message))
     return found
+
+
+def _defence_warnings(defences: Any) -> list[RecipeWarning]:
+    examples = defences.get("ewc_examples") if isinstance(defences, Mapping) else None
+    if not _is_number(examples) or examples >= EWC_EXAMPLES_MIN:
+        return []
+    message = (
+        f"EWC on {examples:g} general examples knows little of what matters; "
+        f"use {EWC_EXAMPLES_MIN} or more."
+    )
+    return [RecipeWarning(field="ewc_examples", message=message)]
 
 
 def rate_words(rate: float) -> str:

@@ -58,6 +58,7 @@ class Reporter:
         seconds = meter.seconds
         values: dict[str, float | None] = {
             **meter.losses(),
+            **meter.extras,
             "gradient_norm": gradient_norm,
             "learning_rate": rate,
             "decision_tokens_per_second": meter.decision_tokens / seconds,

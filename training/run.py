@@ -20,6 +20,7 @@ from training.models import (
 )
 from training.output import output_write
 from training.parity import parity_check
+from training.penalties import penalty_prepare
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
@@ -49,12 +50,14 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
     progress.next()
     meter = _displacement_meter(config, model, attempt)
     progress.next()
+    penalty = penalty_prepare(config, model, curriculum.pools, attempt, device)
     trainer = RunTrainer(
         model=model,
         config=config,
         curriculum=curriculum,
         attempt=attempt,
         displacement=meter,
+        penalty=penalty,
     )
     _train(trainer, attempt.resume)
     return _finish(trainer, encoder, config, attempt)
@@ -109,10 +112,13 @@ def _curriculum(
         attempt.events.warning(where="max_example_tokens", message=message)
         limit = positions
     curriculum = curriculum_build(config, encoder, limit)
-    for name, count in curriculum.too_long_counts.items():
-        message = f"{count:,} examples of {name} are longer than {limit:,} tokens: left out"
-        attempt.events.warning(where="max_example_tokens", message=message)
-    largest = max(max(sample.encoded.token_ids) for sample in curriculum.samples)
+    for pool in curriculum.pools:
+        if pool.too_long_count:
+            count = f"{pool.too_long_count:,} examples of {pool.name}"
+            message = f"{count} are longer than {limit:,} tokens: left out"
+            attempt.events.warning(where="max_example_tokens", message=message)
+    every = (sample for pool in curriculum.pools for sample in (*pool.train, *pool.held_out))
+    largest = max(max(sample.encoded.token_ids) for sample in every)
     rows = model.get_input_embeddings().weight.shape[0]
     if largest >= rows:
         message = f"the tokenizer knows token {largest}, but the model has {rows} embeddings"

@@ -28,25 +28,36 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What a batch holds, in the order of its file; examples that are too long left out."""
+
+    name: str
+    kind: str
+    train: Sequence[Sample]
+    held_out: Sequence[Sample]
+    """Never learnt."""
+    too_long_count: int
+    """Examples to learn that are longer than the limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curriculum:
     """The samples in the order of training, over all epochs."""
 
     samples: Sequence[Sample]
     step_count: int
     examples_per_epoch: int
-    too_long_counts: dict[str, int]
-    """By batch name: examples left out because they are longer than the limit."""
+    pools: Sequence[Pool]
+    """What the samples were drawn from, batch by batch."""
 
 
 def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -> Curriculum:
     """Read and encode all batches and lay out the order; ConfigError names what is wrong."""
-    batches, too_long = [], {}
-    for index, batch in enumerate(config.batches):
-        samples, left_out = _batch_read(batch, f"batches[{index}].path", encoder, max_tokens)
-        batches.append(samples)
-        if left_out:
-            too_long[batch.name] = left_out
-    counts = [len(samples) for samples in batches]
+    pools = [
+        _batch_read(batch, f"batches[{index}].path", encoder, max_tokens)
+        for index, batch in enumerate(config.batches)
+    ]
+    counts = [len(pool.train) for pool in pools]
     weights = [batch.weight for batch in config.batches]
     order = example_order(counts, weights, epochs=config.epochs, seed=config.seed)
     steps = step_count(
@@ -58,29 +69,27 @@ def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -
     )
     used = order[: steps * config.examples_per_step]
     return Curriculum(
-        samples=[batches[batch][example] for batch, example in used],
+        samples=[pools[batch].train[example] for batch, example in used],
         step_count=steps,
         examples_per_epoch=sum(mixture_counts(counts, weights)),
-        too_long_counts=too_long,
+        pools=pools,
     )
 
 
-def _batch_read(
-    batch: BatchConfig, where: str, encoder: ChatEncoder, max_tokens: int
-) -> tuple[list[Sample], int]:
-    """Return a batch's samples and how many of its examples were too long."""
-    samples, too_long = [], 0
+def _batch_read(batch: BatchConfig, where: str, encoder: ChatEncoder, max_tokens: int) -> Pool:
+    train: list[Sample] = []
+    held_out: list[Sample] = []
+    too_long = 0
     try:
         with open(batch.path, encoding="utf-8") as file:  # noqa: PTH123, a path of the config
             for line in file:
                 record = json.loads(line)
-                if record["held_out"]:
-                    continue
+                side = held_out if record["held_out"] else train
                 encoded = encoder.encode(example_from_json(record))
-                if len(encoded.token_ids) > max_tokens:
+                if len(encoded.token_ids) <= max_tokens:
+                    side.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
+                elif side is train:
                     too_long += 1
-                    continue
-                samples.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
     except OSError as error:
         raise ConfigError(where, f"cannot be read: {error.strerror}", "Name a file.") from error
     except ExampleError as error:
@@ -89,7 +98,9 @@ def _batch_read(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         cure = "Let training.ingestion write the file."
         raise ConfigError(where, f"is no file of examples ({error!r})", cure) from error
-    if not samples:
+    if not train:
         message = f"{batch.name} has no example to learn from of at most {max_tokens:,} tokens"
         raise ConfigError(where, message, "Raise max_example_tokens, or choose another batch.")
-    return samples, too_long
+    return Pool(
+        name=batch.name, kind=batch.kind, train=train, held_out=held_out, too_long_count=too_long
+    )

@@ -25,6 +25,7 @@ from training.optimizers import (
     optimizer_state_loading,
     projectors_to_device,
 )
+from training.penalties import ParentPenalty
 from training.process import DIVERGED
 from training.reporting import Reporter
 from training.samples import Curriculum, Sample
@@ -78,6 +79,7 @@ class RunTrainer(Trainer):
         curriculum: Curriculum,
         attempt: Attempt,
         displacement: DisplacementMeter,
+        penalty: ParentPenalty | None = None,
     ) -> None:
         self.network = model
         """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
@@ -85,6 +87,7 @@ class RunTrainer(Trainer):
         self.curriculum = curriculum
         self.attempt = attempt
         self.states_directory = attempt.directory / "trainer"
+        self.penalty = penalty
         self.meter = StepMeter()
         self.losses: LossFunction = frozen_losses if config.context_frozen else masked_losses
         self.stopped = False
@@ -171,8 +174,19 @@ class RunTrainer(Trainer):
         for sample in samples:
             self.meter.example_done(sample)
 
+    def _gradient_complete(self) -> None:
+        """Add what counts once a step; every microbatch is done, and nothing is clipped yet."""
+        if self.penalty is not None:
+            self.meter.extras |= self.penalty.gradient_add()
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        self._gradient_complete()
+        return super()._clip_grad_norm(model)
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
         """Return the gradient's norm before clipping; stop the run where it is not finite."""
+        if grad_norm is None:  # it was not clipped
+            self._gradient_complete()
         norm = float(super()._get_grad_norm(model, grad_norm))
         if not math.isfinite(norm):
             self._diverged("the gradient")

@@ -84,6 +84,16 @@ def _rate(run: Run) -> list[Series]:
     return [_plain(run, "learning_rate", "Learning rate")]
 
 
+def _penalty(run: Run) -> list[Series]:
+    names = {"l2_strength": ("l2", "L2"), "ewc_strength": ("ewc", "EWC")}
+    defences = run.recipe.get("defences") or {}
+    return [
+        _plain(run, f"penalty_nats/{metric}", word)
+        for field, (metric, word) in names.items()
+        if defences.get(field) is not None
+    ]
+
+
 _MEANS = f"Lines: mean of the last {MEAN_STEPS} steps; points: each step."
 _LOSS = Drawing(
     key="loss", title="Loss by batch", y_label=_NATS, series=_loss_by_batch, caption=_MEANS
@@ -103,6 +113,14 @@ _DISPLACEMENT = Drawing(
     title="Displacement of the weights",
     y_label="L2 norm",
     series=_displacement,
+    y_from_zero=True,
+)
+_PENALTY = Drawing(
+    key="penalty",
+    title="What the defences add to the loss",
+    y_label=_NATS,
+    series=_penalty,
+    caption="½ · strength · Σ importance · (weight − parent's weight)², before each step.",
     y_from_zero=True,
 )
 _SPEED = Drawing(
@@ -128,7 +146,9 @@ def drawings(run: Run) -> list[Drawing]:
     batches = run.mixture.count()
     kinds = [_KINDS] if 1 < len(_kinds(run)) < batches else []
     constant = run.recipe.get("schedule") == "constant" and not run.recipe.get("warmup_steps")
-    return [_LOSS, *kinds, _DISPLACEMENT, _GRADIENT, _SPEED, *([] if constant else [_RATE])]
+    penalty = [_PENALTY] if _penalty(run) else []
+    rate = [] if constant else [_RATE]
+    return [_LOSS, *kinds, _DISPLACEMENT, *penalty, _GRADIENT, _SPEED, *rate]
 
 
 def run_charts(run: Run) -> list[Chart]:

@@ -25,6 +25,10 @@ SCHEDULE_NAMES = {
     "linear": "Falls evenly to zero",
     "cosine": "Falls to zero along a cosine",
 }
+EWC_VARIANT_NAMES = {
+    "row": "each output row",
+    "diagonal": "each weight",
+}
 FIELD_GROUPS = {
     (group if one.name == "name" else one.name): group
     for group, cls in GROUPS.items()
@@ -178,4 +182,17 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.insert(1, ("APOLLO by", IMPLEMENTATION_NAMES.get(name, name)))
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
+    return rows + defence_words(recipe)
+
+
+def defence_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The defences that a recipe turns on, as rows of label and value."""
+    get = (recipe.get("defences") or {}).get
+    rows = []
+    if get("l2_strength") is not None:
+        rows.append(("Pull toward the parent (L2)", f"strength {get('l2_strength'):g}"))
+    if get("ewc_strength") is not None:
+        variant = str(get("ewc_variant"))
+        what = f"{EWC_VARIANT_NAMES.get(variant, variant)}, {get('ewc_examples')} general examples"
+        rows.append(("Pull by importance (EWC)", f"strength {get('ewc_strength'):g}, {what}"))
     return rows

@@ -122,6 +122,8 @@ def test_the_starting_point_needs_no_warning() -> None:
         ({"dtype": "bfloat16"}, "dtype"),
         ({"max_gradient_norm": None}, "max_gradient_norm"),
         ({"learning_rate": "abc"}, None),
+        ({"defences": {"ewc_strength": 1, "ewc_examples": 8}}, "ewc_examples"),
+        ({"defences": {"ewc_strength": 1, "ewc_examples": 32}}, None),
     ],
 )
 def test_warnings_name_their_field(change: dict[str, Any], field: str | None) -> None:

@@ -23,15 +23,17 @@ from training.process import BAD_INPUT, DONE, STOPPED
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
 # Label masking differs in the gradient only, so one method shows it.
-VARIANTS: list[tuple[dict[str, str], bool]] = [
-    ({"name": "adamw"}, True),
-    ({"name": "lora"}, True),
+VARIANTS: list[dict[str, Any]] = [
+    {"method": {"name": "adamw"}},
+    {"method": {"name": "lora"}},
     *(
-        ({"name": name, "implementation": implementation}, True)
+        {"method": {"name": name, "implementation": implementation}}
         for name in APOLLO_METHODS
         for implementation in IMPLEMENTATIONS
     ),
-    ({"name": "apollo"}, False),
+    {"method": {"name": "apollo"}, "context_frozen": False},
+    {"method": {"name": "adamw"}, "defences": {"l2_strength": 0.1, "ewc_strength": 1.0}},
+    {"method": {"name": "lora"}, "defences": {"ewc_strength": 1.0, "ewc_variant": "diagonal"}},
 ]
 
 
@@ -50,20 +52,19 @@ def states_of(directory: Path, attempt: int = 0) -> list[Path]:
     return [Path(e["path"]) for e in events_of(directory, attempt) if e["event"] == "saved"]
 
 
-@pytest.mark.parametrize(("method", "context_frozen"), VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    recipe: Recipe, run_directory: MakeRun, method: dict[str, str], context_frozen: bool
+    recipe: Recipe, run_directory: MakeRun, variant: dict[str, Any]
 ) -> None:
     """Two epochs with accumulation over their border; the state is from within the second."""
     whole = run_directory(
         recipe,
-        method=method,
         learning_rate=1e-3,
         schedule="cosine",
         warmup_steps=2,
         epochs=2,
         examples_per_step=3,
-        context_frozen=context_frozen,
+        **variant,
     )
     assert main([str(whole)]) == DONE
     (state,) = states_of(whole)

@@ -12,6 +12,7 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
+from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
 
@@ -19,6 +20,7 @@ __all__ = [
     "APOLLO_METHODS",
     "DEVICES",
     "DTYPES",
+    "EWC_VARIANTS",
     "GROUPS",
     "IMPLEMENTATIONS",
     "KINDS",
@@ -26,6 +28,7 @@ __all__ = [
     "SCHEDULES",
     "BatchConfig",
     "ConfigError",
+    "DefencesConfig",
     "MethodConfig",
     "RunConfig",
     "choice_check",

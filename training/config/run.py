@@ -13,12 +13,13 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
+from training.config.defences import DefencesConfig
 from training.config.method import MethodConfig
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
-GROUPS: dict[str, type] = {"method": MethodConfig}
+GROUPS: dict[str, type] = {"method": MethodConfig, "defences": DefencesConfig}
 """Fields of the recipe that are groups of fields; a name stands in one place of them all only."""
 
 
@@ -34,6 +35,8 @@ class RunConfig:
     """The pre-trained model that displacement is also measured against; None: not measured."""
     method: MethodConfig = field(default_factory=MethodConfig)
     """The optimizer, or LoRA."""
+    defences: DefencesConfig = field(default_factory=DefencesConfig)
+    """What holds the weights near the parent's."""
     learning_rate: float = 1e-5
     """The highest rate; schedule and warm-up lower it."""
     schedule: str = "constant"
@@ -84,6 +87,7 @@ class RunConfig:
         keys = [batch.key for batch in self.batches]
         if len(set(keys)) < len(keys):
             raise ConfigError("batches.key", "two batches have one key", "Give each its own.")
+        self.defences.batches_check(self.batches)
 
     def _check_numbers(self) -> None:
         number_check("learning_rate", self.learning_rate, above=True)

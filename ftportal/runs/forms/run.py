@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion, checkpoints_available
+from ftportal.runs.forms.defences import DefenceFields
 from ftportal.runs.forms.fields import CheckpointField, number, whole
 from ftportal.runs.forms.more import MoreFields
 from ftportal.runs.forms.sections import BoundSection, Section, section_bind
@@ -23,7 +24,7 @@ METHOD_HELP = {
 }
 
 
-class RunForm(MoreFields):
+class RunForm(DefenceFields, MoreFields):
     """A run's name, parent and recipe; numbers are text fields, so that 1e-5 can be written."""
 
     name = forms.CharField(
@@ -55,7 +56,7 @@ class RunForm(MoreFields):
         required=False,
         help_text="Only decision tokens get gradient; context runs forward once and is kept.",
     )
-    SECTIONS: Sequence[Section] = (MoreFields.MORE,)
+    SECTIONS: Sequence[Section] = (DefenceFields.DEFENCES, MoreFields.MORE)
     """The folded parts, in the order in which they are shown."""
     DEFAULTS: Mapping[str, Any] = {
         "method": "apollo",
@@ -89,7 +90,7 @@ class RunForm(MoreFields):
         }
         if values["method"] not in APOLLO_METHODS:
             values["implementation"] = None
-        return recipe_nest(values)
+        return recipe_nest(self.defences_of(values))
 
     @property
     def is_non_commercial(self) -> bool:
