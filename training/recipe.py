@@ -127,7 +127,7 @@ def _arithmetic_warnings(
 
 
 def _defence_warnings(defences: Any) -> list[RecipeWarning]:
-    examples = defences.get("ewc_examples") if isinstance(defences, Mapping) else None
+    examples: Any = defences.get("ewc_examples") if isinstance(defences, Mapping) else None
     if not _is_number(examples) or examples >= EWC_EXAMPLES_MIN:
         return []
     message = (

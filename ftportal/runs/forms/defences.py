@@ -18,8 +18,8 @@ class DefenceFields(forms.Form):
     l2_strength = number(
         "Pull toward the parent (L2)",
         _STRENGTH,
-        "Every weight is pulled back alike, the harder the farther it has moved. Empty: off. Keeps a "
-        "copy of the weights in memory (none with LoRA).",
+        "Every weight is pulled back alike, the harder the farther it has moved. Empty: off. Keeps "
+        "a copy of the weights in memory (none with LoRA).",
         required=False,
     )
     ewc_strength = number(
