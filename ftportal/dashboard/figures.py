@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ftportal.dashboard.selectors.lineage import Line
+from ftportal.dashboard.selectors.line import Entry, Line
 from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.runs.metrics import MEAN_STEPS, minmax_indices, trailing_means
 from ftportal.runs.models import Metric, Run
@@ -54,51 +54,59 @@ def _curve(name: str, points: Sequence[tuple[int, float | None]], *, smooth: boo
 
 def line_charts(line: Line) -> list[Chart]:
     """Accuracy and perplexity against the pre-trained model over the sessions of a line."""
-    if not line.sessions:
-        return []
-    sessions = line.sessions
-    numbers = [0.0, *(float(one.number) for one in sessions)]
-    accuracy = [one.accuracy for one in sessions]
     charts = []
-    if any(one.value is not None for one in accuracy):
-        points = [None if one.value is None else 100 * one.value for one in accuracy]
+    answers = [(one.number, one.accuracy) for one in line.sessions]
+    if any(entry.total.value is not None for _, entry in answers):
         charts.append(
             line_chart(
                 title="Right answers against the pre-trained model",
                 x_label="session",
-                y_label="points",
-                series=[
-                    Series(
-                        name="all benchmarks together",
-                        x=numbers,
-                        y=[0.0, *points],
-                        lower=[0.0, *(100 * (one.low or 0.0) for one in accuracy)],
-                        upper=[0.0, *(100 * (one.high or 0.0) for one in accuracy)],
-                    )
-                ],
-                marks=_mark(line.points_allowed),
-                caption="Difference in points of 100; the band is its 95 % interval.",
+                y_label="points of 100 answers",
+                series=[_ledger_series("All benchmarks together", answers), _budget(answers)],
+                caption="Lower is worse. The band is the 95 % interval; below the dashed line, "
+                "the budget of all sessions, too much is lost.",
             )
         )
-    names = list(dict.fromkeys(name for one in sessions for name in one.perplexity))
-    if names:
-        series = []
-        for name in names:
-            changes = [one.perplexity.get(name) for one in sessions]
-            values = [None if c is None or c.value is None else 100 * c.value for c in changes]
-            series.append(Series(name=name, x=numbers, y=[0.0, *values]))
+    texts = {
+        name: [
+            (one.number, one.perplexity[name]) for one in line.sessions if name in one.perplexity
+        ]
+        for name in line.texts
+    }
+    if texts:
         charts.append(
             line_chart(
                 title="Perplexity against the pre-trained model",
                 x_label="session",
-                y_label="%",
-                series=series,
-                marks=_mark(line.percent_allowed),
-                caption="Relative change a held-out text; higher is worse.",
+                y_label="change in percent",
+                series=[
+                    *(_ledger_series(name, entries) for name, entries in texts.items()),
+                    _budget(max(texts.values(), key=len)),
+                ],
+                caption="Higher is worse. Bands are 95 % intervals; above the dashed line, the "
+                "budget of all sessions, too much is lost.",
             )
         )
     return charts
 
 
-def _mark(height: float | None) -> dict[str, float]:
-    return {} if height is None else {"allowed": height}
+def _ledger_series(name: str, entries: Sequence[tuple[int, Entry]]) -> Series:
+    """One measure over the sessions, from the pre-trained model's zero on."""
+    found = [entry.percents for _, entry in entries]
+    return Series(
+        name=name,
+        x=[0.0, *(float(number) for number, _ in entries)],
+        y=[0.0, *(one["total"] for one in found)],
+        lower=[0.0, *(one["low"] for one in found)],
+        upper=[0.0, *(one["high"] for one in found)],
+    )
+
+
+def _budget(entries: Sequence[tuple[int, Entry]]) -> Series:
+    allowed = [entry.percents["allowed"] for _, entry in entries]
+    return Series(
+        name="Allowed in all",
+        x=[0.0, *(float(number) for number, _ in entries)],
+        y=[allowed[0], *allowed],
+        is_limit=True,
+    )

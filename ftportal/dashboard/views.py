@@ -22,7 +22,8 @@ from ftportal.dashboard.selectors.comparison import (
     selection,
 )
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
-from ftportal.dashboard.selectors.lineage import line_of, tree
+from ftportal.dashboard.selectors.line import line_of
+from ftportal.dashboard.selectors.lineage import tree
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.pages.lists import is_fragment, key_of
 from ftportal.runs.models import Run

@@ -16,7 +16,8 @@ from ftportal.evaluations.selectors import (
     rule_sentences,
 )
 from ftportal.evaluations.selectors.scores import ALL_TITLE
-from ftportal.pages.charts import Chart, Interval, interval_chart
+from ftportal.pages.charts import Chart
+from ftportal.pages.point_charts import Interval, interval_chart
 
 
 @dataclass(frozen=True, kw_only=True)

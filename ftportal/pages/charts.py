@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftportal.pages.figures import (
-    ACCENT,
-    INK,
     INK_SOFT,
+    LIMIT_DASHES,
     SERIES_COLOURS,
     SERIES_COUNT,
     SERIES_DASHES,
@@ -36,19 +35,22 @@ class Series:
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
-    lower: Sequence[float] | None = None
-    """Lower edge of a band, with `upper`."""
-    upper: Sequence[float] | None = None
+    lower: Sequence[float | None] | None = None
+    """Lower edge of a band, with `upper`; the band has a gap where one is missing."""
+    upper: Sequence[float | None] | None = None
     raw: Sequence[float | None] | None = None
     """What was measured, where `y` is a mean over it: drawn as faint points."""
     has_points: bool = True
     """Whether single values are marked beside the line through them."""
+    is_limit: bool = False
+    """What the other lines should not cross: drawn dashed in steps, without points."""
 
     def columns(self) -> dict[str, list[float]]:
         """The series as columns of a Bokeh data source; NaN stands for missing."""
         data = {"x": list(self.x), "y": [_number(value) for value in self.y]}
         if self.lower is not None and self.upper is not None:
-            data |= {"lower": list(self.lower), "upper": list(self.upper)}
+            edges = {"lower": self.lower, "upper": self.upper}
+            data |= {name: [_number(value) for value in edge] for name, edge in edges.items()}
         if self.raw is not None:
             data["raw"] = [_number(value) for value in self.raw]
         return data
@@ -63,7 +65,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class LegendEntry:
-    """One line of a legend; `number` picks colour and dash pattern in stylesheet and drawing."""
+    """One line of a legend; `number` picks the colour in the stylesheet, 0 that of a limit."""
 
     name: str
     number: int
@@ -91,7 +93,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _text(value: float | None) -> str:
+def text_of(value: float | None) -> str:
+    """A number as tables and hover texts of charts write it."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
@@ -154,15 +157,19 @@ def _legend(series: Sequence[Series]) -> list[LegendEntry]:
     return [
         LegendEntry(
             name=one.name,
-            number=index % SERIES_COUNT + 1,
-            dashes=" ".join(map(str, SERIES_DASHES[index % SERIES_COUNT])),
+            number=0 if one.is_limit else index % SERIES_COUNT + 1,
+            dashes=" ".join(map(str, LIMIT_DASHES if one.is_limit else _dashes(index))),
         )
         for index, one in enumerate(series)
     ]
 
 
+def _dashes(index: int) -> list[int]:
+    return SERIES_DASHES[index % SERIES_COUNT]
+
+
 def _draw_points(plot: Any, series: Series, source: Any, colour: str, index: int) -> None:
-    if not series.has_points:
+    if not series.has_points or series.is_limit:
         return
     points, alpha = ("y", 1.0) if series.raw is None else ("raw", 0.35)
     style = {"size": 5, "line_color": None, "fill_color": colour, "alpha": alpha}
@@ -170,119 +177,17 @@ def _draw_points(plot: Any, series: Series, source: Any, colour: str, index: int
 
 
 def _draw_line(plot: Any, series: Series, source: Any, colour: str, index: int) -> None:
+    if series.is_limit:
+        style = {"line_color": INK_SOFT, "line_dash": LIMIT_DASHES, "line_width": 1.5}
+        plot.step("x", "y", source=source, mode="center", **style)
+        return
     if series.lower is not None and series.upper is not None:
         plot.varea("x", "lower", "upper", source=source, fill_alpha=0.15, fill_color=colour)
-    dashes = SERIES_DASHES[index % SERIES_COUNT]
+    dashes = _dashes(index)
     plot.line("x", "y", source=source, line_width=2, line_color=colour, line_dash=dashes)
 
 
 def _line_rows(series: Sequence[Series]) -> list[list[str]]:
     values = [dict(zip(one.x, one.y, strict=True)) for one in series]
     steps = sorted({x for one in series for x in one.x})
-    return [[_text(x), *(_text(of.get(x)) for of in values)] for x in steps]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A value with its interval, for `interval_chart`."""
-
-    label: str
-    value: float
-    low: float
-    high: float
-
-
-def interval_chart(
-    *,
-    title: str,
-    unit: str,
-    intervals: Sequence[Interval],
-    reference: float = 0.0,
-    caption: str = "",
-) -> Chart:
-    """One row a label: a dot for the value, a bar for its interval, a line at `reference`."""
-    from bokeh.models import BasicTicker, ColumnDataSource
-    from bokeh.models.annotations import Span
-
-    labels = [one.label for one in intervals]
-    plot = figure_make(
-        x_label=unit, y_label="", height=80 + 36 * len(labels), y_range=list(reversed(labels))
-    )
-    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)  # more would overlap on a phone
-    rows = [[one.label, _text(one.value), _text(one.low), _text(one.high)] for one in intervals]
-    source = ColumnDataSource(
-        data={
-            "x": [one.value for one in intervals],
-            "y": labels,
-            "low": [one.low for one in intervals],
-            "high": [one.high for one in intervals],
-            "tip": [f"{row[0]}\n{unit}: {row[1]}\nfrom {row[2]} to {row[3]}" for row in rows],
-        }
-    )
-    plot.add_layout(
-        Span(location=reference, dimension="height", line_color=INK_SOFT, line_dash=[4, 4])
-    )
-    bar = {"height": 0.18, "fill_color": ACCENT, "line_color": None, "alpha": 0.4}
-    plot.hbar("y", left="low", right="high", source=source, **bar)
-    # A span does not widen the range by itself: an invisible point keeps the reference in view.
-    plot.scatter([reference], labels[:1], alpha=0)
-    plot.scatter("x", "y", source=source, size=10, color=ACCENT)
-    return Chart(
-        title=title,
-        item=figure_item(plot),
-        columns=["", unit, "from", "to"],
-        rows=rows,
-        hover="point",
-        caption=caption,
-    )
-
-
-def scatter_chart(
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    points: Sequence[tuple[str, float, float]],
-    caption: str = "",
-) -> Chart:
-    """Named points on two axes; each name is shown on hover and beside its point."""
-    from bokeh.core.properties import value
-    from bokeh.models import ColumnDataSource
-
-    plot = figure_make(x_label=x_label, y_label=y_label, height=320)
-    plot.x_range.range_padding = plot.y_range.range_padding = 0.15
-    rows = [[name, _text(x), _text(y)] for name, x, y in points]
-    places = [x for _, x, _ in points]
-    middle = (min(places) + max(places)) / 2 if places else 0.0
-    source = ColumnDataSource(
-        data={
-            "name": [name for name, _, _ in points],
-            "x": [x for _, x, _ in points],
-            "y": [y for _, _, y in points],
-            "tip": [f"{name}\n{x_label}: {x}\n{y_label}: {y}" for name, x, y in rows],
-            # Names right of the middle stand left of their points, so that none is cut off.
-            "align": ["right" if x > middle else "left" for _, x, _ in points],
-            "offset": [-9 if x > middle else 9 for _, x, _ in points],
-        }
-    )
-    plot.scatter("x", "y", source=source, size=10, color=ACCENT)
-    plot.text(
-        "x",
-        "y",
-        text="name",
-        source=source,
-        text_align="align",
-        x_offset="offset",
-        y_offset=-5,
-        text_color=INK,
-        text_font=value("system-ui"),
-        text_font_size=value("12px"),
-    )
-    return Chart(
-        title=title,
-        item=figure_item(plot),
-        columns=["", x_label, y_label],
-        rows=rows,
-        hover="point",
-        caption=caption,
-    )
+    return [[text_of(x), *(text_of(of.get(x)) for of in values)] for x in steps]

@@ -15,6 +15,7 @@ SERIES_DASHES: tuple[list[int], ...] = (
     [3, 5],
     [1, 2],
 )
+LIMIT_DASHES = [4, 4]
 _SERIES_ROLES = [f"--series-{number + 1}" for number in range(SERIES_COUNT)]
 _ROLES = ("--ink", "--ink-soft", "--line", "--raised", "--accent", *_SERIES_ROLES)
 # Bokeh takes nothing but real colours: each role has a placeholder, put back in `figure_item`.

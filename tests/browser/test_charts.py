@@ -11,7 +11,8 @@ from django.template import engines
 from django.urls import include, path
 from playwright.sync_api import Page, expect
 
-from ftportal.pages.charts import Chart, Interval, Series, interval_chart, line_chart, scatter_chart
+from ftportal.pages.charts import Chart, Series, line_chart
+from ftportal.pages.point_charts import Interval, interval_chart, scatter_chart
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -1,16 +1,14 @@
-"""The tree of a language model's checkpoints, and one line through it session by session."""
+"""The tree of a language model's checkpoints."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evaluation.rule import Rule
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion, lineage
-from ftportal.dashboard.selectors import measurements, sessions
+from ftportal.dashboard.selectors import sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
-from ftportal.dashboard.selectors.measurements import Change
-from ftportal.evaluations.models import Suite, Verdict
+from ftportal.evaluations.models import Verdict
 from ftportal.promotions.selectors import stages
 from ftportal.runs.models import Run
 
@@ -95,7 +93,7 @@ def _drawn(rows: Sequence[tuple[Checkpoint, int]]) -> list[tuple[Checkpoint, Bra
         drawn.append((one, branch))
         goes_on = {rail: on for rail, on in goes_on.items() if rail < level}
         goes_on[level] = joins
-        if level:
+        if level and not joins:
             goes_on[level - 1] = True
     return drawn[::-1]
 
@@ -118,86 +116,3 @@ def _walk(
             straight = below
         stack += [(child, level) for child in straight]
         stack += [(child, level + 1) for child in reversed(below) if child not in straight]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """One session of a line: what has changed since the pre-trained model, with intervals."""
-
-    number: int
-    checkpoint: Checkpoint
-    accuracy: Change
-    perplexity: dict[str, Change]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A checkpoint's ancestors, measured by one suite against the pre-trained model."""
-
-    end: Checkpoint
-    suite: Suite | None
-    sessions: Sequence[Session]
-    unmeasured: Sequence[Checkpoint]
-    """Checkpoints of the line without a measurement by the suite: gaps in its charts."""
-
-    @property
-    def last_points(self) -> float | None:
-        """Right answers of the end against the pre-trained model, points over all benchmarks."""
-        change = self.last.accuracy.value if self.last else None
-        return None if change is None else 100 * change
-
-    @property
-    def last_percents(self) -> list[tuple[str, float]]:
-        """Held-out set and the end's change of perplexity against the pre-trained model."""
-        changes = self.last.perplexity.items() if self.last else []
-        return [(name, 100 * one.value) for name, one in changes if one.value is not None]
-
-    @property
-    def points_allowed(self) -> float | None:
-        """How far the right answers may fall over many sessions, points (negative)."""
-        return -100 * self.budget.pooled_margin if self.budget else None
-
-    @property
-    def percent_allowed(self) -> float | None:
-        """How far perplexity may rise over many sessions."""
-        return 100 * (self.budget.perplexity_margin_ratio - 1) if self.budget else None
-
-    @property
-    def budget(self) -> Rule | None:
-        """What the suite's rule allows against the pre-trained model over many sessions."""
-        return Rule.from_json(self.suite.rule.rule).against_anchor() if self.suite else None
-
-    @property
-    def last(self) -> Session | None:
-        """Where the line stands now; None while that is not measured."""
-        if self.sessions and self.sessions[-1].checkpoint == self.end:
-            return self.sessions[-1]
-        return None
-
-
-def line_of(end: Checkpoint) -> Line:
-    """The line from the pre-trained model to `end`, one entry a measured session."""
-    path = lineage(end)
-    ids = [one.pk for one in path]
-    suite = measurements.suite_in_common(ids)
-    evaluation_of = measurements.evaluations_by_checkpoint(ids, suite)
-    measured = measurements.measurements(evaluation_of.values())
-    unmeasured = [one for one in path if one.pk not in evaluation_of]
-    anchor = path[0]
-    found = []
-    for one in path[1:]:
-        if one.pk not in evaluation_of or anchor.pk not in evaluation_of:
-            continue
-        before, after = measured[evaluation_of[anchor.pk]], measured[evaluation_of[one.pk]]
-        found.append(
-            Session(
-                number=one.depth,
-                checkpoint=one,
-                accuracy=measurements.accuracy_change(before, after),
-                perplexity={
-                    name: measurements.perplexity_change(before, after, name)
-                    for name in after.texts
-                },
-            )
-        )
-    return Line(end=end, suite=suite, sessions=found, unmeasured=unmeasured)

@@ -8,7 +8,8 @@ from django.urls import reverse
 
 from ftportal.checkpoints.services import alias_set
 from ftportal.dashboard.figures import line_charts
-from ftportal.dashboard.selectors.lineage import line_of, tree
+from ftportal.dashboard.selectors.line import line_of
+from ftportal.dashboard.selectors.lineage import tree
 from ftportal.promotions.selectors import stage, stages
 from tests.ftportal.dashboard import world
 
@@ -84,6 +85,18 @@ def test_lines_end_where_nothing_follows(grown: SimpleNamespace) -> None:
     assert not drawn["After"].goes_on
 
 
+def test_a_branch_that_goes_on_leaves_the_line_where_it_branched_off(
+    grown: SimpleNamespace,
+) -> None:
+    after = grown.champion.children.get()
+    world.run_make(name="Last", parent=after)
+    drawn = {node.checkpoint.name: node.branch for node in tree(grown.model)}
+    assert drawn["After"].rails == [False]
+    assert drawn["After"].goes_on
+    assert drawn["Last"].joins_above
+    assert drawn["Last"].rails == [False]
+
+
 def test_a_long_line_neither_indents_nor_recurses(contrast: SimpleNamespace) -> None:
     last = contrast.careful.output
     for number in range(40):
@@ -106,21 +119,44 @@ def test_nodes_know_their_verdict_and_cost(grown: SimpleNamespace) -> None:
 
 
 def test_small_losses_add_up_along_the_line(grown: SimpleNamespace) -> None:
-    """Careful lost nothing, second one of 20 (and gained two), third two (and gained two)."""
+    """Careful lost nothing, second one of 20 (and gained two), third one more."""
     line = line_of(grown.champion)
-    points = [100 * (one.accuracy.value or 0.0) for one in line.sessions]
-    assert points == pytest.approx([0.0, 5.0, 0.0])
-    percents = [100 * (one.perplexity["Manual"].value or 0.0) for one in line.sessions]
-    assert percents == pytest.approx([0.0, 2.4802, 3.5103], abs=1e-3)
-    assert line.last_points == pytest.approx(0.0)
-    assert line.points_allowed == pytest.approx(-40.0)  # twice the rule's 20 points
-    assert line.percent_allowed == pytest.approx(100 * (1.03**2 - 1))
+    answers = [one.accuracy.percents for one in line.sessions]
+    assert [one["total"] for one in answers] == pytest.approx([0.0, 5.0, 0.0])
+    assert [one["alone"] for one in answers] == pytest.approx([0.0, 5.0, -5.0])
+    manual = [one.perplexity["Manual"].percents for one in line.sessions]
+    assert [one["total"] for one in manual] == pytest.approx([0.0, 2.4802, 3.5103], abs=1e-3)
+    assert [one["alone"] for one in manual] == pytest.approx([0.0, 2.4802, 1.0050], abs=1e-3)
+    assert [one.verdict is None for one in line.sessions] == [False, False, False]
+
+
+def test_the_budget_grows_once_with_the_second_session(grown: SimpleNamespace) -> None:
+    line = line_of(grown.champion)
+    allowed = [one.accuracy.percents["allowed"] for one in line.sessions]
+    assert allowed == pytest.approx([-20.0, -40.0, -40.0])
+    texts = [one.perplexity["Manual"].percents["allowed"] for one in line.sessions]
+    assert texts == pytest.approx([3.0, 100 * (1.03**2 - 1), 100 * (1.03**2 - 1)])
+    assert not any(entry.is_beyond for one in line.sessions for entry in one.entries)
+    assert line_of(grown.reckless.output).sessions[0].perplexity["Manual"].is_beyond
+    assert line_of(grown.reckless.output).sessions[0].accuracy.is_beyond
 
 
 def test_the_charts_start_at_the_pretrained_model(grown: SimpleNamespace) -> None:
     accuracy, perplexity = line_charts(line_of(grown.champion))
     assert [row[0] for row in accuracy.rows] == ["0", "1", "2", "3"]
-    assert perplexity.rows[0][1:] == ["0", "0"]
+    assert perplexity.rows[0][1:] == ["0", "0", "3"]
+    assert list(accuracy.columns) == ["session", "All benchmarks together", "Allowed in all"]
+    assert [row[-1] for row in accuracy.rows] == ["-20", "-20", "-40", "-40"]
+
+
+def test_a_missing_interval_is_a_gap_and_no_zero(contrast: SimpleNamespace) -> None:
+    run = world.run_make(name="One text", parent=contrast.anchor)
+    alone = world.suite_make(sets={"Note": "prose"}, name="One document")
+    for one, nats in ((contrast.anchor, 200.0), (world.output_of(run), 210.0)):
+        world.evaluation_make(checkpoint=one, suite=alone, right={}, nll={"Note": [nats]})
+    (chart,) = line_charts(line_of(world.output_of(run)))
+    assert "NaN" in str(chart.item) or "nan" in str(chart.item)
+    assert chart.rows[1][1] == "10.52"  # e^0.1 - 1 in percent
 
 
 def test_another_line_can_be_chosen(grown: SimpleNamespace, client_of: Any) -> None:
