@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +25,22 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class TensorMove:
+    """How far one tensor is from its reference."""
+
+    norm: float
+    """‖W − W_reference‖₂."""
+    reference_norm: float
+    """‖W_reference‖₂."""
+    shape: tuple[int, ...]
+
+    @property
+    def relative(self) -> float | None:
+        """norm ÷ reference_norm; None for a reference of zeros."""
+        return self.norm / self.reference_norm if self.reference_norm else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Displacement:
     """The distance from one reference."""
 
@@ -31,8 +48,8 @@ class Displacement:
     """‖W − W_reference‖₂ over all tensors."""
     reference_norm: float
     """‖W_reference‖₂."""
-    tensors: dict[str, tuple[float, float]]
-    """By tensor: its own distance and its reference's norm."""
+    tensors: dict[str, TensorMove]
+    """By the tensor's name."""
 
     @property
     def relative(self) -> float | None:
@@ -55,7 +72,8 @@ class Reference:
                 return name
         return None
 
-    def _read(self, name: str) -> torch.Tensor:
+    def read(self, name: str) -> torch.Tensor:
+        """Return one tensor as it is stored, on the CPU."""
         # Plain reads: what a mapping has touched would count as this process's memory.
         place = self._places[name]
         buffer = bytearray(place.size_bytes)
@@ -69,13 +87,13 @@ class Reference:
         """Return the distance of a model's weights from this reference, in float32."""
         tensors = {}
         for name, tensor in merged_weights(model):
-            reference = self._read(name).to(tensor.device, torch.float32)
+            reference = self.read(name).to(tensor.device, torch.float32)
             size = torch.linalg.vector_norm(reference).item()
             moved = torch.linalg.vector_norm(reference - tensor).item()
-            tensors[name] = (moved, size)
+            tensors[name] = TensorMove(norm=moved, reference_norm=size, shape=tuple(tensor.shape))
         return Displacement(
-            norm=math.sqrt(sum(moved**2 for moved, _ in tensors.values())),
-            reference_norm=math.sqrt(sum(size**2 for _, size in tensors.values())),
+            norm=math.sqrt(sum(one.norm**2 for one in tensors.values())),
+            reference_norm=math.sqrt(sum(one.reference_norm**2 for one in tensors.values())),
             tensors=tensors,
         )
 
@@ -86,6 +104,12 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
     Tied weights come once.
     """
+    for name, parameter, module in weight_sources(model):
+        yield name, weight_merged(parameter, module)
+
+
+def weight_sources(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Any]]:
+    """Yield (name in the files, parameter, the LoRA module that adapts it or None) as above."""
     adapted = {}
     for name, module in base_model(model).named_modules():
         if hasattr(module, "get_delta_weight"):
@@ -93,8 +117,10 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     for name, parameter in base_model(model).named_parameters():
         if ".lora_" in name:
             continue
-        if name in adapted:
-            plain_name, module = adapted[name]
-            yield plain_name, parameter + module.get_delta_weight("default")
-        else:
-            yield name.replace(".base_layer.", "."), parameter
+        plain_name, module = adapted.get(name, (name.replace(".base_layer.", "."), None))
+        yield plain_name, parameter, module
+
+
+def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
+    """Return the weight that a source stands for; the parameter itself without a LoRA module."""
+    return parameter if module is None else parameter + module.get_delta_weight("default")

@@ -25,6 +25,7 @@ from training.mixture import step_count
 _FADE = 0.5
 _APOLLO_SHARE = 0.5
 _MEASURED_SPREAD = 2.0
+_EMBEDDINGS = ("embed", "lm_head", "wte", "wpe")  # the last two are GPT-2's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ def _range(
 
 def is_projected(name: str, shape: tuple[int, ...]) -> bool:
     """Whether APOLLO projects this tensor: matrices do, embeddings, heads and norms do not."""
-    return len(shape) == 2 and "embed" not in name and "lm_head" not in name
+    return len(shape) == 2 and not any(part in name for part in _EMBEDDINGS)
 
 
 def _squared_norm(method: MethodConfig, name: str, shape: tuple[int, ...]) -> float:

@@ -2,13 +2,14 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from training.budget import Budget
+from training.budget import SHARE, Budget
 from training.displacement import Displacement, Reference
 from training.samples import Curriculum, Sample
 
@@ -27,6 +28,8 @@ class Totals:
     """Σ of every step's rate: displacement ÷ this is the mean update norm."""
     losses: dict[str, float] = field(default_factory=dict)
     """Last loss in nats by batch key."""
+    diagnostics: dict[str, list[float]] = field(default_factory=dict)
+    """[sum, count] of every value that is not measured after each step, by its metric's name."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `Totals(**...)` reads back."""
@@ -44,6 +47,7 @@ class StepMeter:
         self.extras: dict[str, float] = {}
         """Other values of the step, by the name of their metric."""
         self.started = time.monotonic()
+        self._aside_seconds = 0.0
 
     def add(self, sample: Sample, nll_sum: float, token_count: int) -> None:
         """Count the loss of one decision of a sample, in nats."""
@@ -61,10 +65,19 @@ class StepMeter:
         """Tokens that got gradient in this step."""
         return self._tokens.get("", 0)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take time that is not the step's own, such as a measurement's."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._aside_seconds += time.monotonic() - started
+
     @property
     def seconds(self) -> float:
-        """Time since this step began."""
-        return time.monotonic() - self.started
+        """Time since this step began, without what was spent aside."""
+        return time.monotonic() - self.started - self._aside_seconds
 
     @property
     def nll_sum(self) -> float:
@@ -79,11 +92,14 @@ class StepMeter:
 class DisplacementMeter:
     """Measures displacement from parent and anchor, seldom enough to stay cheap."""
 
-    def __init__(self, parent: Reference | None, anchor: Reference | None, same: bool) -> None:
-        self._parent = parent
+    def __init__(
+        self, parent: Reference | None, anchor: Reference | None, same: bool, share: float = SHARE
+    ) -> None:
+        """same: whether the anchor is the parent itself. share: of the session's time, at most."""
+        self.parent = parent
         self._anchor = anchor
         self._same = same
-        self._budget = Budget(every_steps=_MEASURE_EVERY_STEPS)
+        self._budget = Budget(every_steps=_MEASURE_EVERY_STEPS, share=share)
 
     def due(self, step: int, last: bool) -> bool:
         """Whether to measure after this step: the first, the last, every fifth if time allows."""
@@ -92,7 +108,7 @@ class DisplacementMeter:
     def measure(self, model: torch.nn.Module) -> tuple[Displacement | None, Displacement | None]:
         """Return the displacement from the parent and from the anchor; None where unknown."""
         with self._budget.measuring():
-            parent = self._parent.measure(model) if self._parent else None
+            parent = self.parent.measure(model) if self.parent else None
             anchor = parent if self._same else None
             if self._anchor and not self._same:
                 anchor = self._anchor.measure(model)

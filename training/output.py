@@ -1,7 +1,6 @@
 """The output of a run: a plain Hugging Face directory that says how it was made."""
 
 import json
-import math
 import platform
 import shutil
 from importlib.metadata import version
@@ -10,7 +9,6 @@ from typing import Any
 
 from training.config import RunConfig
 from training.conversations import ChatEncoder
-from training.displacement import Displacement
 from training.manifest import Manifest, manifest_write
 
 _TOKENIZER_FILES = (
@@ -34,8 +32,7 @@ def output_write(
     config: RunConfig,
     encoder: ChatEncoder,
     summary: dict[str, Any],
-    parent: Displacement | None,
-    anchor: Displacement | None,
+    changes: dict[str, Any],
 ) -> Manifest:
     """Write weights, tokenizer, template, model card, recipe and manifest; return the manifest.
 
@@ -52,7 +49,7 @@ def output_write(
         "python": platform.python_version(),
     }
     _json_write(directory / "recipe.json", recipe)
-    _json_write(directory / "displacement.json", _displacement_record(parent, anchor))
+    _json_write(directory / "displacement.json", changes)
     card = _model_card(config, summary)
     (directory / "README.md").write_text(card, encoding="utf-8")
     for file in directory.iterdir():
@@ -72,24 +69,6 @@ def _tokenizer_copy(parent: Path, directory: Path, encoder: ChatEncoder) -> None
         # Generation must see the conversations in the form in which they were learnt.
         template = encoder.template.source
         (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
-
-
-def _displacement_record(
-    parent: Displacement | None, anchor: Displacement | None
-) -> dict[str, Any]:
-    """Return {"parent"|"pretrained": {"norm", "relative", "tensors": {name: {...}}} | None}."""
-    return {"parent": _one_record(parent), "pretrained": _one_record(anchor)}
-
-
-def _one_record(displacement: Displacement | None) -> dict[str, Any] | None:
-    if displacement is None:
-        return None
-    tensors = {
-        name: {"norm": moved, "relative": moved / size if size else None}
-        for name, (moved, size) in displacement.tensors.items()
-        if math.isfinite(moved)
-    }
-    return {"norm": displacement.norm, "relative": displacement.relative, "tensors": tensors}
 
 
 def _model_card(config: RunConfig, summary: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from training.config import RunConfig
+from training.diagnostics import Diagnostics
 from training.displacement import Displacement
 from training.engine import Attempt
 from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
@@ -35,6 +36,13 @@ class Reporter:
         self.curriculum = curriculum
         self.events = attempt.events
         self.displacement = displacement
+        self.diagnostics = Diagnostics(
+            model=model,
+            config=config,
+            samples=curriculum.samples,
+            parent=displacement.parent,
+            device=device,
+        )
         self.totals = Totals()
         self.clock = Clock(curriculum, config.examples_per_step)
 
@@ -54,8 +62,9 @@ class Reporter:
         self, *, step: int, meter: StepMeter, gradient_norm: float, rate: float, last: bool
     ) -> None:
         """Count and report a step after the optimizer has taken it."""
-        self._count(meter, rate)
         seconds = meter.seconds
+        self._count(meter, rate, seconds)
+        self.diagnostics.after_step(step, meter)
         values: dict[str, float | None] = {
             **meter.losses(),
             **meter.extras,
@@ -66,7 +75,7 @@ class Reporter:
             "memory_bytes": memory_bytes(self.device),
             "epoch": self.totals.examples / self.curriculum.examples_per_epoch,
         }
-        self.totals.seconds += seconds
+        self._remember(meter)
         if self.displacement.due(step, last):
             parent, anchor = self.displacement.measure(self.model)
             values["displacement"] = parent.norm if parent else None
@@ -80,16 +89,22 @@ class Reporter:
             seconds_left=self.clock.seconds_left(step),
         )
 
-    def _count(self, meter: StepMeter, rate: float) -> None:
+    def _count(self, meter: StepMeter, rate: float, seconds: float) -> None:
         totals = self.totals
         totals.examples += meter.examples
         totals.decision_tokens += meter.decision_tokens
         totals.context_tokens += meter.context_tokens
+        totals.seconds += seconds
         totals.rate_sum += rate
         prefix = "loss_nats/batch/"
         for name, loss in meter.losses().items():
             if name.startswith(prefix) and loss is not None:
                 totals.losses[name.removeprefix(prefix)] = loss
+
+    def _remember(self, meter: StepMeter) -> None:
+        for name, value in meter.extras.items():
+            before = self.totals.diagnostics.get(name, [0.0, 0])
+            self.totals.diagnostics[name] = [before[0] + value, before[1] + 1]
 
     def summary(
         self, *, step: int, parent: Displacement | None, anchor: Displacement | None
@@ -111,6 +126,10 @@ class Reporter:
             "displacement_pretrained_relative": anchor.relative if anchor else None,
             "update_norm": norm / totals.rate_sum if norm is not None and totals.rate_sum else None,
             "loss_nats": dict(totals.losses),
+            "diagnostics": {
+                name: {"mean": value_sum / count, "measured_steps": count}
+                for name, (value_sum, count) in totals.diagnostics.items()
+            },
             "trainable_parameters": trainable_parameter_count(self.model),
             "device": str(self.device),
             "threads": torch.get_num_threads(),

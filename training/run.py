@@ -11,6 +11,7 @@ from training.config import ConfigError, RunConfig
 from training.conversations import ChatEncoder
 from training.displacement import Reference
 from training.engine import Attempt, StoppedError
+from training.finishing import session_finish
 from training.meter import DisplacementMeter
 from training.models import (
     device_choose,
@@ -18,7 +19,6 @@ from training.models import (
     lora_attach,
     model_load,
 )
-from training.output import output_write
 from training.parity import parity_check
 from training.penalties import penalty_prepare
 from training.recipe import recipe_warnings
@@ -60,7 +60,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
         penalty=penalty,
     )
     _train(trainer, attempt.resume)
-    return _finish(trainer, encoder, config, attempt)
+    return session_finish(trainer, encoder, config, attempt)
 
 
 class _Progress:
@@ -140,7 +140,7 @@ def _displacement_meter(config: RunConfig, model: nn.Module, attempt: Attempt) -
     anchor = None
     if anchor_path is not None and not same:
         anchor = _reference(anchor_path, "anchor_model", model, attempt)
-    return DisplacementMeter(parent, anchor, same)
+    return DisplacementMeter(parent, anchor, same, config.diagnostics.diagnostics_share)
 
 
 def _reference(path: str, where: str, model: nn.Module, attempt: Attempt) -> Reference | None:
@@ -158,26 +158,3 @@ def _train(trainer: RunTrainer, resume: Path | None) -> None:
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     if trainer.stopped:
         raise StoppedError
-
-
-def _finish(
-    trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
-) -> dict[str, Any]:
-    attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
-    parent, anchor = trainer.reporter.displacement.measure(trainer.network)
-    summary = trainer.reporter.summary(step=trainer.state.global_step, parent=parent, anchor=anchor)
-    trainer.network.config.use_cache = True  # Trainer switched it off, and it would be saved so
-    with attempt.output_directory() as directory:
-        manifest = output_write(
-            directory,
-            model=trainer.network,
-            config=config,
-            encoder=encoder,
-            summary=summary,
-            parent=parent,
-            anchor=anchor,
-        )
-    attempt.events.progress(done=1, total=1, unit="parts", phase="saving")
-    summary["manifest_sha256"] = manifest["sha256"]
-    attempt.events.done(summary=summary)
-    return summary

@@ -190,6 +190,7 @@ class RunTrainer(Trainer):
         norm = float(super()._get_grad_norm(model, grad_norm))
         if not math.isfinite(norm):
             self._diverged("the gradient")
+        self.reporter.diagnostics.before_step(self.state.global_step + 1, self.meter)
         return norm
 
     def _diverged(self, what: str) -> None:

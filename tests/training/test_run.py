@@ -86,7 +86,7 @@ def test_every_step_is_measured(recipe: Recipe, run_directory: MakeRun) -> None:
         metrics[-1]["values"]["displacement"] == events_of(directory)[-1]["summary"]["displacement"]
     )
     phases = [event["phase"] for event in events_of(directory) if event["event"] == "progress"]
-    assert list(dict.fromkeys(phases)) == ["loading", "training", "saving"]
+    assert list(dict.fromkeys(phases)) == ["loading", "training", "measuring the change", "saving"]
 
 
 def test_displacement_from_the_anchor_is_not_that_from_the_parent(

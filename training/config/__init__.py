@@ -13,6 +13,7 @@ from training.config.checks import (
     whole_check,
 )
 from training.config.defences import EWC_VARIANTS, DefencesConfig
+from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
 
@@ -29,6 +30,7 @@ __all__ = [
     "BatchConfig",
     "ConfigError",
     "DefencesConfig",
+    "DiagnosticsConfig",
     "MethodConfig",
     "RunConfig",
     "choice_check",

@@ -14,12 +14,17 @@ from training.config.checks import (
     whole_check,
 )
 from training.config.defences import DefencesConfig
+from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
-GROUPS: dict[str, type] = {"method": MethodConfig, "defences": DefencesConfig}
+GROUPS: dict[str, type] = {
+    "method": MethodConfig,
+    "defences": DefencesConfig,
+    "diagnostics": DiagnosticsConfig,
+}
 """Fields of the recipe that are groups of fields; a name stands in one place of them all only."""
 
 
@@ -68,6 +73,8 @@ class RunConfig:
     """Stop after so many steps, even within an epoch."""
     threads: int | None = None
     """CPU threads for arithmetic; None: the library's choice."""
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    """What is measured beside the loss; without any influence on the weights."""
 
     def __post_init__(self) -> None:
         self._check_data()

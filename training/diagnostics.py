@@ -1,0 +1,81 @@
+"""Measures what a session does to the model while it trains, seldom enough to stay cheap.
+
+Each diagnostic has a budget of its own: a share of the session's time. None of them touches the
+weights, the gradients or the random numbers, so a session gives the same weights without them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from training.budget import Budget
+from training.config import RunConfig
+from training.displacement import Reference
+from training.meter import StepMeter
+from training.rank import ChangeRanks
+from training.samples import Sample
+from training.sharpness import Sharpness, batch_loss, sharpness_batch
+from training.sparsity import gradient_sparsity
+
+RANK_EVERY_STEPS = 5
+
+
+class Diagnostics:
+    """Gradient sparsity, sharpness along the step and the rank of the middle layer's change."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        config: RunConfig,
+        samples: Sequence[Sample],
+        parent: Reference | None,
+        device: torch.device,
+    ) -> None:
+        """parent: what the change is taken from; None where it cannot be measured."""
+        settings = config.diagnostics
+        share = settings.diagnostics_share
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._sparsity = Budget(share=share) if settings.gradient_sparsity else None
+        self.ranks = ChangeRanks(model, parent) if parent and settings.change_rank else None
+        self._rank = Budget(share=share, every_steps=RANK_EVERY_STEPS)
+        self._sharpness_budget = Budget(share=share)
+        self.sharpness: Sharpness | None = None
+        batch = sharpness_batch(samples)
+        if settings.sharpness and config.dtype == "float32" and batch:
+            self.sharpness = Sharpness(model, batch_loss(model, batch, device))
+
+    def before_step(self, step: int, meter: StepMeter) -> None:
+        """Look at the gradient of this step, which is complete, before the optimizer takes it."""
+        if self._sparsity and self._sparsity.due(step):
+            with _aside(self._sparsity, meter):
+                found = gradient_sparsity(self._parameters)
+            meter.extras["gradient_entries_small_share"] = found.entries_share
+            if found.rows_share is not None:
+                meter.extras["gradient_rows_small_share"] = found.rows_share
+        if self.sharpness and self._sharpness_budget.due(step):
+            with meter.aside():
+                self.sharpness.before_step()
+
+    def after_step(self, step: int, meter: StepMeter) -> None:
+        """Look at what the optimizer did in this step."""
+        if self.sharpness and self.sharpness.is_waiting:
+            with _aside(self._sharpness_budget, meter):
+                value = self.sharpness.measure()
+            if value is not None:
+                meter.extras["sharpness"] = value
+        if self.ranks and self._rank.due(step):
+            with _aside(self._rank, meter):
+                layer = {name: self.ranks.measure(name) for name in self.ranks.middle_layer()}
+            entropy, energy = self.ranks.mean(layer)
+            if entropy is not None and energy is not None:
+                meter.extras["middle_entropy_rank"] = entropy
+                meter.extras["middle_rank_90"] = energy
+
+
+@contextmanager
+def _aside(budget: Budget, meter: StepMeter) -> Iterator[None]:
+    with meter.aside(), budget.measuring():
+        yield

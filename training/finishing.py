@@ -1,0 +1,108 @@
+"""What follows a session's last step: the change is measured, and the output is written."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from training.config import RunConfig
+from training.conversations import ChatEncoder
+from training.displacement import Displacement
+from training.engine import Attempt
+from training.output import output_write
+from training.rank import ChangeRanks, MatrixRank
+from training.reporting import Reporter
+from training.trainer import RunTrainer
+
+RANK_SECONDS_MIN = 2.0
+"""So much is spent on the ranks of the shortest session too."""
+
+
+def session_finish(
+    trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
+) -> dict[str, Any]:
+    """Measure the change, write attempts/<N>/output, and return the done event's summary."""
+    reporter = trainer.reporter
+    parent, anchor = reporter.displacement.measure(trainer.network)
+    found = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
+    summary = reporter.summary(step=trainer.state.global_step, parent=parent, anchor=anchor)
+    summary |= _ranks_summary(reporter.diagnostics.ranks, found)
+    attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
+    trainer.network.config.use_cache = True  # Trainer switched it off, and it would be saved so
+    with attempt.output_directory() as directory:
+        manifest = output_write(
+            directory,
+            model=trainer.network,
+            config=config,
+            encoder=encoder,
+            summary=summary,
+            changes=change_record(parent, anchor, found),
+        )
+    attempt.events.progress(done=1, total=1, unit="parts", phase="saving")
+    summary["manifest_sha256"] = manifest["sha256"]
+    attempt.events.done(summary=summary)
+    return summary
+
+
+def _ranks_measure(reporter: Reporter, share: float, attempt: Attempt) -> dict[str, MatrixRank]:
+    """Measure every matrix for which there is time; {} where the recipe switches ranks off."""
+    ranks = reporter.diagnostics.ranks
+    if ranks is None:
+        return {}
+
+    def progress(done: int, total: int) -> None:
+        attempt.events.progress(
+            done=done, total=total, unit="matrices", phase="measuring the change"
+        )
+
+    return ranks.measure_all(
+        seconds=max(RANK_SECONDS_MIN, share * reporter.totals.seconds),
+        stop=lambda: attempt.stop.requested,
+        progress=progress,
+    )
+
+
+def _ranks_summary(ranks: ChangeRanks | None, found: dict[str, MatrixRank]) -> dict[str, Any]:
+    entropy, energy = ranks.mean(found) if ranks else (None, None)
+    return {
+        "entropy_rank": entropy,
+        "rank_90": energy,
+        "rank_matrices": len(found),
+        "rank_matrices_measured": sum(one.reason is None for one in found.values()),
+    }
+
+
+def change_record(
+    parent: Displacement | None,
+    anchor: Displacement | None,
+    ranks: Mapping[str, MatrixRank],
+) -> dict[str, Any]:
+    """Return displacement.json: {"parent" | "pretrained": {"norm", "relative", "tensors"} | None}.
+
+    "tensors" has by name {"norm", "relative", "shape"}; the parent's matrices whose rank was asked
+    for also {"entropy_rank", "rank_90", "rank_reason"}, the last saying why the others are None.
+    """
+    return {"parent": _one_record(parent, ranks), "pretrained": _one_record(anchor, {})}
+
+
+def _one_record(
+    displacement: Displacement | None, ranks: Mapping[str, MatrixRank]
+) -> dict[str, Any] | None:
+    if displacement is None:
+        return None
+    tensors: dict[str, dict[str, Any]] = {}
+    for name, moved in displacement.tensors.items():
+        if not math.isfinite(moved.norm):
+            continue
+        tensors[name] = {
+            "norm": moved.norm,
+            "relative": moved.relative,
+            "shape": list(moved.shape),
+        }
+        if name in ranks:
+            rank = ranks[name]
+            tensors[name] |= {
+                "entropy_rank": rank.entropy_rank,
+                "rank_90": rank.rank_90,
+                "rank_reason": rank.reason,
+            }
+    return {"norm": displacement.norm, "relative": displacement.relative, "tensors": tensors}
