@@ -50,6 +50,7 @@ def recipe_warnings(
         *_rate_warnings(name, values.get("learning_rate")),
         *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
         *_mixture_warnings(values.get("batches") or ()),
+        *_diagnostics_warnings(values),
         *_arithmetic_warnings(method, values),
         *_defence_warnings(values.get("defences") or {}),
     ]
@@ -105,6 +106,14 @@ def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
         "forget what it does not see. Add general examples."
     )
     return [RecipeWarning(field="batches", message=message)]
+
+
+def _diagnostics_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
+    settings = values.get("diagnostics") or {}
+    if values.get("dtype") != "bfloat16" or not settings.get("sharpness", True):
+        return []
+    message = "Sharpness is not measured in bfloat16: its rounding is larger than the difference."
+    return [RecipeWarning(field="sharpness", message=message)]
 
 
 def _arithmetic_warnings(

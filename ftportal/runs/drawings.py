@@ -1,50 +1,27 @@
 """The charts of a run's page, and the same series as JSON while it runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
 
 from ftportal.pages.charts import Chart, Series, line_chart
-from ftportal.runs.metrics import MEAN_STEPS, metric_series, metric_smooth
+from ftportal.runs.diagnostics_drawings import diagnostics_drawings
+from ftportal.runs.drawing import Drawing, plain, sampled_words, smooth
+from ftportal.runs.metrics import MEAN_STEPS, metric_smooth
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key, length_words
 
 _NATS = "nats per decision token"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """One chart of a run: what it says, and the lines in it."""
-
-    key: str
-    title: str
-    y_label: str
-    series: Callable[[Run], list[Series]]
-    caption: str = ""
-    y_from_zero: bool = False
-    y_format: str = ""
-
-
-def _smooth(run: Run, name: str, title: str) -> Series:
-    found = metric_smooth(run, name)
-    return Series(name=title, x=found.steps, y=found.means, raw=found.measured)
-
-
-def _plain(run: Run, name: str, title: str) -> Series:
-    steps, values = metric_series(run, name)
-    return Series(name=title, x=steps, y=values)
-
-
 def _loss_by_batch(run: Run) -> list[Series]:
     parts = list(run.mixture.select_related("batch"))
     if len(parts) == 1:
-        return [_smooth(run, "loss_nats", str(parts[0].batch))]
+        return [smooth(run, "loss_nats", str(parts[0].batch))]
     total = metric_smooth(run, "loss_nats")
     line = Series(name="All batches", x=total.steps, y=total.means, has_points=False)
     return [line] + [
-        _smooth(
+        smooth(
             run,
             f"loss_nats/batch/{batch_key(part.batch)}",
             f"{part.batch} ({part.batch.get_kind_display().lower()})",
@@ -59,36 +36,36 @@ def _kinds(run: Run) -> dict[str, str]:
 
 
 def _loss_by_kind(run: Run) -> list[Series]:
-    return [_smooth(run, f"loss_nats/kind/{kind}", word) for kind, word in _kinds(run).items()]
+    return [smooth(run, f"loss_nats/kind/{kind}", word) for kind, word in _kinds(run).items()]
 
 
 def _gradient(run: Run) -> list[Series]:
-    return [_plain(run, "gradient_norm", "Gradient norm")]
+    return [plain(run, "gradient_norm", "Gradient norm")]
 
 
 def _displacement(run: Run) -> list[Series]:
-    series = [_plain(run, "displacement", "From the parent")]
+    series = [plain(run, "displacement", "From the parent")]
     if not run.parent.is_pretrained:
-        series.append(_plain(run, "displacement_pretrained", "From the pre-trained model"))
+        series.append(plain(run, "displacement_pretrained", "From the pre-trained model"))
     return series
 
 
 def _speed(run: Run) -> list[Series]:
     return [
-        _smooth(run, "decision_tokens_per_second", "Decision tokens"),
-        _smooth(run, "context_tokens_per_second", "Context tokens"),
+        smooth(run, "decision_tokens_per_second", "Decision tokens"),
+        smooth(run, "context_tokens_per_second", "Context tokens"),
     ]
 
 
 def _rate(run: Run) -> list[Series]:
-    return [_plain(run, "learning_rate", "Learning rate")]
+    return [plain(run, "learning_rate", "Learning rate")]
 
 
 def _penalty(run: Run) -> list[Series]:
     names = {"l2_strength": ("l2", "L2"), "ewc_strength": ("ewc", "EWC")}
     defences = run.recipe.get("defences") or {}
     return [
-        _plain(run, f"penalty_nats/{metric}", word)
+        plain(run, f"penalty_nats/{metric}", word)
         for field, (metric, word) in names.items()
         if defences.get(field) is not None
     ]
@@ -114,6 +91,7 @@ _DISPLACEMENT = Drawing(
     y_label="L2 norm",
     series=_displacement,
     y_from_zero=True,
+    sampled="displacement",
 )
 _PENALTY = Drawing(
     key="penalty",
@@ -148,7 +126,8 @@ def drawings(run: Run) -> list[Drawing]:
     constant = run.recipe.get("schedule") == "constant" and not run.recipe.get("warmup_steps")
     penalty = [_PENALTY] if _penalty(run) else []
     rate = [] if constant else [_RATE]
-    return [_LOSS, *kinds, _DISPLACEMENT, *penalty, _GRADIENT, _SPEED, *rate]
+    effects = [_DISPLACEMENT, *penalty, _GRADIENT, *diagnostics_drawings(run)]
+    return [_LOSS, *kinds, *effects, _SPEED, *rate]
 
 
 def run_charts(run: Run) -> list[Chart]:
@@ -167,6 +146,8 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         )
         marks = {f"forecast {middle}": ahead["displacement"]}
         caption = f"Forecast for the end: {low} to {high}."
+    if drawing.sampled:
+        caption = f"{caption} {sampled_words(run, drawing.sampled)}".strip()
     return line_chart(
         title="Loss" if drawing is _LOSS and run.mixture.count() == 1 else drawing.title,
         x_label="step",

@@ -29,6 +29,12 @@ EWC_VARIANT_NAMES = {
     "row": "each output row",
     "diagonal": "each weight",
 }
+DIAGNOSTIC_NAMES = {
+    "gradient_sparsity": "gradient sparsity",
+    "change_rank": "rank of the change",
+    "sharpness": "sharpness",
+}
+
 FIELD_GROUPS = {
     (group if one.name == "name" else one.name): group
     for group, cls in GROUPS.items()
@@ -175,6 +181,9 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Precision", str(get("dtype", "float32"))),
         ("Seed", str(get("seed", 0))),
     ]
+    diagnostics = get("diagnostics")
+    if diagnostics:  # runs of earlier versions have none
+        rows.append(("Measures", diagnostics_words(diagnostics)))
     if method.get("scale") is not None:
         rows.insert(1, ("Scale", f"{method['scale']:g}"))
     if method.get("implementation") is not None:  # runs before there were two have none
@@ -196,3 +205,12 @@ def defence_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         what = f"{EWC_VARIANT_NAMES.get(variant, variant)}, {get('ewc_examples')} general examples"
         rows.append(("Pull by importance (EWC)", f"strength {get('ewc_strength'):g}, {what}"))
     return rows
+
+
+def diagnostics_words(settings: Mapping[str, Any]) -> str:
+    """What a run measures beside its loss, and how much time that may take."""
+    chosen = [name for key, name in DIAGNOSTIC_NAMES.items() if settings.get(key, True)]
+    if not chosen:
+        return "the loss and the displacement only"
+    share = f"{100 * settings.get('diagnostics_share', 0.05):g} %"
+    return f"{', '.join(chosen)}; each at most {share} of the time"

@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion, checkpoints_available
 from ftportal.runs.forms.defences import DefenceFields
+from ftportal.runs.forms.diagnostics import DiagnosticsFields
 from ftportal.runs.forms.fields import CheckpointField, number, whole
 from ftportal.runs.forms.more import MoreFields
 from ftportal.runs.forms.sections import BoundSection, Section, section_bind
@@ -24,7 +25,7 @@ METHOD_HELP = {
 }
 
 
-class RunForm(DefenceFields, MoreFields):
+class RunForm(DefenceFields, MoreFields, DiagnosticsFields):
     """A run's name, parent and recipe; numbers are text fields, so that 1e-5 can be written."""
 
     name = forms.CharField(
@@ -56,7 +57,11 @@ class RunForm(DefenceFields, MoreFields):
         required=False,
         help_text="Only decision tokens get gradient; context runs forward once and is kept.",
     )
-    SECTIONS: Sequence[Section] = (DefenceFields.DEFENCES, MoreFields.MORE)
+    SECTIONS: Sequence[Section] = (
+        DefenceFields.DEFENCES,
+        MoreFields.MORE,
+        DiagnosticsFields.MEASURES,
+    )
     """The folded parts, in the order in which they are shown."""
     DEFAULTS: Mapping[str, Any] = {
         "method": "apollo",

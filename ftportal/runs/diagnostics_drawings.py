@@ -1,0 +1,64 @@
+"""The charts of what a run measures beside its loss."""
+
+from ftportal.pages.charts import Series
+from ftportal.runs.drawing import Drawing, plain
+from ftportal.runs.models import Run
+
+
+def _sparsity(run: Run) -> list[Series]:
+    return [
+        plain(run, "gradient_entries_small_share", "Entries"),
+        plain(run, "gradient_rows_small_share", "Whole rows"),
+    ]
+
+
+def _rank(run: Run) -> list[Series]:
+    return [
+        plain(run, "middle_entropy_rank", "Entropy rank"),
+        plain(run, "middle_rank_90", "Holds 90 %"),
+    ]
+
+
+def _sharpness(run: Run) -> list[Series]:
+    return [plain(run, "sharpness", "Sharpness")]
+
+
+_SPARSITY = Drawing(
+    key="sparsity",
+    title="Gradient that is nearly nothing",
+    y_label="share",
+    series=_sparsity,
+    caption="Under a thousandth of the tensor's largest entry. The more, the fewer weights learn.",
+    y_from_zero=True,
+    sampled="gradient_entries_small_share",
+)
+_SHARPNESS = Drawing(
+    key="sharpness",
+    title="Sharpness along the step",
+    y_label="nats per unit² of weight",
+    series=_sharpness,
+    caption="How the loss bends in the direction of the step: vᵀHv/‖v‖², on a few fixed examples.",
+    sampled="sharpness",
+)
+_RANK = Drawing(
+    key="rank",
+    title="Rank of the change, middle layer",
+    y_label="rank",
+    series=_rank,
+    caption="In how many directions its matrices have changed: their mean, weighted by size.",
+    y_from_zero=True,
+    sampled="middle_rank_90",
+)
+
+
+def diagnostics_drawings(run: Run) -> list[Drawing]:
+    """The charts that the run's recipe asks for; none for runs before there were any."""
+    settings = run.recipe.get("diagnostics")
+    if not settings:
+        return []
+    found = [_RANK] if settings.get("change_rank", True) else []
+    if settings.get("gradient_sparsity", True):
+        found.append(_SPARSITY)
+    if settings.get("sharpness", True) and run.recipe.get("dtype") == "float32":
+        found.append(_SHARPNESS)
+    return found
