@@ -71,6 +71,9 @@ def test_charts_and_their_updates_name_the_same_lines(
         "Loss by kind",
         "Displacement of the weights",
         "Gradient norm",
+        "Rank of the change, middle layer",
+        "Gradient that is nearly nothing",
+        "Sharpness along the step",
         "Speed",
         "Learning rate",
     ]
