@@ -21,6 +21,7 @@ SAFE_EXAMPLES = (1000, 10_000)
 SAFE_DECISION_TOKENS = (50, 256)
 GENERAL_SHARE_MIN = 0.2
 EWC_EXAMPLES_MIN = 16
+MASK_BELOW_MAX = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +137,24 @@ def _arithmetic_warnings(
 
 
 def _defence_warnings(defences: Any) -> list[RecipeWarning]:
-    examples: Any = defences.get("ewc_examples") if isinstance(defences, Mapping) else None
-    if not _is_number(examples) or examples >= EWC_EXAMPLES_MIN:
+    if not isinstance(defences, Mapping):
         return []
-    message = (
-        f"EWC on {examples:g} general examples knows little of what matters; "
-        f"use {EWC_EXAMPLES_MIN} or more."
-    )
-    return [RecipeWarning(field="ewc_examples", message=message)]
+    found = []
+    examples: Any = defences.get("ewc_examples")
+    if _is_number(examples) and examples < EWC_EXAMPLES_MIN:
+        message = (
+            f"EWC on {examples:g} general examples knows little of what matters; "
+            f"use {EWC_EXAMPLES_MIN} or more."
+        )
+        found.append(RecipeWarning(field="ewc_examples", message=message))
+    threshold: Any = defences.get("mask_below_probability")
+    if _is_number(threshold) and threshold > MASK_BELOW_MAX:
+        message = (
+            f"Tokens that the parent gives a probability below {threshold:g} are much of what is "
+            "new in a batch: without them it may hardly be learnt."
+        )
+        found.append(RecipeWarning(field="mask_below_probability", message=message))
+    return found
 
 
 def rate_words(rate: float) -> str:

@@ -43,6 +43,8 @@ class Reporter:
             parent=displacement.parent,
             device=device,
         )
+        self.notes: dict[str, Any] = {}
+        """What else the summary says."""
         self.totals = Totals()
         self.clock = Clock(curriculum, config.examples_per_step)
 
@@ -133,4 +135,5 @@ class Reporter:
             "trainable_parameters": trainable_parameter_count(self.model),
             "device": str(self.device),
             "threads": torch.get_num_threads(),
+            **self.notes,
         }

@@ -25,6 +25,7 @@ from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
 from training.trainer import RunTrainer
+from training.unlikely import curriculum_reduce
 
 
 def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
     progress.next()
     meter = _displacement_meter(config, model, attempt)
     progress.next()
+    curriculum, left_out = curriculum_reduce(config, model, curriculum, attempt, device)
     penalty = penalty_prepare(config, model, curriculum.pools, attempt, device)
     trainer = RunTrainer(
         model=model,
@@ -59,6 +61,8 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
         displacement=meter,
         penalty=penalty,
     )
+    if left_out is not None:
+        trainer.reporter.notes["left_out"] = left_out.to_json()
     _train(trainer, attempt.resume)
     return session_finish(trainer, encoder, config, attempt)
 

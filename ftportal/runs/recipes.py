@@ -204,6 +204,8 @@ def defence_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         variant = str(get("ewc_variant"))
         what = f"{EWC_VARIANT_NAMES.get(variant, variant)}, {get('ewc_examples')} general examples"
         rows.append(("Pull by importance (EWC)", f"strength {get('ewc_strength'):g}, {what}"))
+    if get("mask_below_probability") is not None:
+        rows.append(("Tokens left out", f"below probability {get('mask_below_probability'):g}"))
     return rows
 
 

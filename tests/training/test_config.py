@@ -125,6 +125,8 @@ def test_the_starting_point_needs_no_warning() -> None:
         ({"learning_rate": "abc"}, None),
         ({"defences": {"ewc_strength": 1, "ewc_examples": 8}}, "ewc_examples"),
         ({"defences": {"ewc_strength": 1, "ewc_examples": 32}}, None),
+        ({"defences": {"mask_below_probability": 0.2}}, "mask_below_probability"),
+        ({"defences": {"mask_below_probability": 1e-3}}, None),
     ],
 )
 def test_warnings_name_their_field(change: dict[str, Any], field: str | None) -> None:

@@ -258,6 +258,8 @@ def test_ewc_without_a_general_batch_is_refused_by_name(
         ({"ewc_strength": 1, "ewc_examples": 0}, "ewc_examples"),
         ({"ewc_variant": "row"}, "ewc_variant"),
         ({"ewc_examples": 8}, "ewc_examples"),
+        ({"mask_below_probability": 0}, "mask_below_probability"),
+        ({"mask_below_probability": 1.5}, "mask_below_probability"),
     ],
 )
 def test_a_wrong_setting_is_named(defences: dict[str, Any], where: str) -> None:

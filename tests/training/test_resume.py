@@ -34,6 +34,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"method": {"name": "apollo"}, "context_frozen": False},
     {"method": {"name": "adamw"}, "defences": {"l2_strength": 0.1, "ewc_strength": 1.0}},
     {"method": {"name": "lora"}, "defences": {"ewc_strength": 1.0, "ewc_variant": "diagonal"}},
+    {"method": {"name": "apollo"}, "defences": {"mask_below_probability": 0.0038}},
 ]
 
 

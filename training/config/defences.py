@@ -1,4 +1,4 @@
-"""Defences against forgetting: what holds the weights near the parent's."""
+"""Defences against forgetting: what holds the weights near the parent's, what is not learnt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _DEFAULT_EWC_EXAMPLES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class DefencesConfig:
-    """What is added to the task's loss: (strength / 2) · Σ F (θ − θ_parent)²."""
+    """What the loss gets on top, (strength / 2) · Σ F (θ − θ_parent)², and what it leaves out."""
 
     l2_strength: float | None = None
     """λ of L2 toward the parent, where F is 1; None: off."""
@@ -25,11 +25,24 @@ class DefencesConfig:
     ewc_examples: int | None = None
     """General examples that F is measured on, one backward each before training; 32 where it is
     left out. Has no meaning without ewc_strength."""
+    mask_below_probability: float | None = None
+    """Decision tokens that the parent gives a lower probability are read but not learnt; None: all
+    are learnt. Takes one forward pass over the examples before training."""
 
     def __post_init__(self) -> None:
         number_check("defences.l2_strength", self.l2_strength, above=True, optional=True)
         number_check("defences.ewc_strength", self.ewc_strength, above=True, optional=True)
         whole_check("defences.ewc_examples", self.ewc_examples, 1, optional=True)
+        number_check(
+            "defences.mask_below_probability",
+            self.mask_below_probability,
+            above=True,
+            maximum=1.0,
+            optional=True,
+        )
+        self._ewc_check()
+
+    def _ewc_check(self) -> None:
         if self.ewc_strength is None:
             for name in ("ewc_variant", "ewc_examples"):
                 if getattr(self, name) is not None:

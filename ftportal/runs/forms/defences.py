@@ -43,11 +43,26 @@ class DefenceFields(forms.Form):
         required=False,
     )
 
+    mask_below_probability = number(
+        "Leave out tokens below probability",
+        "Write a number above 0 and at most 1, such as 0.001, or leave it empty.",
+        "Tokens that the parent finds less likely than this, such as 0.001, are read but not "
+        "learnt: they pull hardest at the weights. Empty: all are learnt. Takes a look at every "
+        "example before the first step.",
+        required=False,
+    )
+
     DEFENCES = Section(
         title="Defences against forgetting",
         lead="Beside a mixture with general examples, a low rate and few steps: what pulls the "
-        "weights back toward the parent's while they learn.",
-        fields=("l2_strength", "ewc_strength", "ewc_variant", "ewc_examples"),
+        "weights back toward the parent's while they learn, and what is not learnt at all.",
+        fields=(
+            "l2_strength",
+            "ewc_strength",
+            "ewc_variant",
+            "ewc_examples",
+            "mask_below_probability",
+        ),
         defaults={"ewc_variant": "row"},
     )
 

@@ -45,6 +45,7 @@ def form(parent: Checkpoint, talks: Batch, general: Batch) -> dict[str, Any]:
         "ewc_strength": "2",
         "ewc_variant": "diagonal",
         "ewc_examples": "",
+        "mask_below_probability": "0.001",
     }
 
 
@@ -54,7 +55,9 @@ def test_the_form_gives_the_recipe_its_defences(tina: Client, form: dict[str, An
     kept = run.recipe["defences"]
     assert kept["l2_strength"] == 0.1
     assert (kept["ewc_strength"], kept["ewc_variant"], kept["ewc_examples"]) == (2, "diagonal", 32)
+    assert kept["mask_below_probability"] == 0.001
     page = tina.get(reverse("runs:run", args=[run.pk])).content.decode()
+    assert "below probability 0.001" in page
     assert "strength 2, each weight, 32 general examples" in page
     again = tina.get(run_again_url(run, ewc_strength=5)).content.decode()
     assert 'name="ewc_strength" value="5"' in again
@@ -74,6 +77,7 @@ def test_without_a_strength_the_variant_means_nothing(tina: Client, form: dict[s
         ({"l2_strength": "0"}, "above 0"),
         ({"l2_strength": "much"}, "above 0, or leave it empty"),
         ({"ewc_examples": "0"}, "at least 1"),
+        ({"mask_below_probability": "2"}, "at most 1"),
         ({"ewc_strength": "", "ewc_examples": "8"}, "no meaning without ewc_strength"),
     ],
 )
