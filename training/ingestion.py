@@ -27,17 +27,16 @@ DEFAULT_LIMITS = {
     "max_examples": 200_000,
     "max_problems": 1000,
 }
-HELD_OUT_MIN_EXAMPLES = 20
-"""Files with fewer examples keep all of them for training."""
-_HELD_OUT_ONE_IN = 20
+_HELD_OUT_ONE_IN = 10
 _PROGRESS_EVERY_SECONDS = 0.5
 
 
 def is_held_out(sha256: str) -> bool:
-    """Whether an example of this content hash is kept from training: about one in twenty.
+    """Whether an example of this content hash is kept from training: about one in ten.
 
-    It depends on the content alone, so a file that comes again with more lines keeps every
-    example on its side.
+    It depends on the content alone, not on the file: an example that comes again, with more lines
+    or in another batch, is on the same side, so no later session trains on what an earlier one set
+    aside. The price is that a file of a few lines may have none on one of the sides.
     """
     return int(sha256[:8], 16) % _HELD_OUT_ONE_IN == 0
 
@@ -143,8 +142,6 @@ class Ingestion:
                 self._read(encoder)
             except FileError as error:
                 self._problem(0, error.message, error.cure)
-        if self.tally.example_count < HELD_OUT_MIN_EXAMPLES:
-            self._held_out_release()
         summary = self.tally.summary()
         summary["source_bytes"] = self.config.source.stat().st_size
         summary["source_sha256"] = file_sha256(self.config.source)
@@ -215,15 +212,6 @@ class Ingestion:
             quotable = message.replace("\0", "�").encode(errors="replace").decode()
             record = {"line": line, "message": quotable, "cure": cure}
             self._problems.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-    def _held_out_release(self) -> None:
-        """Give the few examples of a small file all to training."""
-        path = self.output / "examples.jsonl"
-        with path.open(encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
-        lines = [json.dumps({**r, "held_out": False}, ensure_ascii=False) + "\n" for r in records]
-        path.write_text("".join(lines), encoding="utf-8")
-        self.tally.held_out_count = 0
 
 
 def _work(attempt: Attempt, record: Any) -> None:

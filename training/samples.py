@@ -1,11 +1,12 @@
 """What a run learns from: the encoded examples of its batches, in the order of training.
 
-Held-out examples are never among them. No torch here.
+Held-out examples are never among them, whichever batch of the run holds them out. No torch here.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from training.config import BatchConfig, ConfigError, RunConfig
 from training.conversations import ChatEncoder, EncodedExample
@@ -53,9 +54,11 @@ class Curriculum:
 
 def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -> Curriculum:
     """Read and encode all batches and lay out the order; ConfigError names what is wrong."""
+    places = [f"batches[{index}].path" for index in range(len(config.batches))]
+    held_out = _held_out_hashes(config.batches, places)
     pools = [
-        _batch_read(batch, f"batches[{index}].path", encoder, max_tokens)
-        for index, batch in enumerate(config.batches)
+        _batch_read(batch, where, encoder, max_tokens, held_out)
+        for batch, where in zip(config.batches, places, strict=True)
     ]
     counts = [len(pool.train) for pool in pools]
     weights = [batch.weight for batch in config.batches]
@@ -76,31 +79,67 @@ def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -
     )
 
 
-def _batch_read(batch: BatchConfig, where: str, encoder: ChatEncoder, max_tokens: int) -> Pool:
+def _held_out_hashes(batches: Sequence[BatchConfig], places: Sequence[str]) -> set[str]:
+    """Hashes of the examples that any batch of the run holds out.
+
+    `training.ingestion` holds an example out by its content alone, so one that is held out in an
+    earlier session's batch is held out in every later batch that it comes with.
+    """
+    return {
+        record["sha256"]
+        for batch, where in zip(batches, places, strict=True)
+        for record in _records(batch, where)
+        if record["held_out"]
+    }
+
+
+def _batch_read(
+    batch: BatchConfig,
+    where: str,
+    encoder: ChatEncoder,
+    max_tokens: int,
+    held_out_hashes: Set[str],
+) -> Pool:
     train: list[Sample] = []
     held_out: list[Sample] = []
     too_long = 0
+    for record in _records(batch, where):
+        side = held_out if record["sha256"] in held_out_hashes else train
+        try:
+            encoded = encoder.encode(example_from_json(record))
+        except ExampleError as error:
+            message = f"{batch.name}, line {record.get('line')}: {error.message}"
+            raise ConfigError(where, message, error.cure) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _no_examples(where, error) from error
+        if len(encoded.token_ids) <= max_tokens:
+            side.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
+        elif side is train:
+            too_long += 1
+    if not train:
+        message = f"{batch.name} has no example to learn from of at most {max_tokens:,} tokens"
+        cure = "Raise max_example_tokens, or choose a batch with more examples."
+        raise ConfigError(where, message, cure)
+    return Pool(
+        name=batch.name, kind=batch.kind, train=train, held_out=held_out, too_long_count=too_long
+    )
+
+
+def _records(batch: BatchConfig, where: str) -> Iterator[dict[str, Any]]:
+    """The decoded lines of a batch's file, each with its hash and its held_out mark."""
     try:
         with open(batch.path, encoding="utf-8") as file:  # noqa: PTH123, a path of the config
             for line in file:
                 record = json.loads(line)
-                side = held_out if record["held_out"] else train
-                encoded = encoder.encode(example_from_json(record))
-                if len(encoded.token_ids) <= max_tokens:
-                    side.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
-                elif side is train:
-                    too_long += 1
+                if type(record["sha256"]) is not str or type(record["held_out"]) is not bool:
+                    raise TypeError("sha256 is a text and held_out true or false")
+                yield record
     except OSError as error:
         raise ConfigError(where, f"cannot be read: {error.strerror}", "Name a file.") from error
-    except ExampleError as error:
-        message = f"{batch.name}, line {record.get('line')}: {error.message}"
-        raise ConfigError(where, message, error.cure) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        cure = "Let training.ingestion write the file."
-        raise ConfigError(where, f"is no file of examples ({error!r})", cure) from error
-    if not train:
-        message = f"{batch.name} has no example to learn from of at most {max_tokens:,} tokens"
-        raise ConfigError(where, message, "Raise max_example_tokens, or choose another batch.")
-    return Pool(
-        name=batch.name, kind=batch.kind, train=train, held_out=held_out, too_long_count=too_long
-    )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_examples(where, error) from error
+
+
+def _no_examples(where: str, error: Exception) -> ConfigError:
+    cure = "Let training.ingestion write the file."
+    return ConfigError(where, f"is no file of examples ({error!r})", cure)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.training.toys import conversation, events_of
-from training.formats import example_parse
-from training.ingestion import is_held_out, main
+from training.ingestion import main
 from training.process import BAD_INPUT
 
 GOOD = json.dumps(conversation(1))
@@ -108,7 +107,7 @@ def test_a_large_array_is_read_in_pieces(ingest: Ingest) -> None:
         (GOOD[:-1] + ', "tools": [{"name": "\\udfff"}]}', 1, "surrogate"),
         (GOOD.replace("user", "\\ud800"), 1, "unknown role"),
         ('{"\\u0000\\ud800": 1}', 1, "no messages"),
-        (json.dumps(conversation(1, decisions=500)), 1, "1,001 turns"),
+        (json.dumps(conversation(1, decisions=500, any_side=True)), 1, "1,001 turns"),
     ],
 )
 def test_what_cannot_be_used_is_told_by_line(
@@ -147,21 +146,15 @@ def test_problems_past_the_limit_are_only_counted(
 
 
 def test_the_held_out_slice_is_stable_when_the_file_grows(ingest: Ingest) -> None:
-    lines = [json.dumps(conversation(number)) for number in range(400)]
-    small, large = ingest("\n".join(lines[:100])), ingest("\n".join(reversed(lines)))
+    lines = [json.dumps(conversation(number, any_side=True)) for number in range(400)]
+    tiny, small = ingest("\n".join(lines[:12])), ingest("\n".join(lines[:100]))
+    large = ingest("\n".join(reversed(lines)), decision_rule="all")
     side = {example["sha256"]: example["held_out"] for example in large["examples"]}
-    assert all(side[example["sha256"]] == example["held_out"] for example in small["examples"])
-    assert 0 < small["held_out_count"] < 12
-    assert 10 < large["held_out_count"] < 35
-
-
-def test_a_small_file_keeps_all_examples_for_training(ingest: Ingest) -> None:
-    numbers = range(200)  # of these, such as a larger file would hold out
-    examples = [example_parse(conversation(number)) for number in numbers]
-    chosen = [n for n in numbers if is_held_out(examples[n].sha256())][:2]
-    found = ingest("\n".join(json.dumps(conversation(number)) for number in chosen))
-    assert found["held_out_count"] == 0
-    assert [example["held_out"] for example in found["examples"]] == [False, False]
+    for earlier in (tiny, small):
+        for example in earlier["examples"]:
+            assert side[example["sha256"]] == example["held_out"]
+    assert 3 < small["held_out_count"] < 20
+    assert 25 < large["held_out_count"] < 60
 
 
 @pytest.mark.parametrize(

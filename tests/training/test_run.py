@@ -134,7 +134,7 @@ def test_held_out_examples_are_never_trained_on(
     recipe: Recipe, run_directory: MakeRun, tmp_path: Path, tiny_model_directory: Path
 ) -> None:
     """Spoiling the held-out examples changes nothing; spoiling another one does."""
-    records = [conversation(number, decisions=1) for number in range(40)]
+    records = [conversation(number, decisions=1, any_side=True) for number in range(40)]
     path = batch_ingest(tmp_path / "batch", tiny_model_directory, records)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert 0 < sum(line["held_out"] for line in lines) < 20

@@ -2,10 +2,13 @@
 
 import json
 import random
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from training.events import read_events
+from training.formats import example_parse
+from training.ingestion import is_held_out
 from training.ingestion import main as ingestion_main
 
 WORDS = [
@@ -24,18 +27,25 @@ WORDS = [
 ]
 
 
-def conversation(number: int, *, decisions: int = 2) -> dict[str, Any]:
-    """A short conversation of words; the same number always gives the same one."""
-    draw = random.Random(number)
+def conversation(number: int, *, decisions: int = 2, any_side: bool = False) -> dict[str, Any]:
+    """A short conversation of words; the same number always gives the same one.
 
-    def text(words: int) -> str:
-        return " ".join(draw.choice(WORDS) for _ in range(words))
+    Ingestion never sets it aside, so that ten of them are ten examples to learn from; with
+    `any_side` it may, as with one in ten of a user's.
+    """
+    for draw in (random.Random(f"{number}/{salt}") for salt in count()):
 
-    messages = [{"role": "system", "content": "Be brief."}]
-    for _ in range(decisions):
-        messages.append({"role": "user", "content": text(6)})
-        messages.append({"role": "assistant", "content": text(3)})
-    return {"messages": messages}
+        def text(words: int, draw: random.Random = draw) -> str:
+            return " ".join(draw.choice(WORDS) for _ in range(words))
+
+        messages = [{"role": "system", "content": "Be brief."}]
+        for _ in range(decisions):
+            messages.append({"role": "user", "content": text(6)})
+            messages.append({"role": "assistant", "content": text(3)})
+        record = {"messages": messages}
+        if any_side or not is_held_out(example_parse(record).sha256()):
+            return record
+    raise AssertionError("count() has no end")
 
 
 def batch_ingest(directory: Path, model: Path, records: list[Any], rule: str = "all") -> Path:
