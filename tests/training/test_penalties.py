@@ -271,7 +271,7 @@ def test_a_wrong_setting_is_named(defences: dict[str, Any], where: str) -> None:
 def test_held_out_examples_are_read_and_kept_apart(
     recipe: Recipe, tmp_path: Path, tiny_model_directory: Path
 ) -> None:
-    records = [conversation(number, decisions=1) for number in range(40)]
+    records = [conversation(number, decisions=1, any_side=True) for number in range(40)]
     path = batch_ingest(tmp_path / "batch", tiny_model_directory, records)
     config = RunConfig.from_json(
         {**recipe, "batches": [{**recipe["batches"][0], "path": str(path)}]}
