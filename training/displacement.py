@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from training.modelcheck import tensor_places
-from training.streaming import base_model
+from training.reader import base_model
 
 _DTYPES = {
     "F64": torch.float64,

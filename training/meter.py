@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from training.budget import SHARE, Budget
+from training.config import RunConfig
 from training.displacement import Displacement, Reference
 from training.samples import Curriculum, Sample
 
@@ -118,9 +119,9 @@ class DisplacementMeter:
 class Clock:
     """Estimates the time left from the arithmetic that the coming samples need."""
 
-    def __init__(self, curriculum: Curriculum, examples_per_step: int) -> None:
-        self._costs = _suffix_sums([sample.cost for sample in curriculum.samples])
-        self._examples_per_step = examples_per_step
+    def __init__(self, curriculum: Curriculum, config: RunConfig) -> None:
+        self._costs = _suffix_sums([sample.cost(config) for sample in curriculum.samples])
+        self._examples_per_step = config.examples_per_step
         self._started_at: tuple[float, int] | None = None
 
     def start(self, step: int) -> None:

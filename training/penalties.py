@@ -20,8 +20,8 @@ from torch import nn
 from training.config import DefencesConfig, RunConfig
 from training.engine import Attempt
 from training.fisher import fisher_measure, fisher_samples
+from training.reader import base_model
 from training.samples import Pool
-from training.streaming import base_model
 
 
 class _Moved(Protocol):

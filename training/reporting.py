@@ -46,7 +46,7 @@ class Reporter:
         self.notes: dict[str, Any] = {}
         """What else the summary says."""
         self.totals = Totals()
-        self.clock = Clock(curriculum, config.examples_per_step)
+        self.clock = Clock(curriculum, config)
 
     def start(self, state: Path | None) -> None:
         """Start the clock, after the steps of the state that training goes on from."""

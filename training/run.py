@@ -21,6 +21,7 @@ from training.models import (
 )
 from training.parity import parity_check
 from training.penalties import penalty_prepare
+from training.reader import base_model
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
@@ -46,8 +47,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
     curriculum = _curriculum(config, encoder, model, attempt)
     progress.next()
     model = _model_prepare(config, model, device)
-    if config.context_frozen:
-        parity_check(model, curriculum.samples[0].encoded.token_ids, device)
+    can_pad = _streaming_check(config, model, curriculum, attempt, device)
     progress.next()
     meter = _displacement_meter(config, model, attempt)
     progress.next()
@@ -60,6 +60,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
         attempt=attempt,
         displacement=meter,
         penalty=penalty,
+        can_pad=can_pad,
     )
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
@@ -135,6 +136,36 @@ def _model_prepare(config: RunConfig, model: Any, device: torch.device) -> nn.Mo
     if config.method.name == "lora":
         model = lora_attach(model, config)
     return model.to(device)
+
+
+def _streaming_check(
+    config: RunConfig,
+    model: nn.Module,
+    curriculum: Curriculum,
+    attempt: Attempt,
+    device: torch.device,
+) -> bool:
+    """Return whether conversations of different lengths may be walked side by side.
+
+    ConfigError where the model cannot be streamed at all.
+    """
+    if not config.context_frozen:
+        return True
+    found = parity_check(
+        model,
+        curriculum.samples[0].encoded.token_ids,
+        device,
+        grad_window=config.context.grad_window,
+        together=config.context.conversations_at_once,
+    )
+    if config.context.conversations_at_once > 1 and not found.can_pad:
+        kind = base_model(model).config.model_type
+        message = (
+            f"models of type {kind} do not bear pads: only conversations whose decisions stand in "
+            "the same places are walked side by side, the others one by one"
+        )
+        attempt.events.warning(where="context.conversations_at_once", message=message)
+    return found.can_pad
 
 
 def _displacement_meter(config: RunConfig, model: nn.Module, attempt: Attempt) -> DisplacementMeter:

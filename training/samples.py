@@ -12,6 +12,7 @@ from training.config import BatchConfig, ConfigError, RunConfig
 from training.conversations import ChatEncoder, EncodedExample
 from training.examples import ExampleError, example_from_json
 from training.mixture import example_order, mixture_counts, step_count
+from training.stretches import arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,13 @@ class Sample:
     batch_key: str
     kind: str
 
-    @property
-    def cost(self) -> int:
-        """Arithmetic in units of one forward token: context 1, decision 3 (with the backward)."""
-        return self.encoded.context_token_count + 3 * self.encoded.decision_token_count
+    def cost(self, config: RunConfig) -> int:
+        """Arithmetic of learning it once, in units of one token's forward."""
+        return arithmetic(
+            self.encoded,
+            context_frozen=config.context_frozen,
+            grad_window=config.context.grad_window,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,8 @@ def batch_loss(
         with evaluating(model):
             parts = [
                 (one.nll_sum.item(), sum(one.token_counts))
-                for one in masked_losses(model, [s.encoded for s in samples], device)
+                for sample in samples  # one by one: together they would take more memory
+                for one in masked_losses(model, [sample.encoded], device)
             ]
         return sum(nll for nll, _ in parts) / sum(count for _, count in parts)
 

@@ -1,23 +1,27 @@
-"""Context-frozen training of one conversation, and its label-masking counterpart.
+"""Context-frozen training of conversations, and its label-masking counterpart.
 
-Context runs forward without gradient and fills the cache; each decision runs with gradient,
-attends to detached keys and values, gets a backward of its own, and then becomes context in turn.
-One pass serves all decisions, and memory holds one decision's graph at a time. The gradient that
-would flow through the context into its representation is dropped, on purpose.
+Context runs forward without gradient and fills a cache; each decision runs with gradient, attends
+to detached keys and values, gets a backward of its own, and then becomes context in turn. One pass
+serves all decisions, and memory holds one decision's graph at a time. The gradient that would flow
+through the context into its representation is dropped, on purpose, but for the last `grad_window`
+tokens before each decision: the walk goes back to where they begin and reads them with gradient.
+
+Several conversations can be walked side by side, decision by decision: `StreamReader` says how.
 
 Dropout, where a model has any, is on in the context too: the model reads it as it does under label
 masking.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache
 
 from training.conversations import EncodedExample
+from training.reader import StreamReader, base_model
+from training.stretches import stretches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,97 +36,111 @@ class DecisionLoss:
     """(conversations,) Tokens behind each part; 0 for a conversation that has none in it."""
 
 
-def base_model(model: nn.Module) -> Any:
-    """Return the transformers model inside a PEFT model, or the model itself."""
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    return model if get_base_model is None else get_base_model()
+LossFunction = Callable[[nn.Module, Sequence[EncodedExample], torch.device], Iterator[DecisionLoss]]
 
 
-class StreamReader:
-    """Reads one conversation from left to right through a cache of its own."""
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What one backward runs over: one decision in each of some conversations."""
 
-    def __init__(self, model: nn.Module, token_ids: list[int], device: torch.device) -> None:
-        self.model = model
-        base = base_model(model)
-        self.decoder = base.get_decoder()
-        self.ids = torch.tensor([token_ids], device=device)  # (1, tokens)
-        # Without the config a hybrid model's cache gets the wrong kinds of layers.
-        self.cache = DynamicCache(config=base.config)
-        self.position = 0
+    logits: torch.Tensor
+    """(targets, vocabulary), with the graph."""
+    targets: list[int]
+    """(targets,) The tokens that are learnt."""
+    rows: list[int]
+    """(targets,) The conversation of each."""
 
-    def context(self, end: int) -> None:
-        """Read tokens up to `end` without gradient and without logits."""
-        if end > self.position:
-            with torch.no_grad():
-                self.decoder(**self._inputs(end))
-            self.position = end
 
-    def decision(self, end: int) -> torch.Tensor:
-        """Read tokens up to `end` with gradient; return logits (tokens, vocabulary)."""
-        logits: torch.Tensor = self.model(**self._inputs(end)).logits[0]
-        self.position = end
-        return logits
-
-    def _inputs(self, end: int) -> dict[str, Any]:
-        return {
-            "input_ids": self.ids[:, self.position : end],
-            # The mask must cover cache and segment; one over the segment alone is silently wrong.
-            "attention_mask": torch.ones_like(self.ids[:, :end]),
-            "past_key_values": self.cache,
-            "use_cache": True,
-        }
-
-    def detach(self) -> None:
-        """Cut the cache off the graph, so that a decision that is done becomes context."""
-        for layer in self.cache.layers:
-            for name in ("keys", "values"):
-                tensor = getattr(layer, name, None)
-                if isinstance(tensor, torch.Tensor):
-                    setattr(layer, name, tensor.detach())
+def decisions_walk(
+    model: nn.Module,
+    examples: Sequence[EncodedExample],
+    device: torch.device,
+    *,
+    grad_window: int = 0,
+) -> Iterator[Decisions]:
+    """Walk conversations side by side and yield the first decision of each, then the second of
+    each that has two, and so on. The graph must be done with when the next is asked for.
+    """
+    parts = [stretches(example, grad_window) for example in examples]
+    order = sorted(range(len(examples)), key=lambda index: -len(parts[index]))
+    rows = [parts[index] for index in order]  # those with most decisions first
+    reader = StreamReader(model, [examples[index].token_ids for index in order], rows, device)
+    for number in range(max(map(len, rows), default=0)):
+        active = [row[number] for row in rows if number < len(row)]
+        reader.turn(number)
+        reader.context()
+        wanted = [(row, place) for row, part in enumerate(active) for place in part.targets]
+        with head_on(model, [(row, place - 1 - active[row].start) for row, place in wanted]):
+            logits = reader.decision()
+        targets = [reader.token_ids[row][place] for row, place in wanted]
+        yield Decisions(logits=logits, targets=targets, rows=[order[row] for row, _ in wanted])
+        reader.detach()
 
 
 def frozen_losses(
-    model: nn.Module, examples: Sequence[EncodedExample], device: torch.device
+    model: nn.Module,
+    examples: Sequence[EncodedExample],
+    device: torch.device,
+    *,
+    grad_window: int = 0,
 ) -> Iterator[DecisionLoss]:
-    """Yield the loss of every decision; call backward on each before asking for the next.
-
-    The first token of a decision is predicted by the last context token, so that one is read with
-    the decision: the split is one token before the segment's start.
-    """
-    for index, example in enumerate(examples):
-        reader = StreamReader(model, example.token_ids, device)
-        for segment in example.decisions:
-            reader.context(segment.start - 1)
-            logits = reader.decision(segment.end - 1)
-            places = torch.tensor(example.targets(segment), device=device)  # (targets,)
-            logits = logits[places - segment.start]
-            yield _loss(logits, reader.ids[0, places], index, len(examples))
-            reader.detach()
+    """Yield the losses of `decisions_walk`; call backward on each before asking for the next."""
+    for decisions in decisions_walk(model, examples, device, grad_window=grad_window):
+        yield _loss(decisions, len(examples))
 
 
 def masked_losses(
     model: nn.Module, examples: Sequence[EncodedExample], device: torch.device
 ) -> Iterator[DecisionLoss]:
-    """Yield the loss of all decisions of each example, with gradient through the context."""
-    for index, example in enumerate(examples):
-        ids = torch.tensor([example.token_ids], device=device)  # (1, tokens)
-        wanted = [place for segment in example.decisions for place in example.targets(segment)]
-        if not wanted:
-            continue
-        places = torch.tensor(wanted, device=device)  # (targets,)
-        output = model(input_ids=ids, use_cache=False, logits_to_keep=places - 1)
-        yield _loss(output.logits[0], ids[0, places], index, len(examples))
+    """Yield one loss over all decisions of the examples, with gradient through the context.
+
+    Shorter examples are padded at their end, where a causal model never looks.
+    """
+    wanted = [
+        (row, place)
+        for row, example in enumerate(examples)
+        for part in stretches(example)
+        for place in part.targets
+    ]
+    if not wanted:
+        return
+    length = max(place for _, place in wanted)
+    tokens = [example.token_ids[:length] for example in examples]
+    padded = [ids + [0] * (length - len(ids)) for ids in tokens]
+    with head_on(model, [(row, place - 1) for row, place in wanted]):
+        output = model(input_ids=torch.tensor(padded, device=device), use_cache=False)
+    targets = [examples[row].token_ids[place] for row, place in wanted]
+    rows = [row for row, _ in wanted]
+    yield _loss(Decisions(logits=output.logits[0], targets=targets, rows=rows), len(examples))
 
 
-def _loss(
-    logits: torch.Tensor, targets: torch.Tensor, index: int, conversations: int
-) -> DecisionLoss:
-    """logits (tokens, vocabulary), targets (tokens,); in float32 whatever the model computes in."""
-    nll_sum = nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-    nll_sums = torch.zeros(conversations, device=nll_sum.device)
-    nll_sums[index] = nll_sum.detach()
-    counts = tuple(len(targets) if i == index else 0 for i in range(conversations))
-    return DecisionLoss(nll_sum=nll_sum, nll_sums=nll_sums, token_counts=counts)
+@contextmanager
+def head_on(model: nn.Module, places: Sequence[tuple[int, int]]) -> Iterator[None]:
+    """Have the model's head read some places only and give logits (1, places, vocabulary).
+
+    places: (row, column) in the hidden states (rows, columns, width).
+    """
+    head: nn.Module = base_model(model).get_output_embeddings()
+
+    def choose(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = inputs
+        rows, columns = torch.tensor(places, device=hidden.device).unbind(1)
+        return hidden[rows, columns].unsqueeze(0), *rest
+
+    handle = head.register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
-LossFunction = Callable[[nn.Module, Sequence[EncodedExample], torch.device], Iterator[DecisionLoss]]
+def _loss(decisions: Decisions, conversations: int) -> DecisionLoss:
+    """Return the loss, in float32 whatever the model computes in."""
+    device = decisions.logits.device
+    targets = torch.tensor(decisions.targets, device=device)
+    logits = decisions.logits.float()
+    nll = nn.functional.cross_entropy(logits, targets, reduction="none")  # (targets,)
+    nll_sums = torch.zeros(conversations, dtype=nll.dtype, device=device)
+    nll_sums.index_add_(0, torch.tensor(decisions.rows, device=device), nll.detach())
+    counts = tuple(decisions.rows.count(index) for index in range(conversations))
+    return DecisionLoss(nll_sum=nll.sum(), nll_sums=nll_sums, token_counts=counts)

@@ -9,6 +9,7 @@ walked together in whatever way is cheapest.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from training.batching import conversations_group
 from training.config import RunConfig
 from training.engine import Attempt, EngineError
 from training.meter import DisplacementMeter, StepMeter
@@ -80,7 +82,9 @@ class RunTrainer(Trainer):
         attempt: Attempt,
         displacement: DisplacementMeter,
         penalty: ParentPenalty | None = None,
+        can_pad: bool = False,
     ) -> None:
+        """can_pad: whether conversations of different lengths may be walked side by side."""
         self.network = model
         """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
         self.config = config
@@ -89,7 +93,10 @@ class RunTrainer(Trainer):
         self.states_directory = attempt.directory / "trainer"
         self.penalty = penalty
         self.meter = StepMeter()
-        self.losses: LossFunction = frozen_losses if config.context_frozen else masked_losses
+        self.can_pad = can_pad
+        self.losses: LossFunction = masked_losses
+        if config.context_frozen:
+            self.losses = partial(frozen_losses, grad_window=config.context.grad_window)
         self.stopped = False
         self._last_reported = 0
         super().__init__(
@@ -152,17 +159,13 @@ class RunTrainer(Trainer):
         scale = 1.0 / max(1, num_items_in_batch)
         samples: list[Sample] = inputs
         found: list[tuple[Sample, int, torch.Tensor]] = []
-        for group in self._groups(samples):
+        for group in conversations_group(samples, self.config, can_pad=self.can_pad):
             for loss in self.losses(model, [s.encoded for s in group], self.args.device):
                 (loss.nll_sum * scale).backward()
                 parts = zip(group, loss.token_counts, loss.nll_sums.unbind(), strict=True)
                 found += [part for part in parts if part[1]]
         self._count(samples, found)
         return torch.tensor(self.meter.nll_sum * scale, device=self.args.device)
-
-    def _groups(self, samples: list[Sample]) -> list[list[Sample]]:
-        """The conversations that are walked together."""
-        return [[sample] for sample in samples]
 
     def _count(self, samples: list[Sample], found: list[tuple[Sample, int, torch.Tensor]]) -> None:
         """Take down the losses of a step; a GPU is waited for only here."""

@@ -179,7 +179,7 @@ def test_running_out_of_memory_says_what_to_lower(
     """The allocator's own error: a tensor larger than any machine's memory, within a step."""
     from training import trainer
 
-    def greedy(*_: Any) -> Any:
+    def greedy(*_: Any, **__: Any) -> Any:
         yield torch.empty(1 << 60)
 
     monkeypatch.setattr(trainer, "frozen_losses", greedy)
@@ -261,42 +261,54 @@ def test_examples_that_are_too_long_are_counted(recipe: Recipe, run_directory: M
     assert int(text.split()[0]) == 10 - events_of(directory)[-1]["summary"]["examples"]
 
 
+@pytest.mark.parametrize("context_frozen", [True, False])
 def test_conversations_together_and_one_by_one_agree(
-    recipe: Recipe, tiny_model_directory: Path, tmp_path: Path
+    recipe: Recipe, tiny_model_directory: Path, tmp_path: Path, context_frozen: bool
 ) -> None:
-    """4 conversations in one group, 2 in two, or 1 in four: the same step."""
+    """4 conversations side by side, 2 and 2, or one by one: the same step."""
+    from training.batching import conversations_group
     from training.config import RunConfig
     from training.conversations import ChatEncoder
     from training.engine import Attempt
+    from training.events import read_events
     from training.meter import DisplacementMeter
     from training.models import model_load
     from training.process import StopRequest
-    from training.samples import Sample, curriculum_build
+    from training.samples import curriculum_build
     from training.trainer import RunTrainer
 
-    class Grouping(RunTrainer):
-        together = 1
-
-        def _groups(self, samples: list[Sample]) -> list[list[Sample]]:
-            size = self.together
-            return [samples[i : i + size] for i in range(0, len(samples), size)]
-
-    config = RunConfig.from_json({**recipe, "examples_per_step": 4})
     encoder = ChatEncoder.from_directory(tiny_model_directory)
-    found = []
+    found, losses = [], []
     for together in (1, 2, 4):
-        trainer = Grouping(
+        config = RunConfig.from_json(
+            {
+                **recipe,
+                "learning_rate": 1e-4,
+                "examples_per_step": 4,
+                "context_frozen": context_frozen,
+                "context": {"conversations_at_once": together},
+            }
+        )
+        trainer = RunTrainer(
             model=model_load(config),
             config=config,
             curriculum=curriculum_build(config, encoder, 2048),
             attempt=Attempt(tmp_path, together, None, StopRequest()),
             displacement=DisplacementMeter(None, None, same=False),
+            can_pad=True,
         )
-        trainer.together = together
         trainer.train()
         found.append([p.detach().clone() for p in trainer.network.parameters()])
+        events = read_events(tmp_path / f"attempts/{together}/events.jsonl", 0)[0]
+        values = [event["values"] for event in events if event["event"] == "metric"]
+        losses.append([v["loss_nats/batch/b1"] for v in values])
+        first = trainer.curriculum.samples[:4]
+        groups = conversations_group(first, config, can_pad=True)
+        assert (len(groups) < 4) == (together > 1)
         assert trainer.reporter.totals.examples == 10
         assert trainer.state.global_step == 3
     for other in found[1:]:
         for ours, theirs in zip(found[0], other, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-6)

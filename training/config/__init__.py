@@ -12,6 +12,7 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
+from training.config.context import ContextConfig
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
@@ -29,6 +30,7 @@ __all__ = [
     "SCHEDULES",
     "BatchConfig",
     "ConfigError",
+    "ContextConfig",
     "DefencesConfig",
     "DiagnosticsConfig",
     "MethodConfig",

@@ -13,6 +13,7 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
+from training.config.context import ContextConfig
 from training.config.defences import DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
@@ -22,6 +23,7 @@ DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 GROUPS: dict[str, type] = {
     "method": MethodConfig,
+    "context": ContextConfig,
     "defences": DefencesConfig,
     "diagnostics": DiagnosticsConfig,
 }
@@ -60,6 +62,8 @@ class RunConfig:
     """Of the order of the examples, of LoRA's start and of dropout."""
     context_frozen: bool = True
     """Run context without gradient (context-frozen training); else label masking."""
+    context: ContextConfig = field(default_factory=ContextConfig)
+    """How conversations are walked through."""
     max_example_tokens: int = 4096
     """Longer examples are left out, with a warning that counts them."""
     dtype: str = "float32"
@@ -84,6 +88,9 @@ class RunConfig:
         choice_check("device", self.device, DEVICES)
         if not isinstance(self.context_frozen, bool):
             raise ConfigError("context_frozen", "is neither true nor false", "Write true or false.")
+        self.context.run_check(
+            context_frozen=self.context_frozen, examples_per_step=self.examples_per_step
+        )
 
     def _check_data(self) -> None:
         text_check("model", self.model)
