@@ -52,6 +52,30 @@ def arithmetic(example: EncodedExample, *, context_frozen: bool, grad_window: in
     return sum(units for units, _ in _walk([parts]))
 
 
+def mean_arithmetic(
+    *,
+    context_tokens: float,
+    decision_tokens: float,
+    decisions: float,
+    context_frozen: bool,
+    grad_window: int = 0,
+) -> float:
+    """Return what an example costs of which only means are known, in the units of `arithmetic`.
+
+    context_tokens, decision_tokens, decisions: of one example; they count as spread evenly.
+    """
+    if not context_frozen:
+        return 3.0 * (context_tokens + decision_tokens)
+    count = max(1, round(decisions))
+    context, decision = context_tokens / count, decision_tokens / count
+    units = 0.0
+    for number in range(count):
+        before = (number + 1) * context + number * decision
+        window = min(float(grad_window), before)
+        units += max(0.0, context - window) + 3.0 * (window + decision)
+    return units
+
+
 def padded_arithmetic(rows: Sequence[Sequence[Stretch]]) -> int:
     """Return what walking conversations side by side costs, pads counted, in the same units."""
     return sum(units * count for units, count in _walk(rows))

@@ -58,6 +58,7 @@ class Batch(models.Model):
     held_out_count = models.PositiveIntegerField(null=True, blank=True)
     context_token_count = models.PositiveBigIntegerField(null=True, blank=True)
     decision_token_count = models.PositiveBigIntegerField(null=True, blank=True)
+    decision_count = models.PositiveBigIntegerField(null=True, blank=True)
     problem_count = models.PositiveIntegerField(null=True, blank=True)
     job = models.OneToOneField(Job, null=True, blank=True, on_delete=models.SET_NULL)
     uploaded_by = models.ForeignKey(

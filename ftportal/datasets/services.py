@@ -136,6 +136,7 @@ def batch_accept(*, batch: Batch, summary: Mapping[str, Any], examples: Path) ->
                 held_out_count=summary["held_out_count"],
                 context_token_count=summary["context_token_count"],
                 decision_token_count=summary["decision_token_count"],
+                decision_count=summary["decision_count"],
                 problem_count=0,
             )
         )

@@ -23,6 +23,7 @@ from training.forecast import Forecast, forecast
 from training.mixture import mixture_counts, step_count
 from training.modelcheck import tensor_shapes
 from training.recipe import RecipeWarning, recipe_warnings
+from training.stretches import mean_arithmetic
 
 STEPS_MAX = 1_000_000
 """More steps are a slip of the finger; a forecast of them would also take too long."""
@@ -87,7 +88,7 @@ def plan(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> 
         max_steps=config.max_steps,
         schedule=config.schedule,
         warmup_steps=config.warmup_steps,
-        tokens_per_example=sum(_tokens_per_example(mixture)),
+        tokens_per_example=_mean_example(mixture).tokens,
         tokens_per_second=speed.tokens_per_second,
         update_norm=update_norm,
     )
@@ -137,18 +138,44 @@ def _shapes(directory: str) -> dict[str, tuple[int, ...]]:
     return tensor_shapes(Path(directory))
 
 
-def _tokens_per_example(mixture: Mixture) -> tuple[float, float]:
-    """Mean context and decision tokens of an example drawn from the mixture."""
-    context = decision = 0.0
+@dataclass(frozen=True, kw_only=True)
+class _MeanExample:
+    """What an example drawn from a mixture holds on average."""
+
+    context_tokens: float
+    decision_tokens: float
+    decisions: float
+
+    @property
+    def tokens(self) -> float:
+        """Context and decision tokens together."""
+        return self.context_tokens + self.decision_tokens
+
+    def operations(self, parameter_count: int, config: RunConfig, grad_window: int) -> float:
+        """Of learning it once: 2 N a token forward, 6 N where there is gradient."""
+        units = mean_arithmetic(
+            context_tokens=self.context_tokens,
+            decision_tokens=self.decision_tokens,
+            decisions=self.decisions,
+            context_frozen=config.context_frozen,
+            grad_window=grad_window,
+        )
+        return 2.0 * parameter_count * units
+
+
+def _mean_example(mixture: Mixture) -> _MeanExample:
+    context = decision = decisions = 0.0
     for (batch, _), share in zip(mixture, shares(mixture), strict=True):
         examples = batch.example_count or 1
         context += share * (batch.context_token_count or 0) / examples
         decision += share * (batch.decision_token_count or 0) / examples
-    return context, decision
+        # Batches that were read before decisions were counted: one an example.
+        decisions += share * (batch.decision_count or examples) / examples
+    return _MeanExample(context_tokens=context, decision_tokens=decision, decisions=decisions)
 
 
 def _warnings(config: RunConfig, mixture: Mixture, *, examples: int) -> list[RecipeWarning]:
-    _, decision = _tokens_per_example(mixture)
+    decision = _mean_example(mixture).decision_tokens
     return recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision)
 
 
@@ -178,18 +205,19 @@ def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None,
 
 def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
     """Tokens a second, context and decision together: measured here, or assumed and said so."""
+    example, count = _mean_example(mixture), model.parameter_count
+    window = config.context.grad_window
+    operations = example.operations(count, config, window)
     for run in _earlier_runs(model, config):
         total = run.summary.get("tokens_per_second")
         if isinstance(total, int | float) and math.isfinite(total) and total > 0:
-            return _Speed(
-                tokens_per_second=total, basis=f"{total:,.0f} tokens/s, measured in {run.name}"
-            )
-    context, decision = _tokens_per_example(mixture)
-    # theory: 2 N operations a token forward, 6 N where there is gradient.
-    gradient_tokens = decision if config.context_frozen else context + decision
-    frozen_tokens = context + decision - gradient_tokens
-    operations = model.parameter_count * (2 * frozen_tokens + 6 * gradient_tokens)
-    total = ASSUMED_OPERATIONS_PER_SECOND * (context + decision) / max(operations, 1.0)
+            basis = f"{total:,.0f} tokens/s, measured in {run.name}"
+            then = (run.recipe.get("context") or {}).get("grad_window", 0)
+            if then != window:
+                total *= example.operations(count, config, then) / max(operations, 1.0)
+                basis += f" with a gradient window of {then:,}: {total:,.0f} with this one"
+            return _Speed(tokens_per_second=total, basis=basis)
+    total = ASSUMED_OPERATIONS_PER_SECOND * example.tokens / max(operations, 1.0)
     return _Speed(
         tokens_per_second=total,
         basis=f"assumed: {total:,.0f} tokens/s, as two slow processor cores do; nothing was timed "

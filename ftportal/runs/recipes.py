@@ -172,7 +172,7 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Epochs", str(get("epochs", 1))),
         ("Steps at most", str(get("max_steps") or "no limit")),
         ("Examples per step", str(get("examples_per_step", 1))),
-        ("Context", "frozen: no gradient" if get("context_frozen", True) else "with gradient"),
+        ("Context", context_words(recipe)),
         ("Schedule", SCHEDULE_NAMES.get(str(get("schedule", "constant")), str(get("schedule")))),
         ("Warm-up", f"{get('warmup_steps', 0)} steps"),
         ("Weight decay", f"{get('weight_decay', 0.0):g}"),
@@ -192,6 +192,16 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
     return rows + defence_words(recipe)
+
+
+def context_words(recipe: Mapping[str, Any]) -> str:
+    """What of the context gets gradient, and how many conversations are walked at once."""
+    settings = recipe.get("context") or {}  # runs of earlier versions have none
+    window, together = settings.get("grad_window", 0), settings.get("conversations_at_once", 1)
+    words = "with gradient"
+    if recipe.get("context_frozen", True):
+        words = f"frozen but for the last {window:,} tokens" if window else "frozen: no gradient"
+    return words if together == 1 else f"{words}; {together} conversations at once"
 
 
 def defence_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion, checkpoints_available
+from ftportal.runs.forms.context import ContextFields
 from ftportal.runs.forms.defences import DefenceFields
 from ftportal.runs.forms.diagnostics import DiagnosticsFields
 from ftportal.runs.forms.fields import CheckpointField, number, whole
@@ -25,7 +26,7 @@ METHOD_HELP = {
 }
 
 
-class RunForm(DefenceFields, MoreFields, DiagnosticsFields):
+class RunForm(ContextFields, DefenceFields, MoreFields, DiagnosticsFields):
     """A run's name, parent and recipe; numbers are text fields, so that 1e-5 can be written."""
 
     name = forms.CharField(
@@ -58,6 +59,7 @@ class RunForm(DefenceFields, MoreFields, DiagnosticsFields):
         help_text="Only decision tokens get gradient; context runs forward once and is kept.",
     )
     SECTIONS: Sequence[Section] = (
+        ContextFields.CONTEXT,
         DefenceFields.DEFENCES,
         MoreFields.MORE,
         DiagnosticsFields.MEASURES,
