@@ -81,8 +81,11 @@ class Chart:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     hover: str
-    """"x": everything at the pointer's x; "point": the point nearest to the pointer."""
+    """"x": everything at the pointer's x; "point": the point nearest to the pointer; "cell": the
+    cell of a heat map that it is in."""
     legend: Sequence[LegendEntry] = ()
+    scale: tuple[str, str] | None = None
+    """What the palest and the fullest colour stand for, where colour is a number."""
     rows_left_out: int = 0
     caption: str = ""
     update_url: str = ""

@@ -10,6 +10,7 @@ from ftportal.runs.drawing import Drawing, plain, sampled_words, smooth
 from ftportal.runs.metrics import MEAN_STEPS, metric_smooth
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key, length_words
+from ftportal.runs.selectors import displacement_forecast_words
 
 _NATS = "nats per decision token"
 
@@ -140,12 +141,9 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
     steps = run.forecast.get("step_count")
     marks, caption = {}, drawing.caption
     if drawing.key == "displacement" and run.forecast.get("displacement") is not None:
-        ahead = run.forecast
-        low, middle, high = (
-            length_words(ahead[f"displacement{which}"]) for which in ("_low", "", "_high")
-        )
-        marks = {f"forecast {middle}": ahead["displacement"]}
-        caption = f"Forecast for the end: {low} to {high}."
+        ahead = run.forecast["displacement"]
+        marks = {f"forecast {length_words(ahead)}": ahead}
+        caption = _forecast_words(run)
     if drawing.sampled:
         caption = f"{caption} {sampled_words(run, drawing.sampled)}".strip()
     return line_chart(
@@ -160,6 +158,12 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         marks=marks,
         update_url=url if run.job.is_live else "",
     )
+
+
+def _forecast_words(run: Run) -> str:
+    measured = run.summary.get("displacement")
+    outcome = "" if measured is None else f", measured {length_words(measured)}"
+    return f"Forecast for the end {displacement_forecast_words(run)}{outcome}."
 
 
 def run_update(run: Run, key: str = "") -> dict[str, Any]:

@@ -85,21 +85,17 @@ class OutcomeRow:
     label: str
     forecast: str
     measured: str
-    span: str = ""
-    """From where to where the forecast goes, where it says so."""
 
 
 def outcome_rows(run: Run) -> list[OutcomeRow]:
     """Forecast against outcome; a dash for what is not known (yet)."""
     ahead, summary = run.forecast.get, run.summary.get
-    low, high = ahead("displacement_low"), ahead("displacement_high")
     return [
         OutcomeRow(label="Steps", forecast=si(ahead("step_count")), measured=si(summary("steps"))),
         OutcomeRow(
             label="Displacement from the parent",
-            forecast=length_words(ahead("displacement")),
+            forecast=displacement_forecast_words(run) or length_words(None),
             measured=length_words(summary("displacement")),
-            span=f"{length_words(low)} to {length_words(high)}",
         ),
         OutcomeRow(
             label="Time",
@@ -107,6 +103,16 @@ def outcome_rows(run: Run) -> list[OutcomeRow]:
             measured=duration(summary("seconds")),
         ),
     ]
+
+
+def displacement_forecast_words(run: Run) -> str:
+    """The displacement that was forecast, with its span: "1.8 (0.4 to 7)"; "" where none was."""
+    ahead = run.forecast.get
+    if ahead("displacement") is None:
+        return ""
+    names = ("displacement", "displacement_low", "displacement_high")
+    middle, low, high = (length_words(ahead(name)) for name in names)
+    return f"{middle} ({low} to {high})"
 
 
 def run_again_url(run: Run, **changes: Any) -> str:

@@ -14,6 +14,7 @@ from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.pages.lists import page_of
+from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.log import log_tail
 from ftportal.runs.metrics import loss_now, metric_last
@@ -21,6 +22,7 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
+    displacement_forecast_words,
     mixture_rows,
     outcome_rows,
     parent_names,
@@ -75,6 +77,8 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "recipe": recipe_words(found.recipe),
         "mixture": mixture_rows(found),
         "outcome": outcome_rows(found),
+        "changes": changes_of(found.output),
+        "forecast_words": displacement_forecast_words(found),
         "again_url": run_again_url(found),
         **_careful(found),
         "log": log_tail(found.job) if found.job.state == "failed" else "",

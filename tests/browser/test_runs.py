@@ -93,7 +93,7 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
 
     page = page_for(cast.tina, viewport={"width": 1280, "height": 1400})
     page.goto(f"/runs/{run.pk}/")
-    expect(page.locator("[data-chart][data-drawn]")).to_have_count(4)
+    expect(page.locator("[data-chart][data-drawn]")).to_have_count(7)
     expect(page.locator(".run-figures")).to_contain_text("Not started yet")
     figure = page.locator(".bk-Figure").first.element_handle()
     table = page.locator("details.chart-table").first

@@ -107,6 +107,21 @@
     return { title, rows: lines.map((text) => ({ name: "", text })), sx: best.sx, cross: false };
   };
 
+  // Columns are numbered, rows are named: both lie evenly, whatever the width.
+  const tipAtCell = (chart, sx, sy) => {
+    const { x_scale: xs, y_scale: ys, bbox } = chart.view.frame;
+    const width = Math.abs(xs.compute(1) - xs.compute(0));
+    const height = bbox.height / chart.view.model.y_range.factors.length;
+    for (const { data_source: source } of renderers(chart)) {
+      const at = source.data.x.findIndex((x, index) =>
+        Math.abs(xs.compute(x) - sx) <= width / 2 && Math.abs(ys.compute(source.data.y[index]) - sy) <= height / 2);
+      if (at < 0) continue;
+      const [title, ...lines] = source.data.tip[at].split("\n");
+      return { title, rows: lines.map((text) => ({ name: "", text })), sx: xs.compute(source.data.x[at]), cross: false };
+    }
+    return null;
+  };
+
   const showTip = (element, chart, tip, sy) => {
     chart.tip.replaceChildren(make("strong", "", tip.title));
     for (const { name, text } of tip.rows) {
@@ -139,9 +154,8 @@
     const [sx, sy] = [event.clientX - edge.left, event.clientY - edge.top];
     const { bbox } = chart.view.frame;
     const inside = sx >= bbox.left - 8 && sx <= bbox.right + 8 && sy >= bbox.top && sy <= bbox.bottom;
-    const tip = !inside
-      ? null
-      : element.dataset.hover === "x" ? tipAtX(element, chart, sx) : tipAtPoint(chart, sx, sy);
+    const tips = { x: () => tipAtX(element, chart, sx), point: () => tipAtPoint(chart, sx, sy), cell: () => tipAtCell(chart, sx, sy) };
+    const tip = inside ? tips[element.dataset.hover]() : null;
     if (tip) showTip(element, chart, tip, sy);
     else leave(event);
   };
