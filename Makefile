@@ -7,7 +7,8 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test check format screenshots clean chromium bench-apollo bench-verdicts
+.PHONY: run test check format screenshots clean chromium bench-apollo bench-train bench-verdicts \
+	study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -33,6 +34,14 @@ format: $(VENV)/.test
 bench-apollo: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.apollo $(ARGS)
 
+# Context-frozen training against TRL and against masked labels.
+bench-train: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks.training $(ARGS)
+
+# What freezing the context costs; about an hour, can be stopped and goes on where it was.
+study-freezing: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.study.freezing $(ARGS)
+
 # How often the verdict errs, over pairs of models whose true loss is known.
 bench-verdicts: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.verdicts $(ARGS)
@@ -54,6 +63,11 @@ $(VENV)/.run: pyproject.toml requirements.lock
 
 $(VENV)/.test: $(VENV)/.run
 	@$(PIP) install --constraint requirements.lock --editable '.[test,check]'
+	@touch $@
+
+# What only benchmarks compare with; neither the portal nor its tests need it.
+$(VENV)/.bench: $(VENV)/.test
+	@$(PIP) install --constraint requirements.lock --editable '.[bench]'
 	@touch $@
 
 # The browser tests drive the system's Chromium, or Playwright's own where apt is not at hand.

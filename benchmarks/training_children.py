@@ -1,0 +1,79 @@
+"""Child processes of `make bench-train`, one a measurement, with the memory the kernel counted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.events import read_events
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one process did."""
+
+    seconds: float
+    """Mean of its timed steps."""
+    peak_bytes: int
+    """The whole process's highest, from start to end; on a GPU what torch allocated there."""
+    loss: float
+    """Of the first timed step, nats a decision token."""
+
+
+def measure(directory: Path, kind: str) -> Measurement:
+    """Run one child on a case's directory; kind is ours, trl or masked."""
+    if kind == "ours":
+        shutil.rmtree(directory / "attempts", ignore_errors=True)
+        _, peak = _child(["-m", "training", str(directory)], directory / "ours.log")
+        return _from_events(directory / "attempts/0/events.jsonl", peak)
+    arguments = ["-m", "benchmarks.training_baselines", str(directory), kind]
+    output, peak = _child(arguments, directory / f"{kind}.log")
+    answer = json.loads(output.strip().splitlines()[-1])
+    timed = answer["seconds"][1:]
+    return Measurement(
+        seconds=sum(timed) / len(timed),
+        peak_bytes=answer["gpu_peak_bytes"] or peak,
+        loss=answer["losses"][1],
+    )
+
+
+def _child(arguments: list[str], log: Path) -> tuple[str, int]:
+    """Return a child's standard output and its peak resident bytes; stop where it fails."""
+    # As the engine sets it for itself; the baselines are given the same.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None  # noqa: S101  (for the type checker)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
+    return output, usage.ru_maxrss * 1024
+
+
+def _from_events(path: Path, peak_bytes: int) -> Measurement:
+    """Read the engine's own step times: they leave out its measuring of displacement."""
+    events, _ = read_events(path)
+    steps = [one["values"] for one in events if one["event"] == "metric"]
+    done = next(one["summary"] for one in events if one["event"] == "done")
+    tokens = done["decision_tokens"] / done["steps"]
+    timed = [tokens / values["decision_tokens_per_second"] for values in steps[1:]]
+    on_gpu = done["device"].startswith("cuda")
+    return Measurement(
+        seconds=sum(timed) / len(timed),
+        peak_bytes=int(steps[-1]["memory_bytes"]) if on_gpu else peak_bytes,
+        loss=steps[1]["loss_nats"],
+    )
