@@ -5,6 +5,10 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+# As the engine sets it: threads that spin while they wait slow everything where cores are shared.
+# Read once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -102,9 +102,7 @@ def test_the_plot_is_sound_xml_with_a_mark_for_every_run_and_predictor(
     monkeypatch.setattr("benchmarks.study.statistics.DRAWS", 20)
     plan, names = list(settings()), [*PREDICTORS, OUTCOME]
     runs = [
-        run_of(
-            one, **{name: 0.01 * (i * k % 72) for k, name in enumerate([*PREDICTORS, OUTCOME], 1)}
-        )
+        run_of(one, **{name: 0.01 * (i * k % 72) for k, name in enumerate(names, 1)})
         for i, one in enumerate(plan)
     ]
     drawn = ElementTree.fromstring(plot(runs, PREDICTORS, OUTCOME, "lost & found"))  # noqa: S314
