@@ -6,7 +6,6 @@ engine reports them over its whole session. Other work on the machine slows both
 """
 
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,23 @@ STEPS = 10
 
 
 def calibrate(
-    methods: list[str], *, directory: Path, model: Path, batches: list[BatchConfig], max_tokens: int
-) -> Iterator[dict[str, Any]]:
-    """Yield one record a method: tokens a second of every run, and the ratio of times."""
-    for method in methods:
-        speeds: dict[str, list[float]] = {FROZEN: [], FULL: []}
-        for pair in range(PAIRS):
-            order = (FROZEN, FULL) if pair % 2 == 0 else (FULL, FROZEN)
-            for gradient in order:
-                setting = Setting(method=method, rate=RATES[method][0], gradient=gradient, seed=0)
-                config = run_config(
-                    setting, model=model, batches=batches, steps=STEPS, max_tokens=max_tokens
-                )
-                found = engine_run(directory, config)
-                speeds[gradient].append(found["summary"]["tokens_per_second"])
-        pairs = zip(speeds[FROZEN], speeds[FULL], strict=True)
-        yield {
-            "kind": "calibration",
-            "method": method,
-            "frozen_tokens_per_second": speeds[FROZEN],
-            "full_tokens_per_second": speeds[FULL],
-            "ratio": statistics.median(frozen / full for frozen, full in pairs),
-        }
+    method: str, *, directory: Path, model: Path, batches: list[BatchConfig], max_tokens: int
+) -> dict[str, Any]:
+    """Return one method's record: tokens a second of every run, and the ratio of times."""
+    speeds: dict[str, list[float]] = {FROZEN: [], FULL: []}
+    for pair in range(PAIRS):
+        for gradient in (FROZEN, FULL) if pair % 2 == 0 else (FULL, FROZEN):
+            setting = Setting(method=method, rate=RATES[method][0], gradient=gradient, seed=0)
+            config = run_config(
+                setting, model=model, batches=batches, steps=STEPS, max_tokens=max_tokens
+            )
+            found = engine_run(directory, config)
+            speeds[gradient].append(found["summary"]["tokens_per_second"])
+    pairs = zip(speeds[FROZEN], speeds[FULL], strict=True)
+    return {
+        "kind": "calibration",
+        "method": method,
+        "frozen_tokens_per_second": speeds[FROZEN],
+        "full_tokens_per_second": speeds[FULL],
+        "ratio": statistics.median(frozen / full for frozen, full in pairs),
+    }

@@ -9,8 +9,11 @@ from typing import Any
 
 from benchmarks.machine import ROOT
 from benchmarks.study.plan import FROZEN, Setting
-from training.config import BatchConfig, MethodConfig, RunConfig
+from training.config import BatchConfig, DiagnosticsConfig, MethodConfig, RunConfig
 from training.events import read_events
+
+DIAGNOSTICS = DiagnosticsConfig(gradient_sparsity=False, diagnostics_share=0.25)
+"""These sessions are so short that the usual 5 % would measure the sharpness of one step only."""
 
 
 def run_config(
@@ -28,6 +31,7 @@ def run_config(
         context_frozen=setting.gradient == FROZEN,
         max_example_tokens=max_tokens,
         save_every_steps=1_000_000,
+        diagnostics=DIAGNOSTICS,
     )
     return config.to_json()
 

@@ -21,7 +21,7 @@ from benchmarks.study.calibration import calibrate
 from benchmarks.study.data import HELD_OUT_ONE_IN, StudyData, data_read
 from benchmarks.study.engine import engine_run, run_config
 from benchmarks.study.measures import Measures
-from benchmarks.study.plan import RATES, SEEDS, STEPS, settings, steps_of
+from benchmarks.study.plan import FULL_SHORT, RATES, SEEDS, STEPS, settings, steps_in_time
 from benchmarks.study.plot import plot
 from benchmarks.study.records import Records
 from benchmarks.study.report import (
@@ -60,11 +60,6 @@ def _study(options: argparse.Namespace, data: StudyData, records: Records) -> No
     """Run what is not finished yet."""
     common = {"model": options.model, "batches": data.batches, "max_tokens": options.max_tokens}
     scratch = options.work / "run"
-    missing = [name for name in options.methods if name not in records.calibrations]
-    for record in calibrate(missing, directory=scratch, **common):
-        records.add(record)
-        _say(f"{record['method']}: a full step takes {record['ratio']:.2f} times as long")
-    ratios = {name: one["ratio"] for name, one in records.calibrations.items()}
     measures = Measures(options.model, data)
     wanted = [
         one for one in settings() if one.seed in options.seeds and one.method in options.methods
@@ -73,7 +68,9 @@ def _study(options: argparse.Namespace, data: StudyData, records: Records) -> No
         if records.has(setting):
             continue
         started = time.monotonic()
-        steps = steps_of(setting, options.steps, ratios)
+        steps = options.steps
+        if setting.gradient == FULL_SHORT:
+            steps = steps_in_time(steps, _speed_ratio(setting.method, records, scratch, common))
         found = engine_run(scratch, run_config(setting, steps=steps, **common))
         figures = _engine_figures(found) | measures.measure(found["output"])
         records.add({"kind": "run", **setting.to_json(), "steps": steps, **figures})
@@ -83,6 +80,15 @@ def _study(options: argparse.Namespace, data: StudyData, records: Records) -> No
             f"lost {figures[OUTCOME]:.4f} nats, {time.monotonic() - started:.0f} s"
         )
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _speed_ratio(method: str, records: Records, scratch: Path, common: dict[str, Any]) -> float:
+    """How long a full step of a method takes by a frozen one; measured once a study."""
+    if method not in records.calibrations:
+        record = calibrate(method, directory=scratch, **common)
+        records.add(record)
+        _say(f"{method}: a full step takes {record['ratio']:.2f} times as long as a frozen one")
+    return float(records.calibrations[method]["ratio"])
 
 
 def _engine_figures(found: dict[str, Any]) -> dict[str, Any]:

@@ -45,17 +45,16 @@ class Setting:
 
 
 def settings() -> Iterator[Setting]:
-    """All runs, seed by seed, so that a study that was stopped has whole comparisons."""
-    for seed, (method, rates) in product(SEEDS, RATES.items()):
-        for rate, gradient in product(rates, GRADIENTS):
-            yield Setting(method=method, rate=rate, gradient=gradient, seed=seed)
+    """All runs, seed by seed, so that a study that was stopped has whole comparisons.
 
-
-def steps_of(setting: Setting, steps: int, speed_ratios: dict[str, float]) -> int:
-    """Steps of a run; speed_ratios: by method, a full step's time by a frozen one's.
-
-    A full-gradient run of equal time takes as many steps as fit into the frozen run's time.
+    Those of equal time come last: they need to know how long a step takes.
     """
-    if setting.gradient != FULL_SHORT:
-        return steps
-    return max(1, round(steps / speed_ratios[setting.method]))
+    for gradients in ((FROZEN, FULL), (FULL_SHORT,)):
+        for seed, (method, rates) in product(SEEDS, RATES.items()):
+            for rate, gradient in product(rates, gradients):
+                yield Setting(method=method, rate=rate, gradient=gradient, seed=seed)
+
+
+def steps_in_time(steps: int, ratio: float) -> int:
+    """Full-gradient steps in the time of so many frozen ones; ratio: of their times a step."""
+    return max(1, round(steps / ratio))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.study.measures import divergence
-from benchmarks.study.plan import FROZEN, FULL, FULL_SHORT, Setting, settings, steps_of
+from benchmarks.study.plan import FROZEN, FULL, FULL_SHORT, Setting, settings, steps_in_time
 from benchmarks.study.plot import plot
 from benchmarks.study.records import Records
 from benchmarks.study.report import (
@@ -32,14 +32,13 @@ def run_of(setting: Setting, **changes: Any) -> dict[str, Any]:
 def test_the_plan_has_every_combination_once() -> None:
     plan = list(settings())
     assert len(plan) == len(set(plan)) == 4 * 2 * 3 * 3
-    assert {one.seed for one in plan[:24]} == {1}
+    assert {one.seed for one in plan[:16]} == {1}
+    assert {one.gradient for one in plan[48:]} == {FULL_SHORT}
 
 
-def test_a_full_gradient_run_of_equal_time_takes_fewer_steps() -> None:
-    short = Setting(method="lora", rate=1e-4, gradient=FULL_SHORT, seed=1)
-    assert steps_of(short, 30, {"lora": 1.6}) == 19
-    full = Setting(method="lora", rate=1e-4, gradient=FULL, seed=1)
-    assert steps_of(full, 30, {"lora": 1.6}) == 30
+def test_equal_time_means_fewer_steps_and_at_least_one() -> None:
+    assert steps_in_time(30, 1.6) == 19
+    assert steps_in_time(30, 100.0) == 1
 
 
 def test_rank_correlation_by_hand_and_with_ties() -> None:
