@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluation.config import EngineConfig
 from training.engine import EngineError
+from training.manifest import file_sha256
 from training.process import BAD_INPUT
 
 ATTENTION = "sdpa"
@@ -86,6 +88,7 @@ def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
         "seed": config.seed,
         "threads": torch.get_num_threads(),
         "prefix_token_id": loaded.prefix_token_id,
+        "tokenizer_sha256": file_sha256(Path(config.model) / "tokenizer.json"),
         "versions": {"python": platform.python_version(), **versions},
     }
 

@@ -1,9 +1,4 @@
-"""EVAL_DIR/config.json, checked as a whole before anything is loaded.
-
-Two actions: `measure` (benchmarks and perplexity) and `generate` (answers to prompts). No torch
-here: the portal builds configs with this module. A field that is unknown, missing or impossible
-raises ConfigError, which names it; nothing is silently ignored.
-"""
+"""The two actions: `measure` and `generate`, each with what it does and how. No torch."""
 
 from __future__ import annotations
 
@@ -12,76 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.config.items import BenchmarkConfig, HeldOutConfig, PromptConfig, SessionConfig
 from training.config import ConfigError, choice_check, fields_of, text_check, whole_check
 
-SOURCES = ("local", "lm_eval")
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
-ROLES = ("system", "user", "assistant", "tool")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig:
-    """One benchmark to measure."""
-
-    name: str
-    """A local benchmark's name, or the name of any lm-eval task or group."""
-    source: str
-    """One of SOURCES: local ships with the portal, lm_eval is the harness's own catalogue."""
-    limit: int | None = None
-    """How many items, the same for every model; None measures all."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError where a field is impossible."""
-        text_check("benchmarks.name", self.name)
-        choice_check("benchmarks.source", self.source, SOURCES)
-        whole_check("benchmarks.limit", self.limit, 1, optional=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOutConfig:
-    """One held-out set whose perplexity is measured."""
-
-    key: str
-    """Names the set in the output; unique in the config."""
-    name: str
-    """What people call it."""
-    domain: str
-    """prose, code, conversation, ..."""
-    path: str
-    """A JSONL file of {"text", "sha256"}."""
-    max_documents: int | None = None
-    """The first so many documents; None takes all."""
-    max_tokens: int = 512
-    """Every document is cut after so many tokens."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError where a field is impossible."""
-        for name in ("key", "name", "domain", "path"):
-            text_check(f"held_out.{name}", getattr(self, name))
-        whole_check("held_out.max_documents", self.max_documents, 1, optional=True)
-        whole_check("held_out.max_tokens", self.max_tokens, 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptConfig:
-    """One prompt to answer."""
-
-    sha256: str
-    """Names the prompt in the output."""
-    messages: tuple[Mapping[str, Any], ...]
-    """The conversation so far: {"role", "content"} each; the model answers it."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError where a field is impossible."""
-        text_check("prompts.sha256", self.sha256)
-        if not isinstance(self.messages, list | tuple) or not self.messages:
-            raise ConfigError("prompts.messages", "no messages", "Give at least one message.")
-        for message in self.messages:
-            if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-                cure = 'Give every message as {"role": ..., "content": text}.'
-                raise ConfigError("prompts.messages", "a message without text", cure)
-            choice_check("prompts.messages.role", message.get("role"), ROLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +43,14 @@ class EngineConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureConfig(EngineConfig):
-    """Measure benchmarks and the perplexity of held-out text."""
+    """Measure benchmarks, the perplexity of held-out text, and what is kept of sessions."""
 
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     """In this order; may be empty when there is held-out text."""
     held_out: tuple[HeldOutConfig, ...] = ()
-    """May be empty when there are benchmarks."""
+    """May be empty when there is something else to measure."""
+    sessions: tuple[SessionConfig, ...] = ()
+    """Batches that the model or what it is compared with has learned."""
     window_tokens: int = 1024
     """The longest stretch the model sees at once; longer documents slide."""
     stride_tokens: int = 512
@@ -132,10 +64,11 @@ class MeasureConfig(EngineConfig):
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
         super().__post_init__()
-        if not self.benchmarks and not self.held_out:
+        if not self.benchmarks and not self.held_out and not self.sessions:
             raise ConfigError("benchmarks", "nothing to measure", "Name a benchmark or a text.")
         _unique("benchmarks.name", [one.name for one in self.benchmarks])
         _unique("held_out.key", [one.key for one in self.held_out])
+        _unique("sessions.key", [one.key for one in self.sessions])
         whole_check("window_tokens", self.window_tokens, 2)
         whole_check("stride_tokens", self.stride_tokens, 1)
         if self.stride_tokens >= self.window_tokens:
@@ -185,6 +118,7 @@ def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
         return generate
     _nest(rest, "benchmarks", BenchmarkConfig)
     _nest(rest, "held_out", HeldOutConfig)
+    _nest(rest, "sessions", SessionConfig)
     measure: MeasureConfig = MeasureConfig(**fields_of(MeasureConfig, rest, ""))
     return measure
 

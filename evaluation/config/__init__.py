@@ -1,0 +1,38 @@
+"""EVAL_DIR/config.json, checked as a whole before anything is loaded.
+
+Two actions: `measure` (benchmarks, perplexity, what is kept of sessions) and `generate` (answers to
+prompts). No torch here: the portal builds configs with this package. A field that is unknown,
+missing or impossible raises ConfigError, which names it; nothing is silently ignored.
+"""
+
+from evaluation.config.actions import (
+    DEVICES,
+    DTYPES,
+    EngineConfig,
+    GenerateConfig,
+    MeasureConfig,
+    config_from_json,
+)
+from evaluation.config.items import (
+    ROLES,
+    SOURCES,
+    BenchmarkConfig,
+    HeldOutConfig,
+    PromptConfig,
+    SessionConfig,
+)
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "ROLES",
+    "SOURCES",
+    "BenchmarkConfig",
+    "EngineConfig",
+    "GenerateConfig",
+    "HeldOutConfig",
+    "MeasureConfig",
+    "PromptConfig",
+    "SessionConfig",
+    "config_from_json",
+]

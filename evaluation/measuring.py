@@ -1,0 +1,157 @@
+"""A measurement, part by part: everything is read first, then measured, then written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.config import MeasureConfig
+from evaluation.parts import Parts
+from evaluation.progress import Progress
+from training.engine import Attempt
+
+if TYPE_CHECKING:
+    from evaluation.loading import Loaded
+
+ROWS = ("samples", "documents", "retention")
+"""The files of rows that a measurement writes, each `<name>.jsonl`, empty where not asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One part of a measurement: a held-out set, a session or a benchmark."""
+
+    name: str
+    """What pages show while it is measured."""
+    key: str
+    """Names its result among the finished parts; unique."""
+    items: int
+    cost_tokens: float
+    run: Callable[[Callable[[float], None]], dict[str, Any]]
+    """Measures; gets a function to tell the share that is done."""
+
+
+def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path) -> dict[str, Any]:
+    """Measure all that the config asks for, write the output and return the summary."""
+    from evaluation import loading
+
+    loaded = loading.model_load(config)
+    attempt.check_stop()
+    # Everything is read before anything is measured: what is wrong shows in the first seconds.
+    steps = [
+        *_text_steps(config, loaded),
+        *_session_steps(config, loaded, attempt),
+        *_benchmark_steps(config, loaded, scratch),
+    ]
+    attempt.check_stop()
+    sizes = {step.name: (step.items, step.cost_tokens) for step in steps}
+    progress = Progress(attempt, unit="items", parts=sizes)
+    results = [_step_run(step, attempt, parts, progress) for step in steps]
+    settings = loading.settings_of(config, loaded) | {
+        "window_tokens": config.window_tokens,
+        "stride_tokens": config.stride_tokens,
+    }
+    return _results_write(attempt, results, settings)
+
+
+def _results_write(
+    attempt: Attempt, results: list[dict[str, Any]], settings: dict[str, Any]
+) -> dict[str, Any]:
+    scores = [score for result in results for score in result["scores"]]
+    rows = {name: [row for result in results for row in result.get(name, [])] for name in ROWS}
+    with attempt.output_directory() as output:
+        json_write(output / "scores.json", {"scores": scores})
+        for name in ROWS:
+            lines_write(output / f"{name}.jsonl", rows[name])
+        json_write(output / "settings.json", settings)
+    return {
+        "scores": scores,
+        "item_count": len(rows["samples"]),
+        "document_count": len(rows["documents"]),
+        "held_out_example_count": len(rows["retention"]),
+    }
+
+
+def _step_run(step: Step, attempt: Attempt, parts: Parts, progress: Progress) -> dict[str, Any]:
+    result = parts.get(step.key)
+    if result is None:
+        result = step.run(lambda share: progress.advance(step.name, share))
+    else:
+        progress.skip(step.name)
+    if result.get("samples") == []:
+        message = "has no yes/no metric, so it is shown but cannot decide a verdict"
+        attempt.events.warning(where=f"benchmark {step.name}", message=message)
+    parts.put(step.key, result)
+    progress.finish(step.name)
+    return result
+
+
+def _text_steps(config: MeasureConfig, loaded: Loaded) -> Iterator[Step]:
+    from evaluation.perplexity import documents_encode, held_out_measure
+
+    for held_out in config.held_out:
+        documents = documents_encode(held_out, config, loaded)
+        yield Step(
+            name=f"perplexity on {held_out.name}",
+            key=f"held_out:{held_out.key}",
+            items=len(documents),
+            cost_tokens=sum(len(document.token_ids) for document in documents),
+            run=partial(held_out_measure, held_out, documents, config, loaded),
+        )
+
+
+def _session_steps(config: MeasureConfig, loaded: Loaded, attempt: Attempt) -> Iterator[Step]:
+    if not config.sessions:
+        return
+    from evaluation.retention import session_measure, slice_read
+
+    for number, session in enumerate(config.sessions, start=1):
+        found = slice_read(session, config, loaded)
+        if found.too_long_count:
+            message = (
+                f"{found.too_long_count:,} examples that {session.name} set aside are longer than "
+                "the limit: not measured"
+            )
+            attempt.events.warning(where="sessions.max_tokens", message=message)
+        tokens = sum(len(one.encoded.token_ids) for one in found.examples)
+        yield Step(
+            name=f"what it kept of {session.name} ({number} of {len(config.sessions)})",
+            key=f"session:{session.key}",
+            items=len(found.examples),
+            cost_tokens=float(tokens),
+            run=partial(session_measure, session, found.examples, loaded),
+        )
+
+
+def _benchmark_steps(config: MeasureConfig, loaded: Loaded, scratch: Path) -> Iterator[Step]:
+    if not config.benchmarks:
+        return
+    from evaluation.benchmarks import CountingModel, benchmark_measure
+    from evaluation.tasks import TOKENS_AN_ITEM, benchmarks_prepare
+
+    model = CountingModel(loaded, config.batch_size)
+    for benchmark in benchmarks_prepare(config, scratch):
+        yield Step(
+            name=benchmark.config.name,
+            key=f"benchmark:{benchmark.config.name}",
+            items=benchmark.item_count,
+            cost_tokens=benchmark.item_count * TOKENS_AN_ITEM,
+            run=partial(benchmark_measure, benchmark, model, config),
+        )
+
+
+def json_write(path: Path, value: Any) -> None:
+    """Write one JSON value, indented; NaN is refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def lines_write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object a line; NaN is refused."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
