@@ -1,29 +1,48 @@
 """Evaluations as jobs: what the engine is told, and what happens when it is done."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from evaluation.config import config_from_json
-from ftportal.evaluations.models import Evaluation
-from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep
+from ftportal.evaluations.models import Evaluation, Retention, Suite
+from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep, retention_finish
+from ftportal.evaluations.services.retention import LIMITS
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from training.config import ConfigError
 
 
 def engine_config(job: Job) -> dict[str, Any]:
-    """The engine's config.json for an evaluation; raises JobRefusedError where it cannot run."""
-    evaluation = Evaluation.objects.select_related("checkpoint", "suite").get(job=job)
-    checkpoint, suite = evaluation.checkpoint, evaluation.suite
+    """The engine's config.json for an evaluation, for what a checkpoint kept of its sessions, or
+    for both; raises JobRefusedError where it cannot run."""
+    evaluation = Evaluation.objects.select_related("checkpoint", "suite").filter(job=job).first()
+    kept = list(job.retention.select_related("checkpoint", "batch"))
+    if evaluation is None and not kept:
+        raise JobRefusedError("evaluation", "There is nothing to measure.", "Ask for it again.")
+    checkpoint = evaluation.checkpoint if evaluation else kept[0].checkpoint
     if checkpoint.deleted_at is not None:
         raise JobRefusedError(
             f"Checkpoint {checkpoint}", "Its files were deleted.", "Measure another checkpoint."
         )
+    config: dict[str, Any] = {"action": "measure", "model": str(checkpoint.directory)}
+    config |= _suite_part(evaluation.suite) if evaluation else {"dtype": kept[0].dtype}
+    config["sessions"] = _sessions(kept)
+    if evaluation is None and not config["sessions"]:
+        message, cure = "The examples are gone from the disk.", "Upload the batch again."
+        raise JobRefusedError(f"Batch {kept[0].batch}", message, cure)
+    try:
+        config_from_json(config)
+    except ConfigError as error:
+        where = f"Suite {evaluation.suite}, {error.where}" if evaluation else error.where
+        raise JobRefusedError(where, error.message, error.cure) from error
+    return config
+
+
+def _suite_part(suite: Suite) -> dict[str, Any]:
     settings = dict(suite.settings)
     max_documents = settings.pop("max_documents")
     max_tokens = settings.pop("max_document_tokens")
-    config = {
-        "action": "measure",
-        "model": str(checkpoint.directory),
+    return {
         "benchmarks": [
             {"name": one["name"], "source": one["source"], "limit": one["limit"]}
             for one in suite.benchmarks
@@ -41,11 +60,25 @@ def engine_config(job: Job) -> dict[str, Any]:
         ],
         **settings,
     }
-    try:
-        config_from_json(config)
-    except ConfigError as error:
-        raise JobRefusedError(f"Suite {suite}, {error.where}", error.message, error.cure) from error
-    return config
+
+
+def _sessions(kept: Sequence[Retention]) -> list[dict[str, Any]]:
+    """What the engine reads of each batch. A file that is gone bars its own batch only."""
+    found = []
+    for one in kept:
+        if one.batch.examples_path.is_file():
+            path = str(one.batch.examples_path)
+            found.append({"key": str(one.batch_id), "name": one.batch.name, "path": path} | LIMITS)
+        else:
+            message = "The examples of the batch are gone from the disk. Upload the file again."
+            Retention.objects.filter(pk=one.pk).update(problem=message)
+    return found
+
+
+def measured_finish(job: Job) -> None:
+    """Store all that a finished job has measured; idempotent."""
+    retention_finish(job)
+    evaluation_finish(job)
 
 
 EVALUATE = JobKind(
@@ -54,7 +87,7 @@ EVALUATE = JobKind(
     queue="evaluate",
     module="evaluation",
     config=engine_config,
-    on_finish=evaluation_finish,
+    on_finish=measured_finish,
     sweep=follow_ups_sweep,
     resumable=True,
 )

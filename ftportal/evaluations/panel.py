@@ -14,8 +14,10 @@ from ftportal.evaluations.selectors import (
     evaluation_of,
     latest_verdict,
     live_evaluations,
+    retention_jobs,
     suites_in_use,
 )
+from ftportal.jobs.models import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,18 @@ class Panel:
     live: list[Evaluation] = field(default_factory=list)
     failed: list[Evaluation] = field(default_factory=list)
     unmeasured: list[Suite] = field(default_factory=list)
+    retention_jobs: list[Job] = field(default_factory=list)
+    """What measures only what was kept of sessions: alive, or ended without result."""
 
 
 def panel_of(checkpoint: Checkpoint) -> Panel:
     """Verdicts and scores of a checkpoint by every suite, the default one first."""
     compared = baselines(checkpoint)
-    panel = Panel(checkpoint=checkpoint, live=live_evaluations([*compared, checkpoint]))
+    panel = Panel(
+        checkpoint=checkpoint,
+        live=live_evaluations([*compared, checkpoint]),
+        retention_jobs=retention_jobs([*compared, checkpoint]),
+    )
     for suite in suites_in_use():
         evaluation = evaluation_of(checkpoint, suite)
         if evaluation is None:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Verdict
 from ftportal.evaluations.report import Report, report_of, report_of_verdict
-from ftportal.evaluations.selectors import CHANGES, changed_items
+from ftportal.evaluations.selectors import CHANGES, changed_items, default_suite, retention_rows
 from ftportal.pages.lists import is_fragment, key_of, page_of
 
 _ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
@@ -45,6 +45,8 @@ def verdict(request: HttpRequest, pk: int) -> HttpResponse:
 def _page(request: HttpRequest, found: Report) -> HttpResponse:
     """The whole page, or for HTMX the list of items that changed."""
     context: dict[str, Any] = {"report": found}
+    if not is_fragment(request) and (suite := found.suite or default_suite()):
+        context["retention"] = retention_rows(found.checkpoint, suite)
     if found.verdict is not None and found.card is not None:
         context |= {"verdict": found.verdict, "page": found.card.page}
         context |= _items(request, found.verdict)

@@ -8,6 +8,9 @@ from django.db.models import Avg, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import lineage
+from ftportal.datasets.models import Batch
 from ftportal.jobs.models import LIVE_STATES, JobState
 from ftportal.pages.templatetags.pages import duration, si
 from ftportal.runs.metrics import MEAN_STEPS, metric_names, metric_series
@@ -15,7 +18,14 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_flatten, recipe_words, shares
 from training.process import DIVERGED
 
-__all__ = ["metric_names", "metric_series", "recipe_rows", "run_again_url", "run_list"]
+__all__ = [
+    "batches_learned",
+    "metric_names",
+    "metric_series",
+    "recipe_rows",
+    "run_again_url",
+    "run_list",
+]
 
 STATE_FILTERS = {
     "live": "waiting or running",
@@ -127,3 +137,31 @@ def run_again_url(run: Run, **changes: Any) -> str:
     fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}
     fields |= changes
     return f"{reverse('runs:run_new')}?{urlencode(fields)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """A batch that a lineage has learned, and the last of its checkpoints that did."""
+
+    batch: Batch
+    checkpoint: Checkpoint
+    run: Run
+
+
+def batches_learned(checkpoint: Checkpoint) -> list[Learned]:
+    """The batches that a checkpoint and its ancestors were trained on, in the order of sessions.
+
+    A batch that came again stands where it was learned last.
+    """
+    path = lineage(checkpoint)
+    runs = Run.objects.filter(output__in=path).prefetch_related("mixture__batch")
+    by_output = {run.output_id: run for run in runs}
+    found: dict[int, Learned] = {}
+    for at in path:
+        run = by_output.get(at.pk)
+        if run is None:
+            continue
+        for part in run.mixture.all():
+            found.pop(part.batch_id, None)
+            found[part.batch_id] = Learned(batch=part.batch, checkpoint=at, run=run)
+    return list(found.values())

@@ -15,6 +15,12 @@ from ftportal.evaluations.selectors.measured import (
     measured_evaluation,
     suites_in_use,
 )
+from ftportal.evaluations.selectors.retention import (
+    Change,
+    RetentionRow,
+    retention_jobs,
+    retention_rows,
+)
 from ftportal.evaluations.selectors.rules import anchor_sentence, rule_sentences, rules_in_force
 from ftportal.evaluations.selectors.scores import (
     ACCURACY,
@@ -31,6 +37,8 @@ __all__ = [
     "PERPLEXITY",
     "STATE_FILTERS",
     "Cell",
+    "Change",
+    "RetentionRow",
     "Row",
     "anchor_sentence",
     "baselines",
@@ -45,6 +53,8 @@ __all__ = [
     "latest_verdict",
     "live_evaluations",
     "measured_evaluation",
+    "retention_jobs",
+    "retention_rows",
     "rule_sentences",
     "rules_in_force",
     "score_rows",

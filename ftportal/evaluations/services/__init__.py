@@ -7,6 +7,7 @@ from ftportal.evaluations.services.requests import (
     evaluation_request,
 )
 from ftportal.evaluations.services.results import evaluation_finish
+from ftportal.evaluations.services.retention import retention_finish, retention_request
 from ftportal.evaluations.services.seed import evaluations_seed
 from ftportal.evaluations.services.suites import (
     EvaluationError,
@@ -29,6 +30,8 @@ __all__ = [
     "evaluation_request",
     "evaluations_seed",
     "follow_ups_sweep",
+    "retention_finish",
+    "retention_request",
     "suite_create",
     "verdict_reach",
     "verdict_rule_create",

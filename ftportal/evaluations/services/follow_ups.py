@@ -3,9 +3,10 @@
 from typing import Any
 
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.models import Evaluation
+from ftportal.evaluations.models import Evaluation, Retention
 from ftportal.evaluations.selectors import default_suite
 from ftportal.evaluations.services.requests import default_measure
+from ftportal.evaluations.services.retention import retention_sweep
 from ftportal.evaluations.services.suites import EvaluationError
 from ftportal.evaluations.services.verdicts import verdicts_reach_possible, verdicts_renew
 from ftportal.jobs.models import LIVE_STATES
@@ -32,12 +33,16 @@ def on_evaluation_measured(*, evaluation: Evaluation, **_: Any) -> None:
 def on_checkpoint_delete_asked(*, checkpoint: Checkpoint, **_: Any) -> str | None:
     """The weights stay while they are being measured."""
     live = Evaluation.objects.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES).first()
-    return f"{checkpoint} is being measured by {live.suite}." if live else None
+    if live is not None:
+        return f"{checkpoint} is being measured by {live.suite}."
+    kept = Retention.objects.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES)
+    return f"{checkpoint} is being measured on what it learned." if kept.exists() else None
 
 
 def follow_ups_sweep() -> None:
     """Find what was lost between two floors: measurements never asked for, verdicts not reached."""
     _measure_missing()
+    retention_sweep()
     suites_seen = set()
     waiting = Evaluation.objects.filter(
         measured=True, judged=False, problem="", checkpoint__parent__isnull=False

@@ -6,6 +6,7 @@ from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors import baselines, default_suite, evaluation_of
+from ftportal.evaluations.services.retention import retention_request
 from ftportal.evaluations.services.suites import EvaluationError, suite_check
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume, job_submit
@@ -57,10 +58,12 @@ def _request_again(evaluation: Evaluation, created_by: User | None) -> Evaluatio
     return evaluation
 
 
+@transaction.atomic
 def checkpoint_measure(
     *, checkpoint: Checkpoint, suite: Suite, created_by: User | None, again: bool = False
 ) -> list[Evaluation]:
-    """Measure a checkpoint and what it is judged against, where that is still missing.
+    """Measure a checkpoint and what it is judged against, where that is still missing, by a suite
+    and on the examples that the sessions of its lineage set aside.
 
     `again`: also queue what failed or was stopped, as a person wants who presses the button; what
     happens by itself does not try a failed one for ever. Baselines come first in the queue.
@@ -72,6 +75,7 @@ def checkpoint_measure(
             measured.append(known)
         elif one.deleted_at is None or one == checkpoint:
             measured.append(evaluation_request(checkpoint=one, suite=suite, created_by=created_by))
+    retention_request(checkpoint=checkpoint, suite=suite, created_by=created_by, again=again)
     return measured
 
 

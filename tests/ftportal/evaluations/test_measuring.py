@@ -54,9 +54,9 @@ def test_a_deleted_checkpoint_is_not_measured(suite: Suite, bare_model: Any) -> 
 def test_an_import_is_idempotent_and_goes_on_where_it_was_cut_off(
     suite: Suite, bare_model: Any, measured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ftportal.evaluations.services import results
+    from ftportal.evaluations.services import storing
 
-    monkeypatch.setattr(results, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(storing, "CHUNK_ROWS", 3)
     evaluation = measured(bare_model.pretrained, SMALL)
     assert evaluation.measured and evaluation.settings["attention"] == "sdpa"
     # As after a crash in the middle: some rows are there, the mark is not.
