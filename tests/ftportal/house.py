@@ -84,7 +84,7 @@ def suite_make(name: str = "Quick", *, is_default: bool = True) -> Suite:
         name=name,
         defaults={
             "benchmarks": [],
-            "settings": {},
+            "settings": {"dtype": "float32"},
             "content_hash": hashlib.sha256(name.encode()).hexdigest(),
             "rule": rule,
             "is_default": is_default,

@@ -174,7 +174,7 @@ def suite_make(
     suite = Suite.objects.create(
         name=name,
         benchmarks=[],
-        settings={},
+        settings={"dtype": "float32"},
         content_hash=name,
         rule=verdict_rule_create(name=f"Rule of {name}", rule=rule or Rule()),
         is_default=True,
