@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.config import ConfigError
+
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
 _HEADER_LIMIT_BYTES = 100 << 20
 _INDEX_NAME = "model.safetensors.index.json"
@@ -56,6 +58,14 @@ def model_directory_problems(path: Path | str) -> list[Problem]:
         *_weight_problems(directory),
         *_tokenizer_problems(directory),
     ]
+
+
+def directory_check(where: str, path: str) -> None:
+    """Refuse a model directory with problems; ConfigError names the first of them."""
+    problems = model_directory_problems(path)
+    if problems:
+        first = problems[0]
+        raise ConfigError(where, f"{first.where} {first.message}", first.cure)
 
 
 def tensor_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:

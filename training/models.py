@@ -8,17 +8,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from training.config import ConfigError, RunConfig
-from training.modelcheck import model_directory_problems
 
 _EAGER_ATTENTION = ("gemma2",)  # wrong under SDPA with a cache
-
-
-def directory_check(where: str, path: str) -> None:
-    """Refuse a model directory with problems; ConfigError names the first of them."""
-    problems = model_directory_problems(path)
-    if problems:
-        first = problems[0]
-        raise ConfigError(where, f"{first.where} {first.message}", first.cure)
 
 
 def device_choose(name: str) -> torch.device:

@@ -1,6 +1,5 @@
 """The output of a run: a plain Hugging Face directory that says how it was made."""
 
-import json
 import platform
 import shutil
 from importlib.metadata import version
@@ -9,19 +8,9 @@ from typing import Any
 
 from training.config import RunConfig
 from training.conversations import ChatEncoder
+from training.directory import TOKENIZER_FILES, json_write
 from training.manifest import Manifest, manifest_write
 
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "LICENSE",
-)
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "apollo-torch", "tokenizers")
 
 
@@ -48,8 +37,8 @@ def output_write(
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
     }
-    _json_write(directory / "recipe.json", recipe)
-    _json_write(directory / "displacement.json", changes)
+    json_write(directory / "recipe.json", recipe)
+    json_write(directory / "displacement.json", changes)
     card = _model_card(config, summary)
     (directory / "README.md").write_text(card, encoding="utf-8")
     for file in directory.iterdir():
@@ -57,12 +46,8 @@ def output_write(
     return manifest_write(directory)
 
 
-def _json_write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
 def _tokenizer_copy(parent: Path, directory: Path, encoder: ChatEncoder) -> None:
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_FILES:
         if (parent / name).is_file():
             shutil.copyfile(parent / name, directory / name)
     if not encoder.has_own_template:

@@ -13,9 +13,9 @@ from training.displacement import Reference
 from training.engine import Attempt, StoppedError
 from training.finishing import session_finish
 from training.meter import DisplacementMeter
+from training.modelcheck import directory_check
 from training.models import (
     device_choose,
-    directory_check,
     lora_attach,
     model_load,
 )

@@ -1,0 +1,30 @@
+"""`python -m training.blend DIR`: blends two checkpoints, from a shell or under a supervisor."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from training.blend.config import BlendConfig, example_config
+from training.engine import Attempt, attempt_run
+
+
+def _work(attempt: Attempt, record: Any) -> None:
+    config = BlendConfig.from_json(record)
+    # Read once, when torch is imported: see training.__main__.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from training.blend.run import blend
+
+    blend(config, attempt)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one attempt and return its exit code; --example-config prints a complete config."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--example-config"]:
+        sys.stdout.write(json.dumps(example_config(), indent=2) + "\n")
+        return 0
+    return attempt_run("training.blend", _work, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
