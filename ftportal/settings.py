@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "ftportal.checkpoints",
     "ftportal.datasets",
     "ftportal.runs",
+    "ftportal.blends",
     "ftportal.evaluations",
     "ftportal.reviews",
     "ftportal.promotions",

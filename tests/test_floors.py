@@ -12,6 +12,7 @@ FLOORS = (
     "checkpoints",
     "datasets",
     "runs",
+    "blends",
     "evaluations",
     "reviews",
     "promotions",

@@ -173,7 +173,8 @@ def _current_key(request: HttpRequest) -> str:
     match: Any = request.resolver_match
     if match is None:
         return ""
-    places = [place for _, group in _SECTIONS for place in group if place.app == match.app_name]
+    app = "checkpoints" if match.app_name == "blends" else match.app_name
+    places = [place for _, group in _SECTIONS for place in group if place.app == app]
     for place in places:
         if place.names and match.url_name.startswith(place.names):
             return place.key

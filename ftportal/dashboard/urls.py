@@ -9,4 +9,5 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("compare/", views.compare, name="compare"),
     path("lineage/", views.lineage, name="lineage"),
+    path("panels/dashboard/blends/<int:pk>/", views.blend_curve, name="blend_curve"),
 ]

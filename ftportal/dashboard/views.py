@@ -10,9 +10,11 @@ from django.views.decorators.vary import vary_on_headers
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
+from ftportal.dashboard.blend_figures import blend_charts
 from ftportal.dashboard.comparison_table import comparison_groups
 from ftportal.dashboard.export import comparison_csv
 from ftportal.dashboard.figures import line_charts, run_curves
+from ftportal.dashboard.selectors.blending import curve_of
 from ftportal.dashboard.selectors.comparison import (
     BASELINES,
     MOST,
@@ -107,6 +109,18 @@ def lineage(request: HttpRequest) -> HttpResponse:
         line = line_of(_line_end(request, model))
         context |= {"model": model, "nodes": nodes, "line": line, "charts": line_charts(line)}
     return render(request, "dashboard/lineage.html", context)
+
+
+@require_GET
+def blend_curve(request: HttpRequest, pk: int) -> HttpResponse:
+    """For the page of a checkpoint's blends: what each of them keeps and loses."""
+    candidate = get_object_or_404(
+        Checkpoint.objects.select_related("language_model", "parent").filter(parent__isnull=False),
+        pk=pk,
+    )
+    curve = curve_of(candidate)
+    context = {"curve": curve, "charts": blend_charts(curve)}
+    return render(request, "dashboard/_blend_curve.html", context)
 
 
 def _line_end(request: HttpRequest, model: LanguageModel) -> Checkpoint:

@@ -10,7 +10,8 @@ class EvaluationsConfig(AppConfig):
     label = "evaluations"
 
     def ready(self) -> None:
-        """Register evaluate jobs; measure what a run has made and every new anchor."""
+        """Register evaluate jobs; measure what runs and blends have made, and every new anchor."""
+        from ftportal.blends.signals import blend_succeeded
         from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
         from ftportal.evaluations.kind import EVALUATE
         from ftportal.evaluations.services import follow_ups
@@ -20,6 +21,7 @@ class EvaluationsConfig(AppConfig):
 
         register(EVALUATE)
         run_succeeded.connect(follow_ups.on_run_succeeded, dispatch_uid="evaluations")
+        blend_succeeded.connect(follow_ups.on_blend_succeeded, dispatch_uid="evaluations")
         checkpoint_registered.connect(
             follow_ups.on_checkpoint_registered, dispatch_uid="evaluations"
         )

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from ftportal.accounts.models import User
+from ftportal.blends.selectors import blend_of
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.checkpoints.services import CheckpointError
@@ -162,11 +163,12 @@ def _evidence(checkpoint: Checkpoint, standing: list[Gate]) -> dict[str, Any]:
         for baseline in baselines
         for verdict in verdicts_in_force(checkpoint, baseline)
     }
-    run = getattr(checkpoint, "made_by", None)
+    run, blend = getattr(checkpoint, "made_by", None), blend_of(checkpoint)
     return {
         "policy_version": POLICY_VERSION,
         "verdict_rules": sorted(rules),
         "run": run.name if run else "",
+        "blend": str(blend) if blend else "",
         "displacement_pretrained": _spelled(checkpoint.displacement_pretrained),
         "accepted_inconclusive": any(gate.state == INCONCLUSIVE for gate in standing),
         "gates": [_gate_words(gate) for gate in standing],

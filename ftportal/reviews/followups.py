@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Q
 
 from ftportal.accounts.models import User
+from ftportal.blends.selectors import blend_submitter
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.datasets.services import default_prompt_set_seed
@@ -70,11 +71,11 @@ def spot_check_open_if_due(candidate: Checkpoint) -> SpotCheck | None:
         candidate=candidate,
         baseline=baseline,
         prompt_set=default_prompt_set() or default_prompt_set_seed(),
-        submitter=run_submitter(candidate),
+        submitter=checkpoint_submitter(candidate),
     )
 
 
-def run_submitter(checkpoint: Checkpoint) -> User | None:
-    """Who started the run that made the checkpoint; None where no run did."""
+def checkpoint_submitter(checkpoint: Checkpoint) -> User | None:
+    """Who started the run, or asked for the blend, that made the checkpoint; None where neither."""
     run = Run.objects.filter(output=checkpoint).select_related("submitter").first()
-    return run.submitter if run else None
+    return run.submitter if run else blend_submitter(checkpoint)

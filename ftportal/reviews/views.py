@@ -20,7 +20,7 @@ from ftportal.pages.lists import page_of
 from ftportal.reviews import selectors, services
 from ftportal.reviews.errors import ReviewRefusedError
 from ftportal.reviews.findings import findings
-from ftportal.reviews.followups import run_submitter
+from ftportal.reviews.followups import checkpoint_submitter
 from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm, VoteForm
 from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import plan_sentences
@@ -247,7 +247,8 @@ def spot_check_open(request: HttpRequest, pk: int) -> HttpResponse:
         opened = services.spot_check_open(
             candidate=checkpoint,
             baseline=champion(checkpoint.language_model),
-            submitter=run_submitter(checkpoint) or (user if user.has_role(Role.TRAINER) else None),
+            submitter=checkpoint_submitter(checkpoint)
+            or (user if user.has_role(Role.TRAINER) else None),
             **form.cleaned_data,
         )
     except ReviewRefusedError as refused:

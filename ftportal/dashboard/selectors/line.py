@@ -32,14 +32,14 @@ class Entry:
     @property
     def percents(self) -> Mapping[str, float | None]:
         """Everything in hundredths: alone, total, low, high, allowed."""
-        shares = {
-            "alone": self.alone.value if self.alone else None,
-            "total": self.total.value,
-            "low": self.total.low,
-            "high": self.total.high,
-            "allowed": self.allowed,
+        total = self.total.hundredths
+        return {
+            "alone": self.alone.hundredths["value"] if self.alone else None,
+            "total": total["value"],
+            "low": total["low"],
+            "high": total["high"],
+            "allowed": 100 * self.allowed,
         }
-        return {name: None if share is None else 100 * share for name, share in shares.items()}
 
     @property
     def is_beyond(self) -> bool:

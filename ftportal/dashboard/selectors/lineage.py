@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion, lineage
 from ftportal.dashboard.selectors import sessions
@@ -20,6 +21,7 @@ class Node:
     checkpoint: Checkpoint
     branch: "Branch"
     run: Run | None
+    blend: Blend | None
     stage: str
     verdict: Verdict | None
     """Against the pre-trained checkpoint."""
@@ -52,7 +54,7 @@ def tree(language_model: LanguageModel) -> list[Node]:
     """
     checkpoints = list(
         Checkpoint.objects.filter(language_model=language_model)
-        .select_related("made_by__submitter")
+        .select_related("made_by__submitter", "blended_by__candidate")
         .order_by("created_at", "pk")
     )
     anchor = next((one for one in checkpoints if one.parent_id is None), None)
@@ -68,6 +70,7 @@ def tree(language_model: LanguageModel) -> list[Node]:
             checkpoint=one,
             branch=branch,
             run=getattr(one, "made_by", None),
+            blend=getattr(one, "blended_by", None),
             stage=stage_of[one.pk],
             verdict=next(
                 (v for v in verdicts.get(one.pk, []) if v.before.checkpoint_id == anchor.pk), None

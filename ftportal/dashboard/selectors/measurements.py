@@ -38,6 +38,12 @@ class Change:
     gained: int | None = None
     why_missing: str = ""
 
+    @property
+    def hundredths(self) -> dict[str, float | None]:
+        """value, low and high in points of 100 answers, or in percent of perplexity."""
+        shares = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if share is None else 100 * share for name, share in shares.items()}
+
     def tone(self, *, higher_is_better: bool, allowed: float | None) -> str:
         """Empty unless the whole interval lies on one side of zero; then good, warn or bad.
 

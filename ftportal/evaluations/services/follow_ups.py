@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from django.db.models import Q
+
+from ftportal.accounts.models import User
+from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Retention
 from ftportal.evaluations.selectors import default_suite
@@ -17,6 +21,12 @@ def on_run_succeeded(*, run: Run, **_: Any) -> None:
     """Measure what a run has made, and what it is compared with."""
     if run.output is not None:
         default_measure(checkpoint=run.output, created_by=run.submitter)
+
+
+def on_blend_succeeded(*, blend: Blend, **_: Any) -> None:
+    """Measure a blend as what a run has made: it has to pass the same gates."""
+    if blend.result is not None:
+        default_measure(checkpoint=blend.result, created_by=blend.submitter)
 
 
 def on_checkpoint_registered(*, checkpoint: Checkpoint, **_: Any) -> None:
@@ -56,23 +66,26 @@ def follow_ups_sweep() -> None:
 
 
 def _measure_missing() -> None:
-    """Anchors, and outputs of runs made since the default suite exists, that nobody asked for."""
+    """What nobody asked for: anchors, and what was made since the default suite exists."""
     suite = default_suite()
     if suite is None:
         return
     unmeasured = Checkpoint.objects.filter(deleted_at__isnull=True).exclude(
         evaluations__suite__content_hash=suite.content_hash
     )
-    newer_outputs = unmeasured.filter(made_by__isnull=False, created_at__gte=suite.created_at)
     for checkpoint in unmeasured.filter(parent__isnull=True):
         _measure_or_leave(checkpoint, None)
-    for checkpoint in newer_outputs.select_related("made_by__submitter"):
-        _measure_or_leave(checkpoint, checkpoint.made_by)
+    newer = unmeasured.filter(
+        Q(made_by__isnull=False) | Q(blended_by__isnull=False), created_at__gte=suite.created_at
+    )
+    for checkpoint in newer.select_related("made_by__submitter", "blended_by__submitter"):
+        maker = getattr(checkpoint, "made_by", None) or checkpoint.blended_by
+        _measure_or_leave(checkpoint, maker.submitter)
 
 
-def _measure_or_leave(checkpoint: Checkpoint, run: Run | None) -> None:
+def _measure_or_leave(checkpoint: Checkpoint, created_by: User | None) -> None:
     try:
-        default_measure(checkpoint=checkpoint, created_by=run.submitter if run else None)
+        default_measure(checkpoint=checkpoint, created_by=created_by)
     except EvaluationError:
         # The checkpoint's panel says why; the next sweep tries again once it was mended.
         return
