@@ -37,12 +37,10 @@ def blend(config: BlendConfig, attempt: Attempt) -> dict[str, Any]:
     with attempt.output_directory() as directory:
         _weights_write(directory, config, pairs, parent, anchor, progress)
         _files_copy(directory, Path(config.candidate), pairs)
-        displacement = {
-            "parent": parent.to_json(),
-            "pretrained": (anchor[0] if anchor else parent).to_json()
-            if anchor or _is_same(config)
-            else None,
-        }
+        shapes = {pair.name: pair.candidate.shape for pair in pairs}
+        displacement = {"parent": parent.to_json(shapes), "pretrained": None}
+        if anchor is not None or _is_same(config):
+            displacement["pretrained"] = (anchor[0] if anchor else parent).to_json(shapes)
         summary = _summary(config, pairs, displacement)
         json_write(directory / "displacement.json", displacement)
         json_write(directory / "recipe.json", _recipe(config, summary))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -48,12 +48,13 @@ class Distance:
         size = math.sqrt(math.fsum(size for _, size in self.squares.values()))
         return self.norm / size if size else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """As a run's displacement.json has it: {"norm", "relative", "tensors": {name: ...}}."""
         tensors = {
             name: {
                 "norm": math.sqrt(moved),
                 "relative": math.sqrt(moved / size) if size else None,
+                "shape": list(shapes[name]),
             }
             for name, (moved, size) in self.squares.items()
         }

@@ -147,7 +147,7 @@ def test_the_anchor_has_nothing_to_go_back_to(language_model: Any) -> None:
 
 def test_deleted_ends_are_refused_when_asked_and_when_started(candidate: Checkpoint) -> None:
     (blend,) = blends_request(candidate=candidate, alphas=[0.5], submitter=None)
-    Checkpoint.objects.filter(pk=candidate.parent_id).update(deleted_at=timezone.now())
+    Checkpoint.objects.filter(pk=candidate.parent_id or 0).update(deleted_at=timezone.now())
     with pytest.raises(BlendRefusedError, match="were deleted"):
         blends_request(candidate=candidate, alphas=[0.25], submitter=None)
     with pytest.raises(JobRefusedError, match="files were deleted"):
@@ -156,7 +156,7 @@ def test_deleted_ends_are_refused_when_asked_and_when_started(candidate: Checkpo
 
 def test_both_ends_are_needed_while_it_works(candidate: Checkpoint) -> None:
     (blend,) = blends_request(candidate=candidate, alphas=[0.5], submitter=None)
-    parent = Checkpoint.objects.get(pk=candidate.parent_id)
+    parent = Checkpoint.objects.get(pk=candidate.parent_id or 0)
     for one in (candidate, parent):
         assert "is being made from it" in str(ends_needed(one))
     Job.objects.filter(pk=blend.job_id).update(state=JobState.SUCCEEDED)

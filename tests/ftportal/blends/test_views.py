@@ -31,17 +31,18 @@ def address(checkpoint: Any) -> str:
 def blend_made(contrast: SimpleNamespace, alpha: float, **measured: Any) -> Blend:
     """A blend of the reckless session, done; measured where outcomes are given."""
     candidate = contrast.reckless.output
+    made = world.checkpoint_make(
+        name=f"{candidate} {alpha}", parent=candidate.parent, displacement=21.5 * alpha
+    )
     blend = Blend.objects.create(
         candidate=candidate,
         alpha=alpha,
-        result=world.checkpoint_make(
-            name=f"{candidate} {alpha}", parent=candidate.parent, displacement=21.5 * alpha
-        ),
+        result=made,
         job=world.job_make(title="Blend", kind="blend"),
         submitter=contrast.cast.tina,
     )
     if measured:
-        after = world.evaluation_make(checkpoint=blend.result, suite=contrast.suite, **measured)
+        after = world.evaluation_make(checkpoint=made, suite=contrast.suite, **measured)
         world.judged(contrast.evaluation_before, after)
     return blend
 
