@@ -7,7 +7,8 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.models import Verdict
+from ftportal.evaluations.models import Verdict, VerdictOutcome
+from ftportal.evaluations.remedies import remedies
 from ftportal.evaluations.report import Report, report_of, report_of_verdict
 from ftportal.evaluations.selectors import CHANGES, changed_items, default_suite, retention_rows
 from ftportal.pages.lists import is_fragment, key_of, page_of
@@ -50,6 +51,8 @@ def _page(request: HttpRequest, found: Report) -> HttpResponse:
     if found.verdict is not None and found.card is not None:
         context |= {"verdict": found.verdict, "page": found.card.page}
         context |= _items(request, found.verdict)
+        if found.verdict.outcome == VerdictOutcome.FORGOTTEN and not is_fragment(request):
+            context["remedies"] = remedies(found.checkpoint)
     template = "_items.html" if is_fragment(request) else "report.html"
     return render(request, f"evaluations/{template}", context)
 
