@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import (
+    DummyLayer,
     DynamicLayer,
     DynamicSlidingWindowLayer,
     LinearAttentionAndFullAttentionLayer,
@@ -73,17 +74,39 @@ _ASSIGNED: dict[type, type] = {
 }
 
 
+class CacheFilledError(Exception):
+    """No failure: the cache holds what it was to hold, and the rest of the forward has no use."""
+
+
 class StreamCache(DynamicCache):
     """The keys, values and states of conversations that are read side by side.
 
     `windows` holds for every layer the length of its attention window in tokens, or None.
+    `only_fill` ends a forward by CacheFilledError once the last keys and values are there: what the
+    last layer makes of context is never used.
     """
 
     def __init__(self, config: Any, *, whole: bool = False) -> None:
         """whole: keep all keys of sliding windows too, for masks of our own that cover them."""
         super().__init__(config=config)
         self.windows = [getattr(layer, "sliding_window", None) for layer in self.layers]
+        self.only_fill = False
+        self._last = _last_attention(self.layers)
         self.layers = [_layer_prepare(layer, whole) for layer in self.layers]
+
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        layer_idx: int,
+        *rest: Any,
+        **more: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append keys and values (conversations, heads, tokens, width); return all of them."""
+        found = super().update(key_states, value_states, layer_idx, *rest, **more)
+        if self.only_fill and layer_idx == self._last:
+            raise CacheFilledError
+        return found
 
     @property
     def is_plain(self) -> bool:
@@ -130,6 +153,17 @@ class StreamCache(DynamicCache):
 
 def _apply(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
     return function(value) if isinstance(value, torch.Tensor) else value
+
+
+def _last_attention(layers: list[Any]) -> int | None:
+    """The layer after whose keys and values no layer keeps anything; None where it is no plain one.
+
+    Layers after it that share its keys keep nothing of their own.
+    """
+    keeping = [index for index, layer in enumerate(layers) if type(layer) is not DummyLayer]
+    if not keeping or type(layers[keeping[-1]]) not in (DynamicLayer, DynamicSlidingWindowLayer):
+        return None
+    return keeping[-1]
 
 
 def _layer_prepare(layer: Any, whole: bool) -> Any:

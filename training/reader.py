@@ -1,12 +1,14 @@
 """Reads conversations from left to right, side by side, through one cache."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
-from training.caches import StreamCache
+from training.caches import CacheFilledError, StreamCache
 from training.stretches import Stretch
 
 
@@ -85,8 +87,12 @@ class StreamReader:
         """Read up to the stretches' starts, without gradient and without logits."""
         starts = self._starts()
         if any(start > read for start, read in zip(starts, self.read, strict=True)):
-            with torch.no_grad():
-                self.base.get_decoder()(**self._inputs(starts))
+            inputs = self._inputs(starts)
+            # FSDP's hooks after a module must run, or it stays gathered.
+            self.cache.only_fill = not isinstance(self.base, FSDPModule)
+            with torch.no_grad(), suppress(CacheFilledError):
+                self.base.get_decoder()(**inputs)
+            self.cache.only_fill = False
             self.read = starts
 
     def decision(self) -> torch.Tensor:

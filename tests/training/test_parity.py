@@ -145,6 +145,19 @@ def test_the_head_reads_no_context() -> None:
     assert seen == [(1, 9, 32), (1, 10, 32)]
 
 
+@pytest.mark.parametrize("name", ["gpt2", "gemma3", "qwen3_5"])
+def test_the_last_layer_does_nothing_for_context_but_keys_and_values(name: str) -> None:
+    model = shape(name)
+    layers = getattr(model.get_decoder(), "layers", None) or model.get_decoder().h
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    for index in seen:
+        layers[index].mlp.register_forward_hook(
+            lambda _, inputs, __, index=index: seen[index].append(inputs[0].shape[1])
+        )
+    gradients(model, frozen_losses(model, [ITEM], CPU))
+    assert seen == {0: [20, 9, 10, 10], 1: [9, 10]}
+
+
 def test_what_is_cached_can_enter_autograd_and_carries_no_graph() -> None:
     """no_grad and not inference_mode; and after its backward a decision is context."""
     model = shape("qwen3_5")

@@ -154,3 +154,23 @@ def test_tokens_after_the_last_decision_add_nothing(model: Any) -> None:
         reference = gradients(model, losses(model, [short], CPU))
         assert ours[0] == pytest.approx(reference[0], rel=1e-6)
         assert_same(ours[1], reference[1])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_tied_embedding_adds_its_rows_to_the_heads_gradient(tmp_path: Path, tied: bool) -> None:
+    """To the same bits as with a dense gradient of its own, and never as a sparse one."""
+    from tests.tiny_model import tiny_model_write
+    from training.config import BatchConfig, RunConfig
+    from training.models import model_load
+
+    batch = BatchConfig(key="b", name="B", kind="general", path="none")
+    directory = tiny_model_write(tmp_path / "model", tied=tied)
+    network = model_load(RunConfig(model=str(directory), batches=(batch,)))
+    item = example((20, 30), (40, 55))
+    assert network.model.embed_tokens.sparse == tied
+    _, ours = gradients(network, frozen_losses(network, [item], CPU))
+    network.model.embed_tokens.sparse = False
+    _, dense = gradients(network, frozen_losses(network, [item], CPU))
+    name = "model.embed_tokens.weight"
+    assert ours[name].layout == torch.strided
+    assert torch.equal(ours[name], dense[name])
