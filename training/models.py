@@ -45,15 +45,15 @@ def model_load(config: RunConfig) -> Any:
     wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if wrong:
         raise ConfigError("model", f"lacks the weight {wrong[0]}", cure)
-    _embedding_gradient_by_row(model)
     return model
 
 
-def _embedding_gradient_by_row(model: Any) -> None:
+def embedding_gradient_by_row(model: Any) -> None:
     """Spare a second gradient of the vocabulary's size where the embedding is the head's weight.
 
     The head's own part is dense and comes first; the rows of the tokens that were read are then
-    added to it one by one, to the same bits. An embedding alone would get a sparse gradient.
+    added to it one by one: the same sum in another order. An embedding that is no head is left as
+    it is, for it would get a sparse gradient.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if isinstance(embedding, nn.Embedding) and getattr(head, "weight", None) is embedding.weight:

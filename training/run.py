@@ -16,6 +16,7 @@ from training.meter import DisplacementMeter
 from training.modelcheck import directory_check
 from training.models import (
     device_choose,
+    embedding_gradient_by_row,
     lora_attach,
     model_load,
 )
@@ -135,6 +136,8 @@ def _model_prepare(config: RunConfig, model: Any, device: torch.device) -> nn.Mo
     transformers.set_seed(config.seed)  # LoRA's start is drawn
     if config.method.name == "lora":
         model = lora_attach(model, config)
+    elif device.type == "cpu":  # a GPU would add the rows in no order that comes again
+        embedding_gradient_by_row(model)
     return model.to(device)
 
 
