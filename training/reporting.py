@@ -14,6 +14,7 @@ from training.engine import Attempt
 from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
 from training.models import trainable_parameter_count
 from training.samples import Curriculum
+from training.watch import Watch
 
 _TOTALS_NAME = "totals.json"
 
@@ -30,12 +31,15 @@ class Reporter:
         curriculum: Curriculum,
         attempt: Attempt,
         displacement: DisplacementMeter,
+        watch: Watch | None = None,
     ) -> None:
         self.model = model
         self.device = device
         self.curriculum = curriculum
         self.events = attempt.events
+        self.attempt = attempt
         self.displacement = displacement
+        self.watch = watch
         self.diagnostics = Diagnostics(
             model=model,
             config=config,
@@ -54,11 +58,25 @@ class Reporter:
         if state is not None:
             self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
             step = int(state.name.removeprefix("step-"))
+        if self.watch is not None:
+            self.events.metric(step=0, values=self.watch.parent_values())
         self.clock.start(step)
 
-    def state_write(self, directory: Path) -> None:
-        """Write what `start` reads back into a state's directory."""
+    def weights_loaded(self, state: Path) -> None:
+        """Note that the model has the weights of a state now."""
+        if self.watch is not None:
+            self.watch.weights_loaded(state, self.totals)
+
+    def state_write(self, directory: Path, step: int) -> None:
+        """Write what `start` and `weights_loaded` read back into a state's directory."""
         (directory / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
+        if self.watch is not None:
+            self.watch.state_write(directory, step)
+
+    @property
+    def braked(self) -> bool:
+        """Whether the brake has stopped the session and given the model earlier weights."""
+        return self.watch is not None and self.watch.braked is not None
 
     def step_done(
         self, *, step: int, meter: StepMeter, gradient_norm: float, rate: float, last: bool
@@ -82,6 +100,10 @@ class Reporter:
             parent, anchor = self.displacement.measure(self.model)
             values["displacement"] = parent.norm if parent else None
             values["displacement_pretrained"] = anchor.norm if anchor else None
+        if self.watch is not None:
+            values |= self.watch.after_step(step, last, self.totals, self.attempt)
+            if self.watch.braked is not None:
+                self.notes["brake"] = self.watch.braked.to_json()
         self.events.metric(step=step, values=values)
         self.events.progress(
             done=step,

@@ -1,5 +1,6 @@
 """One training run from its recipe to its output directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import transformers
 from torch import nn
 
 from training.config import ConfigError, RunConfig
-from training.conversations import ChatEncoder
+from training.conversations import ChatEncoder, EncodedExample
 from training.displacement import Reference
 from training.engine import Attempt, StoppedError
 from training.finishing import session_finish
@@ -23,11 +24,13 @@ from training.models import (
 from training.parity import parity_check
 from training.penalties import penalty_prepare
 from training.reader import base_model
+from training.probe import probes_build
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
 from training.trainer import RunTrainer
 from training.unlikely import curriculum_reduce
+from training.watch import Watch
 
 
 def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
     progress.next()
     curriculum, left_out = curriculum_reduce(config, model, curriculum, attempt, device)
     penalty = penalty_prepare(config, model, curriculum.pools, attempt, device)
+    watch = _watch(config, encoder, model, curriculum, device)
     trainer = RunTrainer(
         model=model,
         config=config,
@@ -62,6 +66,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
         displacement=meter,
         penalty=penalty,
         can_pad=can_pad,
+        watch=watch,
     )
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
@@ -123,13 +128,18 @@ def _curriculum(
             count = f"{pool.too_long_count:,} examples of {pool.name}"
             message = f"{count} are longer than {limit:,} tokens: left out"
             attempt.events.warning(where="max_example_tokens", message=message)
-    every = (sample for pool in curriculum.pools for sample in (*pool.train, *pool.held_out))
-    largest = max(max(sample.encoded.token_ids) for sample in every)
+    for pool in curriculum.pools:
+        _tokens_check(model, [sample.encoded for sample in (*pool.train, *pool.held_out)])
+    return curriculum
+
+
+def _tokens_check(model: Any, examples: Sequence[EncodedExample]) -> None:
+    """Refuse tokens that the model has no embedding for."""
+    largest = max((max(example.token_ids) for example in examples), default=0)
     rows = model.get_input_embeddings().weight.shape[0]
     if largest >= rows:
         message = f"the tokenizer knows token {largest}, but the model has {rows} embeddings"
         raise ConfigError("model", message, "Use the tokenizer that belongs to the model.")
-    return curriculum
 
 
 def _model_prepare(config: RunConfig, model: Any, device: torch.device) -> nn.Module:
@@ -169,6 +179,21 @@ def _streaming_check(
         )
         attempt.events.warning(where="context.conversations_at_once", message=message)
     return found.can_pad
+
+
+def _watch(
+    config: RunConfig,
+    encoder: ChatEncoder,
+    model: nn.Module,
+    curriculum: Curriculum,
+    device: torch.device,
+) -> Watch | None:
+    if not config.watch.watch_every_steps:
+        return None
+    probes = probes_build(config, curriculum.pools, encoder)
+    for probe in probes:
+        _tokens_check(model, probe.examples)
+    return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
 
 
 def _displacement_meter(config: RunConfig, model: nn.Module, attempt: Attempt) -> DisplacementMeter:

@@ -33,6 +33,7 @@ from training.reporting import Reporter
 from training.samples import Curriculum, Sample
 from training.states import state_begin, state_complete
 from training.streaming import LossFunction, frozen_losses, masked_losses
+from training.watch import Watch
 
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 
@@ -83,6 +84,7 @@ class RunTrainer(Trainer):
         displacement: DisplacementMeter,
         penalty: ParentPenalty | None = None,
         can_pad: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         """can_pad: whether conversations of different lengths may be walked side by side."""
         self.network = model
@@ -111,6 +113,7 @@ class RunTrainer(Trainer):
             curriculum=curriculum,
             attempt=attempt,
             displacement=displacement,
+            watch=watch,
         )
 
     # Data and optimizer
@@ -221,6 +224,9 @@ class RunTrainer(Trainer):
             rate=rest["learning_rate"],
             last=last,
         )
+        if self.reporter.braked:
+            self.control.should_training_stop = True
+            return
         self.stopped = self.attempt.stop.requested and not last
         if self.stopped or (step % self.config.save_every_steps == 0 and not last):
             self._state_save(step)
@@ -235,7 +241,7 @@ class RunTrainer(Trainer):
         self._save_optimizer_and_scheduler(str(temporary))
         self._save_rng_state(str(temporary))
         self.state.save_to_json(str(temporary / "trainer_state.json"))
-        self.reporter.state_write(temporary)
+        self.reporter.state_write(temporary, step)
         final = state_complete(temporary)
         self.attempt.events.saved(step=step, path=final)
 
@@ -244,3 +250,5 @@ class RunTrainer(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
         if self.optimizer is not None:
             projectors_to_device(self.optimizer, self.config)
+        if checkpoint is not None:
+            self.reporter.weights_loaded(Path(checkpoint))

@@ -17,6 +17,7 @@ from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
+from training.config.watch import ProbeConfig, WatchConfig, brake_refusal
 
 __all__ = [
     "APOLLO_METHODS",
@@ -34,7 +35,10 @@ __all__ = [
     "DefencesConfig",
     "DiagnosticsConfig",
     "MethodConfig",
+    "ProbeConfig",
     "RunConfig",
+    "WatchConfig",
+    "brake_refusal",
     "choice_check",
     "example_config",
     "fields_of",

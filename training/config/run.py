@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from training.config.batch import BatchConfig
 from training.config.checks import (
@@ -17,6 +17,7 @@ from training.config.context import ContextConfig
 from training.config.defences import DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
+from training.config.watch import ProbeConfig, WatchConfig
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
@@ -26,8 +27,10 @@ GROUPS: dict[str, type] = {
     "context": ContextConfig,
     "defences": DefencesConfig,
     "diagnostics": DiagnosticsConfig,
+    "watch": WatchConfig,
 }
 """Fields of the recipe that are groups of fields; a name stands in one place of them all only."""
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class RunConfig:
     """What is learnt; at least one."""
     anchor_model: str | None = None
     """The pre-trained model that displacement is also measured against; None: not measured."""
+    probes: tuple[ProbeConfig, ...] = ()
+    """General texts that are never learnt, whose perplexity is watched."""
     method: MethodConfig = field(default_factory=MethodConfig)
     """The optimizer, or LoRA."""
     defences: DefencesConfig = field(default_factory=DefencesConfig)
@@ -79,6 +84,8 @@ class RunConfig:
     """CPU threads for arithmetic; None: the library's choice."""
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     """What is measured beside the loss; without any influence on the weights."""
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    """How it is watched for what it forgets, and what stops it."""
 
     def __post_init__(self) -> None:
         self._check_data()
@@ -102,6 +109,7 @@ class RunConfig:
         if len(set(keys)) < len(keys):
             raise ConfigError("batches.key", "two batches have one key", "Give each its own.")
         self.defences.batches_check(self.batches)
+        self.watch.texts_check(self.batches, self.probes)
 
     def _check_numbers(self) -> None:
         number_check("learning_rate", self.learning_rate, above=True)
@@ -121,13 +129,8 @@ class RunConfig:
     def from_json(cls, record: Any) -> Self:
         """Build a config from decoded JSON; ConfigError names the field that is wrong."""
         values = fields_of(cls, record, "")
-        batches = values["batches"]
-        if not isinstance(batches, list | tuple):
-            raise ConfigError("batches", "is no list", "Write a list of batches.")
-        values["batches"] = tuple(
-            BatchConfig(**fields_of(BatchConfig, batch, f"batches[{index}]"))
-            for index, batch in enumerate(batches)
-        )
+        values["batches"] = _list_read(BatchConfig, "batches", values["batches"])
+        values["probes"] = _list_read(ProbeConfig, "probes", values.get("probes", ()))
         for name, group in GROUPS.items():
             if name in values:
                 values[name] = group(**fields_of(group, values[name], name))
@@ -137,7 +140,14 @@ class RunConfig:
         """Return what `from_json` reads."""
         record = dataclasses.asdict(self)
         record["batches"] = [dataclasses.asdict(batch) for batch in self.batches]
+        record["probes"] = [dataclasses.asdict(probe) for probe in self.probes]
         return record
+
+
+def _list_read(cls: type[_One], where: str, value: Any) -> tuple[_One, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(where, "is no list", f"Write a list of {where}.")
+    return tuple(cls(**fields_of(cls, one, f"{where}[{index}]")) for index, one in enumerate(value))
 
 
 def example_config() -> dict[str, Any]:
@@ -146,4 +156,7 @@ def example_config() -> dict[str, Any]:
         BatchConfig(key="b1", name="Support", kind="agent_log", path="support.jsonl", weight=0.75),
         BatchConfig(key="b2", name="General", kind="general", path="general.jsonl", weight=0.25),
     )
-    return RunConfig(model="models/base", batches=batches, anchor_model="models/base").to_json()
+    probes = (ProbeConfig(key="h1", name="Prose", path="held_out.jsonl"),)
+    return RunConfig(
+        model="models/base", batches=batches, anchor_model="models/base", probes=probes
+    ).to_json()

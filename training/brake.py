@@ -1,0 +1,95 @@
+"""Keeps the last weights at which general text was within the limit, and gives them back."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+_WEIGHTS_NAME = "kept.safetensors"
+_RECORD_NAME = "kept.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Braked:
+    """Why a session was stopped, and what was kept."""
+
+    step: int
+    kept_step: int
+    """0: the parent's own weights."""
+    probe_key: str
+    probe_name: str
+    rise: float | None
+    """Of its perplexity over the parent's, as a share; None where it was no number any more."""
+    limit: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary's `brake`."""
+        return {
+            "step": self.step,
+            "kept_step": self.kept_step,
+            "probe": self.probe_name,
+            "probe_key": self.probe_key,
+            "rise": self.rise,
+            "limit": self.limit,
+        }
+
+    def words(self) -> str:
+        """Return the warning."""
+        rise = "was no number any more" if self.rise is None else f"had risen by {self.rise:.1%}"
+        kept = f"those of step {self.kept_step}" if self.kept_step else "the parent's own"
+        return (
+            f"after step {self.step} the perplexity of {self.probe_name} {rise}, past the limit of "
+            f"{self.limit:.1%}: the session was stopped, and the weights that were kept are {kept}"
+        )
+
+
+class KeptWeights:
+    """A copy of the trained weights, in the computer's memory.
+
+    A state of another step than the copy's holds the copy too, so that a resumed session keeps what
+    an uninterrupted one would.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Keep the weights that the model has before the first step."""
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._copy = {
+            name: p.detach().to("cpu", copy=True).contiguous() for name, p in self._trained.items()
+        }
+        self.step = 0
+        self.rate_sum = 0.0
+        """Σ of the rates of all steps up to the copy's."""
+
+    def keep(self, step: int, rate_sum: float) -> None:
+        """Copy the weights as they are after this step."""
+        for name, parameter in self._trained.items():
+            self._copy[name].copy_(parameter.detach())
+        self.step, self.rate_sum = step, rate_sum
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give the model the weights of the copy."""
+        for name, parameter in self._trained.items():
+            parameter.copy_(self._copy[name])
+
+    def state_write(self, directory: Path, step: int) -> None:
+        """Add to a state what `state_read` needs: the copy, unless it is that of the state."""
+        if step == self.step:
+            return
+        save_file(self._copy, directory / _WEIGHTS_NAME)
+        record = {"step": self.step, "rate_sum": self.rate_sum}
+        (directory / _RECORD_NAME).write_text(json.dumps(record))
+
+    def state_read(self, directory: Path, step: int, rate_sum: float) -> None:
+        """Take over the copy of a state; the model has the state's weights, which are those of
+        `step` and the copy where the state holds no other one."""
+        if not (directory / _RECORD_NAME).is_file():
+            self.keep(step, rate_sum)
+            return
+        record = json.loads((directory / _RECORD_NAME).read_bytes())
+        self.step, self.rate_sum = record["step"], record["rate_sum"]
+        self._copy = load_file(directory / _WEIGHTS_NAME)
