@@ -79,7 +79,8 @@ def _sample(examples: Sequence[EncodedExample], limit: int, seed: int) -> list[E
 def _text_probe(text: ProbeConfig, where: str, encoder: ChatEncoder, limit: int) -> Probe:
     examples: list[EncodedExample] = []
     tokens = 0
-    for document in _documents(text, where):
+    # From the end: an evaluation that reads a part of the same set reads the first documents.
+    for document in reversed(list(_documents(text, where))):
         # With what the model's tokenizer puts before every text: some models need it.
         ids = encoder.tokenizer.encode(document, add_special_tokens=True).ids
         ids = ids[: min(_DOCUMENT_TOKENS, limit - tokens)]

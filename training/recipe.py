@@ -22,6 +22,7 @@ SAFE_DECISION_TOKENS = (50, 256)
 GENERAL_SHARE_MIN = 0.2
 EWC_EXAMPLES_MIN = 16
 MASK_BELOW_MAX = 0.05
+BRAKE_RISES = (0.01, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def recipe_warnings(
         *_diagnostics_warnings(values),
         *_arithmetic_warnings(method, values),
         *_defence_warnings(values.get("defences") or {}),
+        *_brake_warnings(values.get("watch") or {}),
     ]
 
 
@@ -155,6 +157,15 @@ def _defence_warnings(defences: Any) -> list[RecipeWarning]:
         )
         found.append(RecipeWarning(field="mask_below_probability", message=message))
     return found
+
+
+def _brake_warnings(watch: Any) -> list[RecipeWarning]:
+    rise: Any = watch.get("brake_rise") if isinstance(watch, Mapping) else None
+    if not _is_number(rise) or BRAKE_RISES[0] <= rise <= BRAKE_RISES[1]:
+        return []
+    effect = "stops at next to nothing" if rise < BRAKE_RISES[0] else "stops when much is lost"
+    message = f"A brake at a rise of {100 * rise:g} % {effect}; 5 % is a start."
+    return [RecipeWarning(field="brake_rise", message=message)]
 
 
 def rate_words(rate: float) -> str:

@@ -58,8 +58,8 @@ class Reporter:
         if state is not None:
             self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
             step = int(state.name.removeprefix("step-"))
-        if self.watch is not None:
-            self.events.metric(step=0, values=self.watch.parent_values())
+        if self.watch is not None and (values := self.watch.parent_values()):
+            self.events.metric(step=0, values=values)
         self.clock.start(step)
 
     def weights_loaded(self, state: Path) -> None:

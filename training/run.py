@@ -23,8 +23,8 @@ from training.models import (
 )
 from training.parity import parity_check
 from training.penalties import penalty_prepare
-from training.reader import base_model
 from training.probe import probes_build
+from training.reader import base_model
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check

@@ -25,7 +25,11 @@ class RecipeRow:
 def recipe_rows(runs: Sequence[Run]) -> list[RecipeRow]:
     """Parent, mixture and every field of the recipes. Reads `run.mixture` with its batches."""
     words = [
-        {"Parent": str(run.parent), "Batches": _mixture(run), **dict(recipe_words(run.recipe))}
+        {
+            "Parent": str(run.parent),
+            "Batches": _mixture(run),
+            **dict(recipe_words(run.recipe, run.probe_set)),
+        }
         for run in runs
     ]
     labels = dict.fromkeys(label for one in words for label in one)

@@ -1,6 +1,6 @@
 """What a chart of a run is made of, and how often what it shows was measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftportal.pages.charts import Series
@@ -17,6 +17,10 @@ class Drawing:
     y_label: str
     series: Callable[[Run], list[Series]]
     caption: str = ""
+    words: Callable[[Run], str] | None = None
+    """The caption, where it depends on the run."""
+    marks: Callable[[Run], Mapping[str, float]] | None = None
+    """Dashed horizontal lines, label -> height."""
     y_from_zero: bool = False
     y_format: str = ""
     sampled: str = ""

@@ -7,6 +7,7 @@ from django.urls import reverse
 from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.runs.diagnostics_drawings import diagnostics_drawings
 from ftportal.runs.drawing import Drawing, plain, sampled_words, smooth
+from ftportal.runs.forgetting_drawings import forgetting_drawings
 from ftportal.runs.metrics import MEAN_STEPS, metric_smooth
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key, length_words
@@ -62,16 +63,6 @@ def _rate(run: Run) -> list[Series]:
     return [plain(run, "learning_rate", "Learning rate")]
 
 
-def _penalty(run: Run) -> list[Series]:
-    names = {"l2_strength": ("l2", "L2"), "ewc_strength": ("ewc", "EWC")}
-    defences = run.recipe.get("defences") or {}
-    return [
-        plain(run, f"penalty_nats/{metric}", word)
-        for field, (metric, word) in names.items()
-        if defences.get(field) is not None
-    ]
-
-
 _MEANS = f"Lines: mean of the last {MEAN_STEPS} steps; points: each step."
 _LOSS = Drawing(
     key="loss", title="Loss by batch", y_label=_NATS, series=_loss_by_batch, caption=_MEANS
@@ -93,14 +84,6 @@ _DISPLACEMENT = Drawing(
     series=_displacement,
     y_from_zero=True,
     sampled="displacement",
-)
-_PENALTY = Drawing(
-    key="penalty",
-    title="What the defences add to the loss",
-    y_label=_NATS,
-    series=_penalty,
-    caption="½ · strength · Σ importance · (weight − parent's weight)², before each step.",
-    y_from_zero=True,
 )
 _SPEED = Drawing(
     key="speed",
@@ -125,10 +108,9 @@ def drawings(run: Run) -> list[Drawing]:
     batches = run.mixture.count()
     kinds = [_KINDS] if 1 < len(_kinds(run)) < batches else []
     constant = run.recipe.get("schedule") == "constant" and not run.recipe.get("warmup_steps")
-    penalty = [_PENALTY] if _penalty(run) else []
     rate = [] if constant else [_RATE]
-    effects = [_DISPLACEMENT, *penalty, _GRADIENT, *diagnostics_drawings(run)]
-    return [_LOSS, *kinds, *effects, _SPEED, *rate]
+    effects = [_DISPLACEMENT, _GRADIENT, *diagnostics_drawings(run)]
+    return [_LOSS, *kinds, *forgetting_drawings(run), *effects, _SPEED, *rate]
 
 
 def run_charts(run: Run) -> list[Chart]:
@@ -139,7 +121,8 @@ def run_charts(run: Run) -> list[Chart]:
 def _chart(run: Run, drawing: Drawing) -> Chart:
     url = reverse("runs:metrics", args=[run.pk]) + f"?chart={drawing.key}"
     steps = run.forecast.get("step_count")
-    marks, caption = {}, drawing.caption
+    marks = dict(drawing.marks(run)) if drawing.marks else {}
+    caption = drawing.words(run) if drawing.words else drawing.caption
     if drawing.key == "displacement" and run.forecast.get("displacement") is not None:
         ahead = run.forecast["displacement"]
         marks = {f"forecast {length_words(ahead)}": ahead}

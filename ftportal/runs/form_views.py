@@ -46,6 +46,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
                 parent=form.cleaned_data["parent"],
                 mixture=_mixture(rows),
                 recipe=form.recipe(),
+                probe_set=form.cleaned_data["probe_set"],
             )
         except RunRefusedError as error:
             problems = form.problems_add(error.problems)
@@ -113,7 +114,12 @@ def _wrong_fields(form: RunForm, rows: Sequence[MixtureRow]) -> list[tuple[str, 
 
 def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, Any]:
     try:
-        found = plan(parent=parent, mixture=mixture, recipe=form.recipe())
+        found = plan(
+            parent=parent,
+            mixture=mixture,
+            recipe=form.recipe(),
+            probe_set=form.cleaned_data["probe_set"],
+        )
         return {"plan": found, "non_commercial": form.is_non_commercial}
     except ConfigError as error:
         return {"problems": [recipe_problem(error)]}

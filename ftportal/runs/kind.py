@@ -28,8 +28,14 @@ def run_config(job: Job) -> dict[str, Any]:
             raise JobRefusedError(
                 f"batch {batch}", "Its examples are gone from the disk.", "Upload the file again."
             )
+    probes = run.probe_set
+    if probes is not None and not probes.path.is_file():
+        raise JobRefusedError(
+            f"texts {probes}", "They are gone from the disk.", "Upload the same file again."
+        )
+    what: Any = {"parent": run.parent, "mixture": mixture, "recipe": run.recipe}
     try:
-        return config_build(parent=run.parent, mixture=mixture, recipe=run.recipe).to_json()
+        return config_build(**what, probe_set=probes).to_json()
     except ConfigError as error:
         raise JobRefusedError(error.where, error.message, error.cure) from error
 
@@ -106,7 +112,8 @@ def parent_needed(checkpoint: Checkpoint, **_: Any) -> str | None:
 
 
 def _run(job: Job) -> Run:
-    return Run.objects.select_related("job", "parent__language_model").get(job=job)
+    related = ("job", "parent__language_model", "probe_set")
+    return Run.objects.select_related(*related).get(job=job)
 
 
 TRAIN = JobKind(

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.datasets.models import Batch
+from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import can_start_again
 from training.process import DIVERGED
@@ -27,6 +27,14 @@ class Run(models.Model):
         help_text="where the run ended in weights that were there already, byte for byte",
     )
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="run")
+    probe_set = models.ForeignKey(
+        HeldOutSet,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="text whose perplexity is watched while the run trains",
+    )
     recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
     forecast = models.JSONField(
         default=dict, blank=True, help_text="displacement and seconds, before the run"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.datasets.models import HeldOutSet
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import (
@@ -67,10 +68,16 @@ class _Speed:
     basis: str
 
 
-def plan(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> Plan:
+def plan(
+    *,
+    parent: Checkpoint,
+    mixture: Mixture,
+    recipe: Mapping[str, Any],
+    probe_set: HeldOutSet | None = None,
+) -> Plan:
     """Plan a run. Raises ConfigError for a recipe that cannot be, ValueError for a parent whose
     weights cannot be read."""
-    config = config_build(parent=parent, mixture=mixture, recipe=recipe)
+    config = config_build(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set)
     counts = [example_count(batch) for batch, _ in mixture]
     weights = [weight for _, weight in mixture]
     _check_step_count(config, counts, weights)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.datasets.models import Batch
+from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.pages.templatetags.pages import rate
+from ftportal.runs.defences import defence_words
+from ftportal.runs.watching import brake_check, probe_records, watch_words
 from training.config import GROUPS, ConfigError, MethodConfig, RunConfig
 
 METHOD_NAMES = {
@@ -25,10 +27,6 @@ SCHEDULE_NAMES = {
     "linear": "Falls evenly to zero",
     "cosine": "Falls to zero along a cosine",
 }
-EWC_VARIANT_NAMES = {
-    "row": "each output row",
-    "diagonal": "each weight",
-}
 DIAGNOSTIC_NAMES = {
     "gradient_sparsity": "gradient sparsity",
     "change_rank": "rank of the change",
@@ -41,7 +39,7 @@ FIELD_GROUPS = {
     for one in dataclasses.fields(cls)
 }
 """The form's name of every field that stands in a group of the engine's config."""
-PLACES = ("model", "anchor_model", "batches")
+PLACES = ("model", "anchor_model", "batches", "probes")
 """Fields of the engine's config that a recipe does not have: they come from the run itself."""
 
 Mixture = Sequence[tuple[Batch, float]]
@@ -64,8 +62,17 @@ def batch_key(batch: Batch) -> str:
     return f"b{batch.pk}"
 
 
-def config_build(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]) -> RunConfig:
-    """The engine's whole configuration; raises ConfigError, which names the field."""
+def config_build(
+    *,
+    parent: Checkpoint,
+    mixture: Mixture,
+    recipe: Mapping[str, Any],
+    probe_set: HeldOutSet | None = None,
+) -> RunConfig:
+    """The engine's whole configuration; raises ConfigError, which names the field.
+
+    `probe_set` is the text that is watched, for recipes that watch anything.
+    """
     for field in PLACES:
         if field in recipe:
             raise ConfigError(field, "does not belong to a recipe", "Leave it out.")
@@ -84,8 +91,11 @@ def config_build(*, parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, A
             }
             for batch, weight in mixture
         ],
+        "probes": probe_records(probe_set, recipe),
     }
-    return RunConfig.from_json(record)
+    config = RunConfig.from_json(record)
+    brake_check(config, [batch for batch, _ in mixture])
+    return config
 
 
 def recipe_of(config: RunConfig) -> dict[str, Any]:
@@ -161,8 +171,10 @@ def length_words(length: float | None) -> str:
     return f"{length:,.0f}" if length >= 100 else f"{length:.3g}"
 
 
-def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A recipe as rows of label and value, the ones that matter most first."""
+def recipe_words(
+    recipe: Mapping[str, Any], probe_set: HeldOutSet | None = None
+) -> list[tuple[str, str]]:
+    """A recipe and the text that is watched as rows of label and value, what matters most first."""
     get = recipe.get
     method = get("method") or {}
     limit = get("max_gradient_norm")
@@ -191,7 +203,7 @@ def recipe_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.insert(1, ("APOLLO by", IMPLEMENTATION_NAMES.get(name, name)))
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
-    return rows + defence_words(recipe)
+    return rows + defence_words(recipe) + watch_words(recipe, probe_set)
 
 
 def context_words(recipe: Mapping[str, Any]) -> str:
@@ -202,21 +214,6 @@ def context_words(recipe: Mapping[str, Any]) -> str:
     if recipe.get("context_frozen", True):
         words = f"frozen but for the last {window:,} tokens" if window else "frozen: no gradient"
     return words if together == 1 else f"{words}; {together} conversations at once"
-
-
-def defence_words(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The defences that a recipe turns on, as rows of label and value."""
-    get = (recipe.get("defences") or {}).get
-    rows = []
-    if get("l2_strength") is not None:
-        rows.append(("Pull toward the parent (L2)", f"strength {get('l2_strength'):g}"))
-    if get("ewc_strength") is not None:
-        variant = str(get("ewc_variant"))
-        what = f"{EWC_VARIANT_NAMES.get(variant, variant)}, {get('ewc_examples')} general examples"
-        rows.append(("Pull by importance (EWC)", f"strength {get('ewc_strength'):g}, {what}"))
-    if get("mask_below_probability") is not None:
-        rows.append(("Tokens left out", f"below probability {get('mask_below_probability'):g}"))
-    return rows
 
 
 def diagnostics_words(settings: Mapping[str, Any]) -> str:

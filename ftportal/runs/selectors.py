@@ -84,7 +84,7 @@ def recipe_rows(run: Run) -> list[tuple[str, str]]:
     return [
         ("Parent", str(run.parent)),
         ("Batches", ", ".join(parts)),
-        *recipe_words(run.recipe),
+        *recipe_words(run.recipe, run.probe_set),
     ]
 
 
@@ -133,7 +133,7 @@ def run_again_url(run: Run, **changes: Any) -> str:
     fields = recipe_flatten(run.recipe)
     if changes.get("method", fields.get("method")) != fields.get("method"):
         fields.pop("rank", None)
-    fields |= {"parent": run.parent_id}
+    fields |= {"parent": run.parent_id, "probe_set": run.probe_set_id or ""}
     fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}
     fields |= changes
     return f"{reverse('runs:run_new')}?{urlencode(fields)}"

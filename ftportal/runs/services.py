@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import checkpoint_register
-from ftportal.datasets.models import Batch, BatchState
+from ftportal.datasets.models import Batch, BatchState, HeldOutSet
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume, job_stop, job_submit
 from ftportal.runs.models import Run, RunBatch
@@ -43,11 +43,13 @@ def run_submit(
     parent: Checkpoint,
     mixture: Mixture,
     recipe: Mapping[str, Any],
+    probe_set: HeldOutSet | None = None,
 ) -> Run:
     """Check everything that can be known before any GPU time, and queue the run.
 
     `mixture` pairs batches with weights above 0; `recipe` has fields of training.config.RunConfig
-    (without model, anchor_model and batches), missing ones take their defaults. Raises
+    (without model, anchor_model, batches and probes), missing ones take their defaults. `probe_set`
+    is the text that is watched, where the recipe watches any. Raises
     RunRefusedError with every problem found, and changes nothing then.
     """
     name = name.strip()
@@ -57,11 +59,11 @@ def run_submit(
         *mixture_problems(parent, mixture),
     ]
     if not any(problem.field == "mixture" for problem in problems):
-        problems += _recipe_problems(parent, mixture, recipe)
+        problems += _recipe_problems(parent, mixture, recipe, probe_set)
     if problems:
         raise RunRefusedError(problems)
-    config = config_build(parent=parent, mixture=mixture, recipe=recipe)
-    planned = plan(parent=parent, mixture=mixture, recipe=recipe)
+    what: Any = {"parent": parent, "mixture": mixture, "recipe": recipe, "probe_set": probe_set}
+    config, planned = config_build(**what), plan(**what)
     try:
         with transaction.atomic():
             _lock_parent(parent)
@@ -70,6 +72,7 @@ def run_submit(
                 name=name,
                 parent=parent,
                 job=job,
+                probe_set=probe_set if config.probes else None,
                 recipe=recipe_of(config),
                 forecast=planned.to_json(),
                 submitter=submitter,
@@ -178,10 +181,16 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
 
 
 def _recipe_problems(
-    parent: Checkpoint, mixture: Mixture, recipe: Mapping[str, Any]
+    parent: Checkpoint,
+    mixture: Mixture,
+    recipe: Mapping[str, Any],
+    probe_set: HeldOutSet | None,
 ) -> list[Problem]:
+    if probe_set is not None and not probe_set.path.is_file():
+        message = f"The texts of {probe_set} are gone from the disk."
+        return [Problem(field="probe_set", message=message, cure="Upload them again.")]
     try:
-        plan(parent=parent, mixture=mixture, recipe=recipe)
+        plan(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set)
     except ConfigError as error:
         return [recipe_problem(error)]
     except (ValueError, OSError):

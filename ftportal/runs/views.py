@@ -74,7 +74,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "run": found,
         **_figures(found),
         "charts": run_charts(found) if _has_metrics(found) or found.job.is_live else [],
-        "recipe": recipe_words(found.recipe),
+        "recipe": recipe_words(found.recipe, found.probe_set),
         "mixture": mixture_rows(found),
         "outcome": outcome_rows(found),
         "changes": changes_of(found.output),
@@ -172,7 +172,7 @@ def batch_panel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    related = ("job", "parent__language_model", "output", "same_as", "submitter")
+    related = ("job", "parent__language_model", "output", "same_as", "submitter", "probe_set")
     return get_object_or_404(Run.objects.select_related(*related), pk=pk)
 
 

@@ -127,6 +127,9 @@ def test_the_starting_point_needs_no_warning() -> None:
         ({"defences": {"ewc_strength": 1, "ewc_examples": 32}}, None),
         ({"defences": {"mask_below_probability": 0.2}}, "mask_below_probability"),
         ({"defences": {"mask_below_probability": 1e-3}}, None),
+        ({"watch": {"brake_rise": 0.5}}, "brake_rise"),
+        ({"watch": {"brake_rise": 0.001}}, "brake_rise"),
+        ({"watch": {"brake_rise": 0.05}}, None),
     ],
 )
 def test_warnings_name_their_field(change: dict[str, Any], field: str | None) -> None:

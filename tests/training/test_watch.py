@@ -79,7 +79,7 @@ def mean_nats(model: Any, examples: list[tuple[list[int], list[int]]]) -> float:
 def test_probes_are_the_texts_and_each_batchs_held_out_examples(
     probed: Recipe, model: Any, tmp_path: Path, tiny_model_directory: Path
 ) -> None:
-    records = [conversation(number, decisions=2) for number in range(40)]
+    records = [conversation(number, decisions=2, any_side=True) for number in range(40)]
     path = batch_ingest(tmp_path / "batch", tiny_model_directory, records)
     batch = {"key": "b2", "name": "Held", "kind": "dream", "path": str(path)}
     recipe = {**probed, "batches": [*probed["batches"], batch]}
@@ -88,8 +88,8 @@ def test_probes_are_the_texts_and_each_batchs_held_out_examples(
     curriculum = curriculum_build(config, encoder, 2048)
     texts, held = probes_build(config, curriculum.pools, encoder)
     assert (texts.key, texts.is_general) == ("h1", True)
-    assert (held.key, held.is_general) == ("b2", False), "b1 is too small to have held any out"
-    ids = [list(text.encode())[:128] for text in TEXTS]
+    assert (held.key, held.is_general) == ("b2", False), "b1 has none"
+    ids = [list(text.encode()) for text in reversed(TEXTS)]
     used = [ids[number] for number in range(len(texts.examples) - 1)]
     assert [one.token_ids for one in texts.examples[:-1]] == used
     assert sum(len(one.token_ids) for one in texts.examples) == 300
@@ -245,7 +245,7 @@ def test_the_brake_looks_at_every_turn_whatever_it_costs(
 def test_a_brake_without_general_text_is_refused_by_name(
     recipe: Recipe, run_directory: MakeRun
 ) -> None:
-    """The batch is general, but too small to have held anything out."""
+    """The batch is general, but nothing of it is held out."""
     directory = run_directory(recipe, watch={"brake_rise": 0.05})
     assert main([str(directory)]) == BAD_INPUT
     error = events_of(directory)[-1]

@@ -16,7 +16,7 @@ class ProbeConfig:
     name: str
     """What people call it."""
     path: str
-    """Its documents, one {"text", "sha256"} a line."""
+    """Its documents, one {"text", "sha256"} a line; the last ones are read."""
 
     def __post_init__(self) -> None:
         for name in ("key", "name", "path"):
@@ -75,6 +75,6 @@ def brake_refusal() -> ConfigError:
     return ConfigError(
         "watch.brake_rise",
         "the brake goes by general text, and there is none that is not learnt",
-        "Choose a held-out text to watch, or add a general batch with held-out examples (files of "
-        "20 examples or more have some).",
+        "Choose a held-out text to watch, or add a general batch with held-out examples (about one "
+        "in ten is).",
     )

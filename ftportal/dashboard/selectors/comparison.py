@@ -59,7 +59,7 @@ def selection(wanted: Sequence[str]) -> Selection:
 
 def _runs() -> QuerySet[Run]:
     return Run.objects.select_related(
-        "parent__language_model", "output", "same_as", "job", "submitter"
+        "parent__language_model", "output", "same_as", "job", "submitter", "probe_set"
     ).prefetch_related("mixture__batch")
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 
+from ftportal.runs.defences import EWC_VARIANT_NAMES
 from ftportal.runs.forms.fields import number, whole
 from ftportal.runs.forms.sections import Section
-from ftportal.runs.recipes import EWC_VARIANT_NAMES
 
 _STRENGTH = "Write a number above 0, or leave it empty."
 

@@ -14,6 +14,7 @@ from ftportal.runs.forms.diagnostics import DiagnosticsFields
 from ftportal.runs.forms.fields import CheckpointField, number, whole
 from ftportal.runs.forms.more import MoreFields
 from ftportal.runs.forms.sections import BoundSection, Section, section_bind
+from ftportal.runs.forms.watch import WatchFields
 from ftportal.runs.recipes import METHOD_NAMES, Problem, recipe_nest
 from training.config import APOLLO_METHODS
 
@@ -26,7 +27,7 @@ METHOD_HELP = {
 }
 
 
-class RunForm(ContextFields, DefenceFields, MoreFields, DiagnosticsFields):
+class RunForm(ContextFields, DefenceFields, WatchFields, MoreFields, DiagnosticsFields):
     """A run's name, parent and recipe; numbers are text fields, so that 1e-5 can be written."""
 
     name = forms.CharField(
@@ -61,6 +62,7 @@ class RunForm(ContextFields, DefenceFields, MoreFields, DiagnosticsFields):
     SECTIONS: Sequence[Section] = (
         ContextFields.CONTEXT,
         DefenceFields.DEFENCES,
+        WatchFields.WATCH,
         MoreFields.MORE,
         DiagnosticsFields.MEASURES,
     )
@@ -93,7 +95,7 @@ class RunForm(ContextFields, DefenceFields, MoreFields, DiagnosticsFields):
         values = {
             name: value
             for name, value in self.cleaned_data.items()
-            if name not in ("name", "parent")
+            if name not in ("name", "parent", "probe_set")
         }
         if values["method"] not in APOLLO_METHODS:
             values["implementation"] = None

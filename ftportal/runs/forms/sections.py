@@ -16,7 +16,7 @@ class Section:
     fields: Sequence[str]
     """Names of the form's fields, in the order in which they are shown."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """A field that is left out begins empty."""
+    """A field that is left out begins empty; what can be called gives the value when asked."""
     lead: str = ""
     """A sentence above the fields."""
 
@@ -45,6 +45,7 @@ def section_bind(section: Section, form: forms.Form) -> BoundSection:
 
 def _is_unusual(bound: BoundField, default: Any) -> bool:
     shown = bound.value()
+    default = default() if callable(default) else default
     if isinstance(bound.field, forms.BooleanField):
         return bool(bound.errors) or bool(shown) != bool(default)
     return bool(bound.errors) or str("" if shown is None else shown) != str(default)

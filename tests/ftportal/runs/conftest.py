@@ -87,6 +87,7 @@ def submit(
             submitter=cast.tina,
             name=name,
             parent=recipe.pop("parent", parent),
+            probe_set=recipe.pop("probe_set", None),
             mixture=mixture,
             recipe={"method": {"name": "adamw"}, "max_steps": 4, **recipe},
         )

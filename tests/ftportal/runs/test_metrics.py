@@ -69,6 +69,7 @@ def test_charts_and_their_updates_name_the_same_lines(
     assert [chart.title for chart in charts] == [
         "Loss by batch",
         "Loss by kind",
+        "Divergence from the parent",
         "Displacement of the weights",
         "Gradient norm",
         "Rank of the change, middle layer",

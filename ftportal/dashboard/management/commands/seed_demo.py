@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.checkpoints.services import language_model_register
-from ftportal.datasets.models import Batch, BatchKind, BatchState
+from ftportal.datasets.models import Batch, BatchKind, BatchState, HeldOutSet
 from ftportal.datasets.services import batch_upload
 from ftportal.evaluations.services import evaluations_seed
 from ftportal.jobs.supervisor import job_run_now
@@ -72,6 +72,7 @@ class Command(BaseCommand):
                 parent=model.pretrained,
                 mixture=mixture,
                 recipe=recipe,
+                probe_set=HeldOutSet.objects.order_by("name").first(),
             )
         self.stdout.write("The demo is in place: two sessions are queued.")
 

@@ -1,0 +1,97 @@
+"""The charts of what a run forgets while it trains, and of what holds it back."""
+
+from collections.abc import Mapping
+
+from ftportal.pages.charts import Series
+from ftportal.runs.drawing import Drawing, plain
+from ftportal.runs.metrics import metric_series
+from ftportal.runs.models import Run
+from ftportal.runs.recipes import batch_key
+from ftportal.runs.watching import is_watched, percent, probe_key
+
+
+def _penalty(run: Run) -> list[Series]:
+    names = {"l2_strength": ("l2", "L2"), "ewc_strength": ("ewc", "EWC")}
+    defences = run.recipe.get("defences") or {}
+    return [
+        plain(run, f"penalty_nats/{metric}", word)
+        for field, (metric, word) in names.items()
+        if defences.get(field) is not None
+    ]
+
+
+def _probes(run: Run) -> dict[str, str]:
+    """The watched texts by key: the chosen one, and the held-out examples of every batch."""
+    chosen = {probe_key(run.probe_set): str(run.probe_set)} if run.probe_set else {}
+    batches = [part.batch for part in run.mixture.select_related("batch")]
+    held_out = {batch_key(one): f"{one}, held out" for one in batches if one.held_out_count}
+    return chosen | held_out
+
+
+def _rises(run: Run) -> list[Series]:
+    return [_rise(run, key, name) for key, name in _probes(run).items()]
+
+
+def _rise(run: Run, key: str, name: str) -> Series:
+    """Perplexity over that of the parent, which is the value of step 0, in percent."""
+    steps, values = metric_series(run, f"probe_perplexity_per_token/{key}")
+    parent = values[0] if steps[:1] == [0] else None
+    rises = [None if not parent or v is None else 100 * (v / parent - 1) for v in values]
+    return Series(name=name, x=steps, y=rises)
+
+
+def _limit(run: Run) -> Mapping[str, float]:
+    rise = (run.recipe.get("watch") or {}).get("brake_rise")
+    return {} if rise is None else {f"brake {percent(rise)}": 100 * rise}
+
+
+def _parents(run: Run) -> str:
+    """The parent's perplexities, which the lines are drawn over."""
+    known = []
+    for key, name in _probes(run).items():
+        steps, values = metric_series(run, f"probe_perplexity_per_token/{key}")
+        if steps[:1] == [0] and values[0] is not None:
+            known.append(f"{name} {values[0]:.1f}")
+    words = "Perplexity a token, over the parent's"
+    return f"{words}: {', '.join(known)}." if known else f"{words}."
+
+
+def _divergence(run: Run) -> list[Series]:
+    return [plain(run, "kl_to_parent_nats", "KL(parent ‖ model)")]
+
+
+_PENALTY = Drawing(
+    key="penalty",
+    title="What the defences add to the loss",
+    y_label="nats per decision token",
+    series=_penalty,
+    caption="½ · strength · Σ importance · (weight − parent's weight)², before each step.",
+    y_from_zero=True,
+)
+_PROBES = Drawing(
+    key="probes",
+    title="Perplexity of text that is not learnt",
+    y_label="% above the parent's",
+    series=_rises,
+    words=_parents,
+    marks=_limit,
+)
+_DIVERGENCE = Drawing(
+    key="divergence",
+    title="Divergence from the parent",
+    y_label="nats per token",
+    series=_divergence,
+    caption="How differently it predicts the run's own answers: KL(parent ‖ model), the mean over "
+    "tokens. An early warning.",
+    y_from_zero=True,
+    sampled="kl_to_parent_nats",
+)
+
+
+def forgetting_drawings(run: Run) -> list[Drawing]:
+    """The charts that the run's recipe asks for; none for runs before there were any."""
+    found = [_PENALTY] if _penalty(run) else []
+    if run.recipe.get("watch") and is_watched(run.recipe):
+        found += [_PROBES] if _probes(run) else []
+        found.append(_DIVERGENCE)
+    return found
