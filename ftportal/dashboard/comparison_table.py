@@ -5,7 +5,8 @@ from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
 from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
-from ftportal.pages.templatetags.pages import duration, fixed
+from ftportal.dashboard.selectors.measurements import Change
+from ftportal.pages.templatetags.pages import duration, fixed, signed
 from ftportal.promotions.selectors import stages
 
 
@@ -33,6 +34,16 @@ def _outcome_group(found: Comparison) -> Group:
             title="Loss, first steps → last",
             unit="nats a token",
             cells=[_loss_cell(column) for column in found.columns],
+        ),
+        Row(
+            title="Learned, own held-out examples",
+            unit="nats a decision token less than the parent",
+            cells=[_trade_cell(one.gain, scale=1, places=3, unit="nats") for one in found.trades],
+        ),
+        Row(
+            title="Lost, all held-out text together",
+            unit="relative rise of perplexity since the parent",
+            cells=[_trade_cell(one.loss, scale=100, places=1, unit="%") for one in found.trades],
         ),
     ]
     return Group(title="What came out", note="", rows=rows)
@@ -78,6 +89,18 @@ def _loss_cell(column: Column) -> Cell:
     if column.loss is None:
         return Cell(note="no step yet")
     return Cell(text=f"{column.loss.first_nats:.2f} → {column.loss.last_nats:.2f}")
+
+
+def _trade_cell(change: Change, *, scale: float, places: int, unit: str) -> Cell:
+    """What one session learned or lost, against its parent whatever the chosen baseline."""
+    if change.value is None:
+        return Cell(note=change.why_missing)
+    details = []
+    if change.low is not None and change.high is not None:
+        low, high = (signed(scale * bound, places) for bound in (change.low, change.high))
+        details = [f"{low} to {high}"]
+    text = f"{signed(scale * change.value, places)} {unit}"
+    return Cell(text=text, details=details, value=change.value, change=change)
 
 
 def _recipe_group(found: Comparison, *, whole_recipe: bool) -> Group:

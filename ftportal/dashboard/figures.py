@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ftportal.dashboard.selectors.line import Entry, Line
+from ftportal.dashboard.selectors.tradeoff import Trade
 from ftportal.pages.charts import Chart, Series, line_chart
+from ftportal.pages.point_charts import Spot, scatter_chart
 from ftportal.runs.metrics import MEAN_STEPS, minmax_indices, trailing_means
 from ftportal.runs.models import Metric, Run
 
@@ -43,6 +45,35 @@ def run_curves(runs: Sequence[Run]) -> list[Chart]:
                 )
             )
     return charts
+
+
+def trade_chart(trades: Sequence[Trade]) -> Chart | None:
+    """What each session learned against what it lost; None while fewer than two are known."""
+    spots = {one.run.pk: _spot(one) for one in trades if one.is_known}
+    if len(spots) < 2:
+        return None
+    return scatter_chart(
+        title="Learning against forgetting",
+        x_label="learned: nats a decision token on its own held-out examples",
+        y_label="lost: percent of perplexity on general text",
+        spots=list(spots.values()),
+        front=[spots[one.run.pk] for one in trades if one.is_best],
+        caption="Right and low is good. Bars are 95 % intervals, both against the parent. The "
+        "dashed line joins the sessions that none of the others beats on both axes.",
+    )
+
+
+def _spot(one: Trade) -> Spot:
+    loss = one.loss.hundredths
+    return Spot(
+        name=one.run.name,
+        x=one.gain.value or 0.0,
+        x_low=one.gain.low,
+        x_high=one.gain.high,
+        y=loss["value"] or 0.0,
+        y_low=loss["low"],
+        y_high=loss["high"],
+    )
 
 
 def _curve(name: str, points: Sequence[tuple[int, float | None]], *, smooth: bool) -> Series:

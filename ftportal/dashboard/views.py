@@ -13,7 +13,7 @@ from ftportal.checkpoints.selectors import champion
 from ftportal.dashboard.blend_figures import blend_charts
 from ftportal.dashboard.comparison_table import comparison_groups
 from ftportal.dashboard.export import comparison_csv
-from ftportal.dashboard.figures import line_charts, run_curves
+from ftportal.dashboard.figures import line_charts, run_curves, trade_chart
 from ftportal.dashboard.selectors.blending import curve_of
 from ftportal.dashboard.selectors.comparison import (
     BASELINES,
@@ -79,6 +79,8 @@ def compare(request: HttpRequest) -> HttpResponse:
         "comparison": found,
         "groups": groups,
         "charts": run_curves(chosen.runs),
+        "trade_chart": trade_chart(found.trades),
+        "untraded": [one for one in found.trades if not one.is_known],
         "without": {run.pk: _address_without(request, run) for run in chosen.runs},
     }
     return render(request, "dashboard/compare.html", context)

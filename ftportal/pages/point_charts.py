@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ftportal.pages.charts import Chart, text_of
-from ftportal.pages.figures import ACCENT, INK, INK_SOFT, figure_item, figure_make
+from ftportal.pages.figures import ACCENT, INK, INK_SOFT, LIMIT_DASHES, figure_item, figure_make
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,35 +65,98 @@ def interval_chart(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A named point on two axes, with an interval on each where there is one."""
+
+    name: str
+    x: float
+    y: float
+    x_low: float | None = None
+    x_high: float | None = None
+    y_low: float | None = None
+    y_high: float | None = None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """x and y, each with its interval."""
+        return (
+            _with_interval(self.x, self.x_low, self.x_high),
+            _with_interval(self.y, self.y_low, self.y_high),
+        )
+
+
+def _with_interval(value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return text_of(value)
+    return f"{text_of(value)} ({text_of(low)} to {text_of(high)})"
+
+
 def scatter_chart(
     *,
     title: str,
     x_label: str,
     y_label: str,
-    points: Sequence[tuple[str, float, float]],
+    spots: Sequence[Spot],
+    front: Sequence[Spot] = (),
     caption: str = "",
 ) -> Chart:
-    """Named points on two axes; each name is shown on hover and beside its point."""
-    from bokeh.core.properties import value
+    """Named points on two axes, each with its intervals as bars and its name beside it.
+
+    `front` are points that a dashed line joins, from left to right.
+    """
     from bokeh.models import ColumnDataSource
 
-    plot = figure_make(x_label=x_label, y_label=y_label, height=320)
+    plot = figure_make(x_label=x_label, y_label=y_label, height=360)
     plot.x_range.range_padding = plot.y_range.range_padding = 0.15
-    rows = [[name, text_of(x), text_of(y)] for name, x, y in points]
-    places = [x for _, x, _ in points]
+    _draw_intervals(plot, spots)
+    joined = sorted(front, key=lambda one: one.x)
+    if len(joined) > 1:
+        style = {"line_color": INK_SOFT, "line_dash": LIMIT_DASHES, "line_width": 1.5}
+        plot.line([one.x for one in joined], [one.y for one in joined], **style)
+    places = [one.x for one in spots]
     middle = (min(places) + max(places)) / 2 if places else 0.0
     source = ColumnDataSource(
         data={
-            "name": [name for name, _, _ in points],
-            "x": [x for _, x, _ in points],
-            "y": [y for _, _, y in points],
-            "tip": [f"{name}\n{x_label}: {x}\n{y_label}: {y}" for name, x, y in rows],
+            "name": [one.name for one in spots],
+            "x": places,
+            "y": [one.y for one in spots],
+            "tip": [
+                f"{one.name}\n{x_label}: {one.words[0]}\n{y_label}: {one.words[1]}" for one in spots
+            ],
             # Names right of the middle stand left of their points, so that none is cut off.
-            "align": ["right" if x > middle else "left" for _, x, _ in points],
-            "offset": [-9 if x > middle else 9 for _, x, _ in points],
+            "align": ["right" if x > middle else "left" for x in places],
+            "offset": [-9 if x > middle else 9 for x in places],
         }
     )
     plot.scatter("x", "y", source=source, size=10, color=ACCENT)
+    _draw_names(plot, source)
+    best = {id(one) for one in front}
+    return Chart(
+        title=title,
+        item=figure_item(plot),
+        columns=["", x_label, y_label, *(["on the front"] if front else [])],
+        rows=[
+            [one.name, *one.words, *(["yes" if id(one) in best else "no"] if front else [])]
+            for one in spots
+        ],
+        hover="point",
+        caption=caption,
+    )
+
+
+def _draw_intervals(plot: Any, spots: Sequence[Spot]) -> None:
+    bars = {"line_color": ACCENT, "line_width": 2, "line_alpha": 0.4}
+    for one in spots:
+        if one.x_low is not None and one.x_high is not None:
+            plot.segment([one.x_low], [one.y], [one.x_high], [one.y], **bars)
+        if one.y_low is not None and one.y_high is not None:
+            plot.segment([one.x], [one.y_low], [one.x], [one.y_high], **bars)
+
+
+def _draw_names(plot: Any, source: Any) -> None:
+    from bokeh.core.properties import value
+
     plot.text(
         "x",
         "y",
@@ -104,12 +168,4 @@ def scatter_chart(
         text_color=INK,
         text_font=value("system-ui"),
         text_font_size=value("12px"),
-    )
-    return Chart(
-        title=title,
-        item=figure_item(plot),
-        columns=["", x_label, y_label],
-        rows=rows,
-        hover="point",
-        caption=caption,
     )

@@ -12,7 +12,7 @@ from django.urls import include, path
 from playwright.sync_api import Page, expect
 
 from ftportal.pages.charts import Chart, Series, line_chart
-from ftportal.pages.point_charts import Interval, interval_chart, scatter_chart
+from ftportal.pages.point_charts import Interval, Spot, interval_chart, scatter_chart
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -61,7 +61,10 @@ def _charts() -> list[Chart]:
             title="Damage",
             x_label="displacement",
             y_label="perplexity",
-            points=[("careful", 2.3, 14.9), ("reckless", 21.7, 28.5)],
+            spots=[
+                Spot(name="careful", x=2.3, y=14.9),
+                Spot(name="reckless", x=21.7, y=28.5, x_low=21.0, x_high=22.0),
+            ],
         ),
     ]
 

@@ -10,6 +10,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.selectors import measurements, sessions
 from ftportal.dashboard.selectors.measurements import Measurement
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
+from ftportal.dashboard.selectors.tradeoff import Trade, trades
 from ftportal.evaluations.models import Suite, Verdict
 from ftportal.pages.lists import key_of
 from ftportal.runs.models import Run
@@ -131,6 +132,8 @@ class Comparison:
     """Of the suite: what it allows a session to lose."""
     one_tokenizer: bool
     """False where the runs teach different language models: perplexity a token says nothing."""
+    trades: Sequence[Trade]
+    """What each run learned against what it lost, in the order of the columns."""
 
     def rule_for(self, column: Column) -> Rule:
         """What the column's run may lose against its baseline, as verdicts have it."""
@@ -142,7 +145,8 @@ def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
     """Everything about these runs, against `baseline` (a key of BASELINES)."""
     of_run = _baselines(runs, baseline)
     results = sessions.results_of(runs)
-    checkpoint_ids = {*results, *(one.pk for one in of_run.values() if one is not None)}
+    parents = {run.parent_id for run in runs}  # what each session traded is told against them
+    checkpoint_ids = {*results, *parents, *(one.pk for one in of_run.values() if one is not None)}
     suite = measurements.suite_in_common(checkpoint_ids)
     evaluation_of = measurements.evaluations_by_checkpoint(checkpoint_ids, suite)
     measured = measurements.measurements(evaluation_of.values())
@@ -178,6 +182,11 @@ def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
         baseline=baseline,
         rule=Rule.from_json(suite.rule.rule) if suite is not None else None,
         one_tokenizer=len({run.parent.language_model_id for run in runs}) == 1,
+        trades=trades(
+            runs,
+            {pk: measured[evaluation] for pk, evaluation in evaluation_of.items()},
+            suite,
+        ),
     )
 
 

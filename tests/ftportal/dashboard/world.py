@@ -20,7 +20,15 @@ from ftportal.datasets.models import (
     PromptGroup,
     PromptSet,
 )
-from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Suite, Verdict
+from ftportal.evaluations.models import (
+    DocumentLoss,
+    Evaluation,
+    ExampleLoss,
+    Retention,
+    Sample,
+    Suite,
+    Verdict,
+)
 from ftportal.evaluations.services import verdict_reach
 from ftportal.evaluations.services.suites import verdict_rule_create
 from ftportal.jobs.models import Job, JobState
@@ -339,3 +347,22 @@ def contrast_make(cast: SimpleNamespace) -> SimpleNamespace:
         verdict_careful=judged(before, kept),
         verdict_reckless=judged(before, gone),
     )
+
+
+def retention_make(
+    *, checkpoint: Checkpoint, batch: Batch, nats: Sequence[float], **settings: Any
+) -> Retention:
+    """A checkpoint measured on examples that a batch set aside, ten decision tokens each."""
+    retention = Retention.objects.create(
+        checkpoint=checkpoint,
+        batch=batch,
+        dtype="float32",  # as the settings of `suite_make`
+        job=job_make(title=f"What {checkpoint} kept", kind="evaluate"),
+        measured=True,
+        settings=settings,
+    )
+    ExampleLoss.objects.bulk_create(
+        ExampleLoss(retention=retention, doc_hash=f"example {number}", nll_nats=one, tokens=10)
+        for number, one in enumerate(nats)
+    )
+    return retention
