@@ -48,8 +48,15 @@ def paired_benchmark(
         margin=margin,
         alpha=alpha,
         clustered=statistics.clustered_mean(losses, clusters) if grouped else None,
-        nats=statistics.paired_mean(changes) if len(changes) == len(pairs) else None,
+        nats=_nats(changes, clusters) if len(changes) == len(pairs) else None,
     )
+
+
+def _nats(changes: Sequence[float], clusters: Sequence[str]) -> MeanEstimate:
+    """Mean change of the margins; its error is over clusters where items share them."""
+    if len(set(clusters)) < len(changes):
+        return statistics.clustered_mean(changes, clusters)
+    return statistics.paired_mean(changes)
 
 
 def benchmark_from_counts(
@@ -114,6 +121,7 @@ def benchmark_pooled(
         margin=margin,
         alpha=alpha,
         clustered=_clustered_pooled(benchmarks, (lost - gained) / n, n),
+        nats=_nats_pooled(benchmarks, n),
     )
 
 
@@ -190,6 +198,21 @@ def loss_interval(
         return score
     return Interval(
         low=max(-1.0, min(score.low, wide.low)), high=min(1.0, max(score.high, wide.high))
+    )
+
+
+def _nats_pooled(benchmarks: Sequence[BenchmarkComparison], n: int) -> MeanEstimate | None:
+    """The mean over all items; strata add their variances. None where a benchmark has no margin."""
+    parts = [(one.n / n, one.nats) for one in benchmarks if one.nats is not None]
+    if len(parts) < len(benchmarks):
+        return None
+    mean = sum(share * nats.mean for share, nats in parts)
+    if any(nats.standard_error is None for _, nats in parts):
+        return MeanEstimate(mean=mean, standard_error=None, degrees_of_freedom=0)
+    return MeanEstimate(
+        mean=mean,
+        standard_error=math.hypot(*(share * (nats.standard_error or 0.0) for share, nats in parts)),
+        degrees_of_freedom=sum(nats.degrees_of_freedom for _, nats in parts),
     )
 
 

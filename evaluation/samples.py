@@ -1,10 +1,15 @@
-"""Turns lm-eval's logged samples into the rows of samples.jsonl: one yes/no outcome an item."""
+"""Turns lm-eval's logged samples into the rows of samples.jsonl: one yes/no outcome an item.
+
+Beside right or wrong a row holds the margin in nats: the log-likelihood of the right choice less
+that of the best wrong one or, where nothing is chosen, the log-likelihood of the right answer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from evaluation.tasks import BenchmarkTasks
@@ -18,12 +23,16 @@ SHOWN_CHARACTERS = 4_000
 
 
 def rows_of(
-    benchmark: BenchmarkTasks, samples: Mapping[str, list[dict[str, Any]]]
+    benchmark: BenchmarkTasks,
+    samples: Mapping[str, list[dict[str, Any]]],
+    target_nats: Mapping[tuple[str, int], float] | None = None,
 ) -> tuple[str | None, list[dict[str, Any]]]:
     """The metric that counts and a row an item; (None, []) where a benchmark has no yes/no metric.
 
-    An item that occurs twice in a benchmark (the same question word for word) is kept once, as
-    rows are joined by hash.
+    `target_nats` gives the log-likelihood of the right answer by (task, doc_id) for items that the
+    model answers freely. An item that occurs twice in a benchmark (the same question word for word)
+    is kept once, as rows are joined by hash. Raises EngineError (BAD_INPUT) naming the item that
+    has no right answer or a likelihood that is no number.
     """
     metric = None
     rows: dict[str, dict[str, Any]] = {}
@@ -38,22 +47,29 @@ def rows_of(
             metric = metric or found
             if found is None:
                 continue
-            row = _row(benchmark, task_name, task, sample, found)
+            nats = (target_nats or {}).get((task_name, sample["doc_id"]))
+            row = _row(benchmark, task_name, task, sample, found, nats)
             rows.setdefault(row["doc_hash"], row)
     return metric, list(rows.values())
 
 
 def _row(
-    benchmark: BenchmarkTasks, task_name: str, task: Any, sample: dict[str, Any], metric: str
+    benchmark: BenchmarkTasks,
+    task_name: str,
+    task: Any,
+    sample: dict[str, Any],
+    metric: str,
+    target_nats: float | None,
 ) -> dict[str, Any]:
     doc_hash = sample["doc_hash"]
     if benchmark.is_group:  # two subtasks may ask the same of different choices
         doc_hash = hashlib.sha256(f"{task_name}:{doc_hash}".encode()).hexdigest()
-    choices = _choices(task, sample)
+    choices = _choices(benchmark.config.name, task, sample)
     if choices is None:
-        target, answer, margin = str(sample["target"]), str(sample["filtered_resps"][0]), None
+        target, answer = _free_answer(benchmark.config.name, sample)
+        margin = _own_nats(task, sample) if target_nats is None else target_nats
     else:
-        target, answer, margin = _choice_texts(sample, choices, metric)
+        target, answer, margin = _choice_texts(choices, metric)
     return {
         "benchmark": benchmark.config.name,
         "doc_hash": doc_hash,
@@ -68,31 +84,67 @@ def _row(
     }
 
 
-def _choices(task: Any, sample: dict[str, Any]) -> list[tuple[str, float]] | None:
-    """(continuation, log-likelihood in nats) of every choice; None where nothing was chosen."""
-    if task.OUTPUT_TYPE != "multiple_choice" or not isinstance(sample["target"], int):
-        return None
-    texts = [arguments[1] for arguments in sample["arguments"]]
-    likelihoods = [float(response[0]) for response in sample["filtered_resps"]]
-    # Some metrics ask for every choice again without the question; those come last.
-    count = len(task.doc_to_choice(sample["doc"]))
-    if not 0 <= sample["target"] < count <= len(likelihoods):
-        return None
-    return list(zip(texts, likelihoods, strict=True))[:count]
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    text: str
+    nats: float
+    """Log-likelihood as a continuation of the question."""
+    is_right: bool
 
 
-def _choice_texts(
-    sample: dict[str, Any], choices: list[tuple[str, float]], metric: str
-) -> tuple[str, str, float | None]:
+def _choices(benchmark: str, task: Any, sample: dict[str, Any]) -> list[_Choice] | None:
+    """Every choice of an item; None where nothing was chosen, or contexts were compared."""
+    if task.OUTPUT_TYPE != "multiple_choice" or getattr(task, "multiple_input", 0):
+        return None
+    texts = task.doc_to_choice(sample["doc"])
     target = sample["target"]
+    right = {
+        texts.index(one) if isinstance(one, str) and one in texts else one
+        for one in (target if isinstance(target, list) else [target])
+    }
+    # lm-eval only warns of an index that names no choice, and counts the item as wrong.
+    if not right or not all(isinstance(one, int) and 0 <= one < len(texts) for one in right):
+        raise _no_answer(benchmark, sample, f"its {len(texts)} choices do not hold it")
+    # Some metrics ask for every choice again without the question; those come last.
+    continuations = [arguments[1] for arguments in sample["arguments"]][: len(texts)]
+    likelihoods = [float(response[0]) for response in sample["filtered_resps"]][: len(texts)]
+    return [
+        _Choice(text=text, nats=nats, is_right=place in right)
+        for place, (text, nats) in enumerate(zip(continuations, likelihoods, strict=True))
+    ]
 
-    def score(choice: tuple[str, float]) -> float:
-        return choice[1] / max(1, len(choice[0])) if metric == "acc_norm" else choice[1]
 
-    wrong = [likelihood for i, (_, likelihood) in enumerate(choices) if i != target]
-    margin = choices[target][1] - max(wrong) if wrong else None
-    answer = max(choices, key=score)
-    return choices[target][0].strip(), answer[0].strip(), margin
+def _choice_texts(choices: list[_Choice], metric: str) -> tuple[str, str, float | None]:
+    """What was right, what the model took, and the margin between right and best wrong."""
+
+    def score(choice: _Choice) -> float:
+        return choice.nats / max(1, len(choice.text)) if metric == "acc_norm" else choice.nats
+
+    right = max((one for one in choices if one.is_right), key=score)
+    wrong = [one.nats for one in choices if not one.is_right]
+    margin = right.nats - max(wrong) if wrong else None
+    return right.text.strip(), max(choices, key=score).text.strip(), margin
+
+
+def _free_answer(benchmark: str, sample: dict[str, Any]) -> tuple[str, str]:
+    """What was right, and what the model said."""
+    target = sample["target"]
+    if target is None or target == [] or (isinstance(target, str) and not target.strip()):
+        raise _no_answer(benchmark, sample, "it is empty")
+    return str(target), str(sample["filtered_resps"][0])
+
+
+def _own_nats(task: Any, sample: dict[str, Any]) -> float | None:
+    """The likelihood that a task which asks for nothing else has measured already."""
+    if task.OUTPUT_TYPE != "loglikelihood":
+        return None
+    return float(sample["filtered_resps"][0][0])
+
+
+def _no_answer(benchmark: str, sample: dict[str, Any], why: str) -> EngineError:
+    message = f"the item ending in “{_ending(sample)}” has no right answer: {why}"
+    cure = "Use a split of the data that has answers, or another benchmark."
+    return EngineError(BAD_INPUT, f"benchmark {benchmark}", message, cure)
 
 
 def _prompt(sample: dict[str, Any]) -> str:
@@ -104,10 +156,18 @@ def _check_finite(benchmark: str, sample: dict[str, Any]) -> None:
     for response in sample["filtered_resps"]:
         value = response[0] if isinstance(response, list | tuple) and response else response
         if isinstance(value, float) and not math.isfinite(value):
-            asked = " ".join(_prompt(sample).split())[-80:]
-            raise EngineError(
-                BAD_INPUT,
-                f"benchmark {benchmark}",
-                f"the item ending in “{asked}” got a likelihood that is no number",
-                "The checkpoint's weights are broken: choose another one, or train it again.",
-            )
+            raise not_finite(benchmark, sample)
+
+
+def not_finite(benchmark: str, sample: dict[str, Any]) -> EngineError:
+    """The refusal of a model whose likelihood of an item is NaN or infinite."""
+    return EngineError(
+        BAD_INPUT,
+        f"benchmark {benchmark}",
+        f"the item ending in “{_ending(sample)}” got a likelihood that is no number",
+        "The checkpoint's weights are broken: choose another one, or train it again.",
+    )
+
+
+def _ending(sample: dict[str, Any]) -> str:
+    return " ".join(_prompt(sample).split())[-80:]

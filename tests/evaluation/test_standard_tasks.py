@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evaluation.benchmarks import CountingModel, benchmark_measure
 from evaluation.config import BenchmarkConfig, MeasureConfig
 from evaluation.tasks import BenchmarkTasks
+from training.engine import EngineError
 
 
 @pytest.fixture
@@ -48,7 +50,15 @@ def measured(
     return result, shares
 
 
-def test_free_answers_are_right_or_wrong_and_have_no_margin(
+def text_nats(loaded: Any, question: str, answer: str) -> float:
+    """log p(answer | question) of the tiny model, whose tokens are bytes."""
+    context, ids = question.encode(), (question + answer).encode()
+    with torch.no_grad():
+        logarithms = loaded.model(torch.tensor([list(ids)])).logits[0].double().log_softmax(-1)
+    return sum(float(logarithms[i - 1, ids[i]]) for i in range(len(context), len(ids)))
+
+
+def test_free_answers_are_right_or_wrong_and_keep_the_likelihood_of_the_right_one(
     task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
 ) -> None:
     docs = [{"question": f"{i} + {i} =", "target": str(2 * i)} for i in range(4)]
@@ -61,7 +71,10 @@ def test_free_answers_are_right_or_wrong_and_have_no_margin(
     )
     result, shares = measured({"sums": task}, {}, tiny_model_directory, tiny_loaded)
     assert [row["target"] for row in result["samples"]] == ["0", "2", "4", "6"]
-    assert all(row["margin_nats"] is None and row["correct"] == 0 for row in result["samples"])
+    assert all(row["correct"] == 0 for row in result["samples"])
+    for row in result["samples"]:
+        nats = text_nats(tiny_loaded, row["question"], " " + row["target"])
+        assert row["margin_nats"] == pytest.approx(nats, abs=1e-3)
     assert [(one["metric"], one["value"], one["n"]) for one in result["scores"]] == [
         ("exact_match", 0.0, 4)
     ]
@@ -129,3 +142,55 @@ def test_an_item_that_occurs_twice_counts_once(
     )
     result, _ = measured({"twice": task}, {}, tiny_model_directory, tiny_loaded)
     assert len(result["samples"]) == result["scores"][0]["n"] == 1
+
+
+@pytest.mark.parametrize("target", [4, -1, "d", ""])
+def test_a_choice_without_a_right_answer_is_refused_by_item(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any, target: int | str
+) -> None:
+    docs = [
+        {"question": f"Which of {i}?", "choices": ["a", "b"], "target": one}
+        for i, one in enumerate([0, target])
+    ]
+    task = task_make(
+        "asked",
+        docs if isinstance(target, int) else [doc | {"target": str(doc["target"])} for doc in docs],
+        output_type="multiple_choice",
+        doc_to_choice="choices",
+        doc_to_target="target" if isinstance(target, int) else "{{target}}",
+        metric_list=[{"metric": "acc"}],
+    )
+    with pytest.raises(EngineError, match="has no right answer") as refusal:
+        measured({"asked": task}, {}, tiny_model_directory, tiny_loaded)
+    assert refusal.value.where == "benchmark bench"
+
+
+def test_a_free_answer_that_is_missing_is_refused_by_item(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    task = task_make(
+        "asked",
+        [{"question": "1 + 1 =", "target": "2"}, {"question": "2 + 2 =", "target": ""}],
+        output_type="generate_until",
+        generation_kwargs={"until": ["\n"], "max_gen_toks": 2},
+        metric_list=[{"metric": "exact_match"}],
+    )
+    with pytest.raises(EngineError, match="ending in “2 \\+ 2 =” has no right answer"):
+        measured({"asked": task}, {}, tiny_model_directory, tiny_loaded)
+
+
+def test_choices_named_by_their_text_have_margins(
+    task_make: Any, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    fields = {"output_type": "multiple_choice", "doc_to_choice": "choices"}
+    by_text = task_make(
+        "by_text",
+        [{"question": "Which?", "choices": ["a", "bb"], "target": "bb"}],
+        metric_list=[{"metric": "acc"}],
+        **fields,
+    )
+    result, _ = measured({"by_text": by_text}, {}, tiny_model_directory, tiny_loaded)
+    (row,) = result["samples"]
+    right, wrong = (text_nats(tiny_loaded, "Which?", text) for text in (" bb", " a"))
+    assert row["target"] == "bb"
+    assert row["margin_nats"] == pytest.approx(right - wrong, abs=1e-3)

@@ -213,6 +213,40 @@ def test_margin_change_in_nats() -> None:
     assert nats.standard_error == pytest.approx(math.sqrt(1.25 / 12))
 
 
+def test_margin_changes_of_items_that_share_a_source_and_of_all_benchmarks() -> None:
+    moves = [1.0, 1.2, -0.4, -0.6, 0.3, 0.1]
+    mean = sum(moves) / 6
+    alone, grouped = (
+        paired_benchmark(
+            name=f"clusters of {size}",
+            before=items("111111", [0.0] * 6, per_cluster=size),
+            after=items("111111", moves, per_cluster=size),
+            margin=0.3,
+        ).nats
+        for size in (0, 2)
+    )
+    assert alone is not None and grouped is not None
+    assert alone.mean == grouped.mean == pytest.approx(mean)
+    sums = [moves[i] + moves[i + 1] - 2 * mean for i in (0, 2, 4)]
+    by_hand = math.sqrt(sum(one**2 for one in sums)) / 6 * math.sqrt(3 / 2)
+    assert grouped.standard_error == pytest.approx(by_hand)
+    assert grouped.degrees_of_freedom == 2
+    both = [
+        paired_benchmark(
+            name=name,
+            before=items("111111", [0.0] * 6),
+            after=items("111111", changed),
+            margin=0.3,
+        )
+        for name, changed in (("a", moves), ("b", [0.5] * 6))
+    ]
+    pooled = verdict(both, [], Rule()).pooled
+    assert pooled is not None and pooled.nats is not None
+    assert pooled.nats.mean == pytest.approx((mean + 0.5) / 2)
+    assert pooled.nats.standard_error == pytest.approx((alone.standard_error or 0.0) / 2)
+    assert pooled.nats.degrees_of_freedom == 10
+
+
 def test_everything_is_plain_json() -> None:
     judged = verdict([compared(40, 3, 2, 15)], [text([1.0, 1.01]), text([1.0], "code")], Rule())
     record = json.loads(json.dumps(judged.to_json(), allow_nan=False))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evaluation import statistics
 from evaluation.comparison import BenchmarkComparison, Document, Item
@@ -41,6 +41,10 @@ class Cell:
     difference_high: float | None = None
     lost: int | None = None
     gained: int | None = None
+    margin_nats: float | None = None
+    """Mean margin of a benchmark's items; None where an item has none."""
+    margin_interval: statistics.Interval | None = None
+    """Its 95 % interval."""
     problem: str = ""
     """Why there is no difference although both were measured."""
 
@@ -170,20 +174,31 @@ def _accuracy_cell(
         return None
     correct = sum(item.correct for item in items)
     interval = statistics.wilson_interval(correct, len(items))
-    if comparison is None:
-        return Cell(
-            value=correct / len(items), low=interval.low, high=interval.high, problem=problem
-        )
-    return Cell(
+    margin = _margin(items)
+    alone = Cell(
         value=correct / len(items),
         low=interval.low,
         high=interval.high,
+        problem=problem,
+        margin_nats=margin.mean if margin else None,
+        margin_interval=margin.interval(0.95) if margin else None,
+    )
+    if comparison is None:
+        return alone
+    return replace(
+        alone,
         difference=comparison.difference,
         difference_low=comparison.interval_95.low,
         difference_high=comparison.interval_95.high,
         lost=comparison.lost,
         gained=comparison.gained,
     )
+
+
+def _margin(items: list[Item]) -> statistics.MeanEstimate | None:
+    """The mean margin of items; None where an item has none."""
+    margins = [one.margin_nats for one in items if one.margin_nats is not None]
+    return statistics.paired_mean(margins) if len(margins) == len(items) else None
 
 
 def _perplexity_rows(sides: list[dict[str, list[Document]]]) -> list[Row]:
