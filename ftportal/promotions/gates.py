@@ -8,14 +8,20 @@ from django.urls import reverse
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion
-from ftportal.evaluations.models import Evaluation, Verdict, VerdictOutcome
+from ftportal.evaluations.models import (
+    Evaluation,
+    Suite,
+    Verdict,
+    VerdictOutcome,
+    VerdictRule,
+)
 from ftportal.evaluations.selectors import default_suite, evaluation_of
 from ftportal.jobs.models import JobState
 from ftportal.reviews.models import SpotCheckState
 from ftportal.reviews.selectors import progress_by_pk, spot_checks_of
 from training.manifest import ManifestError, manifest_check, manifest_read
 
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 """Raised whenever a gate changes, and written into every ledger entry."""
 
 PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
@@ -158,16 +164,38 @@ def verdicts_in_force(candidate: Checkpoint, baseline: Checkpoint) -> list[Verdi
     return list(last.values())
 
 
-def decisive_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The verdict that counts: forgotten by any suite, else retained by any, else inconclusive.
+def loss_shown(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """A verdict that says forgotten, by whatever suite: no other verdict outvotes it."""
+    return next((one for one in verdicts if one.outcome == VerdictOutcome.FORGOTTEN), None)
 
-    A large suite may settle what a small one left open, but never outvote a loss it showed.
-    """
-    for outcome in (VerdictOutcome.FORGOTTEN, VerdictOutcome.RETAINED, VerdictOutcome.INCONCLUSIVE):
-        for verdict in verdicts:
-            if verdict.outcome == outcome:
-                return verdict
-    return None
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What opens the gates of verdicts: one suite, judged by one rule."""
+
+    suite: Suite
+    """The default suite."""
+
+    @property
+    def rule(self) -> VerdictRule:
+        """The version of the suite's rule that is in force."""
+        return self.suite.rule
+
+    def decisive_verdict(self, verdicts: Sequence[Verdict]) -> Verdict | None:
+        """The verdict that counts: one that shows a loss, else the one by this suite and rule."""
+        own = (
+            one
+            for one in verdicts
+            if one.after.suite.content_hash == self.suite.content_hash
+            and one.rule_id == self.suite.rule_id
+        )
+        return loss_shown(verdicts) or next(own, None)
+
+
+def policy_in_force() -> Policy | None:
+    """The promotion policy; None while no suite is the default."""
+    suite = default_suite()
+    return Policy(suite=suite) if suite is not None else None
 
 
 def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpoint) -> list[Gate]:
@@ -183,12 +211,13 @@ def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpo
 def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     if checkpoint.pk == baseline.pk:
         return Gate(name=name, state=PASSED, detail="It is that checkpoint.")
-    verdict = decisive_verdict(verdicts_in_force(checkpoint, baseline))
+    found, policy = verdicts_in_force(checkpoint, baseline), policy_in_force()
+    verdict = policy.decisive_verdict(found) if policy else loss_shown(found)
     if verdict is None:
         return Gate(
             name=name,
             state=WAITING,
-            detail=f"Not compared with {baseline} yet.",
+            detail=_why_no_verdict(baseline, found, policy),
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     state = {
@@ -199,9 +228,22 @@ def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Ga
     return Gate(
         name=name,
         state=state,
-        detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}.",
+        detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}, {verdict.rule}.",
         url=reverse("evaluations:verdict", args=[verdict.pk]),
         reason=verdict.reason,
+    )
+
+
+def _why_no_verdict(baseline: Checkpoint, found: Sequence[Verdict], policy: Policy | None) -> str:
+    if policy is None:
+        return f"Not compared with {baseline}: no suite is chosen as the default yet."
+    missing = f"Not compared with {baseline} by {policy.suite} yet."
+    if not found:
+        return missing
+    others = ", ".join(f"{one.after.suite} ({one.rule})" for one in found)
+    return (
+        f"{missing} There is a verdict by {others}, but the promotion policy names {policy.suite} "
+        f"({policy.rule})."
     )
 
 

@@ -18,6 +18,7 @@ from ftportal.promotions.gates import (
     Gate,
     files_gate,
     gates,
+    policy_in_force,
     verdicts_in_force,
 )
 from ftportal.promotions.ledger import ledger_append, ledger_open
@@ -163,9 +164,11 @@ def _evidence(checkpoint: Checkpoint, standing: list[Gate]) -> dict[str, Any]:
         for baseline in baselines
         for verdict in verdicts_in_force(checkpoint, baseline)
     }
+    policy = policy_in_force()
     run, blend = getattr(checkpoint, "made_by", None), blend_of(checkpoint)
     return {
         "policy_version": POLICY_VERSION,
+        "policy": f"{policy.suite}, {policy.rule}" if policy else "",
         "verdict_rules": sorted(rules),
         "run": run.name if run else "",
         "blend": str(blend) if blend else "",

@@ -1,12 +1,12 @@
 """Where checkpoints stand between trained and champion: the queries do not grow with them."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from ftportal.checkpoints.models import Alias, Checkpoint
 from ftportal.checkpoints.selectors import CHAMPION
-from ftportal.evaluations.models import Verdict, VerdictOutcome
-from ftportal.promotions.gates import decisive_verdict
+from ftportal.evaluations.models import Verdict
+from ftportal.promotions.gates import loss_shown
 from ftportal.promotions.models import PromotionEvent
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 
@@ -50,7 +50,7 @@ def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
             found[one.pk] = "deleted"
         elif one.pk in former:
             found[one.pk] = "former champion"
-        elif any(_is_forgotten(verdicts[one.pk, baseline]) for baseline in baselines):
+        elif any(loss_shown(verdicts[one.pk, baseline]) for baseline in baselines):
             found[one.pk] = "forgotten"
         else:
             found[one.pk] = _review_stage(reviews[one.pk, champion])
@@ -71,11 +71,6 @@ def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int],
         last[pair].setdefault(verdict.after.suite.content_hash, verdict)
     found: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
     return found | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
-
-
-def _is_forgotten(verdicts: Sequence[Verdict]) -> bool:
-    decisive = decisive_verdict(verdicts)
-    return decisive is not None and decisive.outcome == VerdictOutcome.FORGOTTEN
 
 
 def _review_stage(states: set[str]) -> str:

@@ -18,6 +18,7 @@ from ftportal.pages.lists import ListPage, page_of
 from ftportal.promotions import selectors, services
 from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.forms import PromoteForm, RollbackForm
+from ftportal.promotions.gates import policy_in_force
 from ftportal.promotions.ledger import ledger_check
 
 CANDIDATES_A_PAGE = 8
@@ -44,6 +45,7 @@ def _page(
     page = Paginator(found, CANDIDATES_A_PAGE).get_page(request.GET.get("candidates"))
     context |= {
         "models": LanguageModel.objects.all(),
+        "policy": policy_in_force(),
         "champion": champion(model),
         "champion_event": selectors.champion_event(model),
         "candidates": sorted(map(selectors.candidate_of, page), key=lambda one: one.is_barred),

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from evaluation.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.models import Evaluation
+from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.services import verdict_rule_create
 from ftportal.jobs.models import JobState
+from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.gates import files_gate
 from ftportal.promotions.selectors import candidate_of, gates, stage
 from ftportal.promotions.services import promote
@@ -116,17 +119,44 @@ def test_the_anchor_is_asked_beside_the_champion(ready: SimpleNamespace, cast: A
     assert stage(second) == "forgotten"
 
 
-def test_a_large_suite_settles_what_a_small_one_left_open(pair: SimpleNamespace) -> None:
+def test_only_the_policys_suite_opens_the_gate(pair: SimpleNamespace) -> None:
+    suite_make()
+    verdict_make(pair.candidate, pair.baseline, "retained", suite_make("Full", is_default=False))
+    assert states(pair.candidate)["Against the champion"] == "waiting"
+    assert "verdict by Full (Standard, version 1), but the promotion policy names Quick" in details(
+        pair.candidate
+    )
     verdict_make(pair.candidate, pair.baseline, "inconclusive")
     assert states(pair.candidate)["Against the champion"] == "inconclusive"
-    verdict_make(pair.candidate, pair.baseline, "retained", suite_make("Full", is_default=False))
-    assert states(pair.candidate)["Against the champion"] == "passed"
 
 
-def test_no_suite_outvotes_a_loss(pair: SimpleNamespace) -> None:
-    verdict_make(pair.candidate, pair.baseline, "forgotten")
-    verdict_make(pair.candidate, pair.baseline, "retained", suite_make("Full", is_default=False))
+def test_another_suite_does_not_promote(ready: SimpleNamespace, cast: Any) -> None:
+    full = suite_make("Full", is_default=False)
+    verdict_make(ready.candidate, ready.baseline, "retained", full)
+    Suite.objects.filter(is_default=True).update(is_default=False)
+    Suite.objects.filter(pk=suite_make("Third", is_default=True).pk).update(is_default=True)
+    with pytest.raises(PromotionRefusedError, match="by Third yet"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="better")
+    Suite.objects.update(is_default=False)
+    assert states(ready.candidate)["Against the champion"] == "waiting"
+
+
+def test_a_verdict_by_an_earlier_rule_does_not_count(ready: SimpleNamespace) -> None:
+    suite = suite_make()
+    assert states(ready.candidate)["Against the champion"] == "passed"
+    verdict_rule_create(name=suite.rule.name, rule=Rule(pooled_margin=0.01))
+    assert states(ready.candidate)["Against the champion"] == "waiting"
+    assert "Standard, version 2" in details(ready.candidate)
+
+
+@pytest.mark.parametrize("suites", [("Quick", "Full"), ("Full", "Quick")])
+def test_no_suite_outvotes_a_loss(pair: SimpleNamespace, suites: tuple[str, str]) -> None:
+    suite_make()
+    showing, keeping = (suite_make(name, is_default=False) for name in suites)
+    verdict_make(pair.candidate, pair.baseline, "forgotten", showing)
+    verdict_make(pair.candidate, pair.baseline, "retained", keeping)
     assert states(pair.candidate)["Against the champion"] == "barred"
+    assert stage(pair.candidate) == "forgotten"
 
 
 def test_the_spot_check_gate_follows_the_review(pair: SimpleNamespace, cast: Any) -> None:

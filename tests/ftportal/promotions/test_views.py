@@ -32,7 +32,7 @@ def test_the_page_shows_champion_gates_and_ledger(
     assert page.status_code == 200
     body = page.content.decode()
     assert "Small, pre-trained" in body
-    assert "Retained by Quick." in body
+    assert "Retained by Quick, Standard, version 1." in body
     assert body.count("retained over 60 items") == 1  # the champion is the anchor: told once
     assert "Approved by Rob: as good" in body
     assert "Ready to promote" in body
