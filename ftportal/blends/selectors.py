@@ -3,6 +3,7 @@
 from ftportal.accounts.models import User
 from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.runs.selectors import Learned, batches_learned
 
 
 def blends_of(candidate: Checkpoint) -> list[Blend]:
@@ -21,6 +22,22 @@ def blend_of(checkpoint: Checkpoint) -> Blend | None:
         .select_related("candidate__parent", "submitter", "job")
         .first()
     )
+
+
+def sessions_learned(checkpoint: Checkpoint) -> list[Learned]:
+    """The batches of a checkpoint's lineage; a blend knows from the session of its candidate."""
+    candidate_of = dict(
+        Blend.objects.filter(result__language_model=checkpoint.language_model_id).values_list(
+            "result", "candidate"
+        )
+    )
+
+    def session(pk: int) -> int:
+        while pk in candidate_of:  # a candidate may be a blend itself
+            pk = candidate_of[pk]
+        return pk
+
+    return batches_learned(checkpoint, {pk: session(pk) for pk in candidate_of})
 
 
 def blend_submitter(checkpoint: Checkpoint) -> User | None:

@@ -17,7 +17,7 @@ def blend_charts(curve: Curve) -> list[Chart]:
     points = curve.measured
     if len(points) < 2:
         return []
-    charts = []
+    charts = [*_gain_chart(curve)]
     answers = [(one, one.accuracy) for one in points]
     if any(change is not None and change.value is not None for _, change in answers):
         charts.append(
@@ -53,6 +53,33 @@ def blend_charts(curve: Curve) -> list[Chart]:
             )
         )
     return charts
+
+
+def _gain_chart(curve: Curve) -> list[Chart]:
+    """What of the session is kept on the way, where it is measured at two points or more."""
+    gains = [(one, one.gain) for one in curve.points if one.gain is not None]
+    known = [(one, change) for one, change in gains if change.value is not None]
+    if len(known) < 2:
+        return []
+    return [
+        line_chart(
+            title="What it learned, on examples set aside",
+            x_label=_WAY,
+            y_label="nats a decision token",
+            series=[
+                Series(
+                    name="Gain",
+                    x=[100 * one.alpha for one, _ in known],
+                    y=[change.value for _, change in known],
+                    lower=[change.low for _, change in known],
+                    upper=[change.high for _, change in known],
+                )
+            ],
+            caption="Higher is better: how much less surprising the session's own held-out "
+            "examples are than to the parent. The band is the 95 % interval.",
+            x_range=(0, 100),
+        )
+    ]
 
 
 def _series(name: str, changes: Sequence[tuple[Point, Change | None]]) -> Series:

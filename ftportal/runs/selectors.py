@@ -1,5 +1,6 @@
 """What pages and other floors read about runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -148,17 +149,21 @@ class Learned:
     run: Run
 
 
-def batches_learned(checkpoint: Checkpoint) -> list[Learned]:
+def batches_learned(
+    checkpoint: Checkpoint, stands_for: Mapping[int, int] | None = None
+) -> list[Learned]:
     """The batches that a checkpoint and its ancestors were trained on, in the order of sessions.
 
-    A batch that came again stands where it was learned last.
+    A batch that came again stands where it was learned last. `stands_for` names, for checkpoints
+    of the lineage that no run made, another one whose run they know from.
     """
     path = lineage(checkpoint)
-    runs = Run.objects.filter(output__in=path).prefetch_related("mixture__batch")
+    makers = {at.pk: (stands_for or {}).get(at.pk, at.pk) for at in path}
+    runs = Run.objects.filter(output__in=makers.values()).prefetch_related("mixture__batch")
     by_output = {run.output_id: run for run in runs}
     found: dict[int, Learned] = {}
     for at in path:
-        run = by_output.get(at.pk)
+        run = by_output.get(makers[at.pk])
         if run is None:
             continue
         for part in run.mixture.all():

@@ -9,8 +9,10 @@ from ftportal.blends.selectors import blends_of
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.selectors import measurements, sessions
 from ftportal.dashboard.selectors.measurements import Change, Measurement
+from ftportal.dashboard.selectors.tradeoff import own_gains
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
 from ftportal.evaluations.selectors import live_evaluations
+from ftportal.runs.models import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,9 @@ class Point:
     accuracy: Change | None
     """None while it, or the parent, is not measured."""
     perplexity: Mapping[str, Change] = field(default_factory=dict)
+    gain: Change | None = None
+    """How much less surprising the session's own held-out examples are than to the parent, nats a
+    decision token; None where no session is known."""
     verdicts: Sequence[Verdict] = ()
     """The newest against each baseline, the worst first."""
 
@@ -81,6 +86,7 @@ def curve_of(candidate: Checkpoint) -> Curve:
     measured = measurements.measurements(evaluation_of.values())
     verdicts = sessions.verdicts_by_candidate([pk for pk in ids if pk != parent.pk])
     before = measured.get(evaluation_of.get(parent.pk, 0))
+    gains = _gains(candidate, ids, suite)
     points = [
         _point(
             alpha=alpha,
@@ -89,6 +95,7 @@ def curve_of(candidate: Checkpoint) -> Curve:
             before=before,
             after=measured.get(evaluation_of.get(one.pk, 0)),
             verdicts=verdicts.get(one.pk, []),
+            gain=gains.get(one.pk),
         )
         for alpha, one, blend in places
     ]
@@ -104,6 +111,7 @@ def _point(
     before: Measurement | None,
     after: Measurement | None,
     verdicts: Sequence[Verdict],
+    gain: Change | None,
 ) -> Point:
     accuracy: Change | None = None
     perplexity: dict[str, Change] = {}
@@ -119,4 +127,13 @@ def _point(
         accuracy=accuracy,
         perplexity=perplexity,
         verdicts=verdicts,
+        gain=gain,
     )
+
+
+def _gains(
+    candidate: Checkpoint, checkpoint_ids: Sequence[int], suite: Suite | None
+) -> dict[int, Change]:
+    """The gain of every checkpoint on the way, on what the candidate's own session taught."""
+    run = Run.objects.filter(output=candidate).prefetch_related("mixture__batch").first()
+    return own_gains(run, checkpoint_ids, suite) if run is not None else {}

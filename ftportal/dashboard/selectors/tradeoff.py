@@ -78,6 +78,16 @@ def trades(
     return _best_marked(found)
 
 
+def own_gains(run: Run, checkpoint_ids: Collection[int], suite: Suite | None) -> dict[int, Change]:
+    """What each of these checkpoints knows more than the run's parent of what the run learned.
+
+    Nats a decision token on the held-out examples of the run's own batches, by checkpoint.
+    """
+    dtype = str(suite.settings.get("dtype", "")) if suite else ""
+    slices = _slices({run.parent_id, *checkpoint_ids}, _own_batches(run), dtype)
+    return {pk: _gain(run, pk, slices) for pk in checkpoint_ids}
+
+
 def _own_batches(run: Run) -> list[int]:
     """What the session was meant to teach: its batches without the general ones, if any are left.
 
@@ -129,9 +139,9 @@ def _gain(run: Run, result_id: int, slices: _Slices) -> Change:
         return Change(why_missing=str(problem))
     bounds = pair.log_ratio.interval(0.95)
     return Change(
-        value=-pair.log_ratio.mean,
-        low=-bounds.high if bounds else None,
-        high=-bounds.low if bounds else None,
+        value=0.0 - pair.log_ratio.mean,  # not -mean, which makes -0 of nothing
+        low=0.0 - bounds.high if bounds else None,
+        high=0.0 - bounds.low if bounds else None,
     )
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from evaluation import statistics
 from evaluation.comparison import Document
 from evaluation.pairing import ComparisonError, paired_perplexity
+from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.evaluations.models import ExampleLoss, Retention, Suite
 from ftportal.evaluations.selectors.measured import baselines
 from ftportal.jobs.models import Job
-from ftportal.runs.selectors import Learned, batches_learned
+from ftportal.runs.selectors import Learned
 
 PINNED = ("dtype", "attention", "tokenizer_sha256")
 """What has to be the same on both sides; examples are measured one by one, so no batch size."""
@@ -72,7 +73,7 @@ def retention_rows(checkpoint: Checkpoint, suite: Suite) -> list[RetentionRow]:
     `suite` says which number format is looked at. The anchor has learned nothing: no rows.
     """
     # Sorting is stable: within a session the batches stay in the order of its mixture.
-    learned = sorted(batches_learned(checkpoint), key=lambda one: -one.checkpoint.depth)
+    learned = sorted(sessions_learned(checkpoint), key=lambda one: -one.checkpoint.depth)
     compared = baselines(checkpoint)
     sides = {checkpoint.pk, *(one.pk for one in compared), *(one.checkpoint.pk for one in learned)}
     found = {

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from ftportal.accounts.models import User
+from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.evaluations.models import Evaluation, ExampleLoss, Retention, Suite
@@ -21,7 +22,6 @@ from ftportal.evaluations.services.storing import (
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.services import job_submit
 from ftportal.runs.models import RunBatch
-from ftportal.runs.selectors import batches_learned
 
 LIMITS = {"max_examples": 64, "max_tokens": 2048}
 """Of each batch's slice; the same for every checkpoint, for they are compared in pairs."""
@@ -37,7 +37,7 @@ def retention_request(
     in the queue is measured along with it; for others there is one job a checkpoint. `again` also
     asks anew for what failed or was stopped.
     """
-    batches = [one.batch for one in batches_learned(checkpoint) if one.batch.held_out_count]
+    batches = [one.batch for one in sessions_learned(checkpoint) if one.batch.held_out_count]
     made = []
     for one in [*baselines(checkpoint), checkpoint]:
         if one.deleted_at is None:

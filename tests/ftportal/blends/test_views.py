@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ftportal.blends.models import Blend
+from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.blend_figures import blend_charts
 from ftportal.dashboard.selectors.blending import curve_of
@@ -15,6 +16,7 @@ from ftportal.dashboard.selectors.lineage import tree
 from ftportal.evaluations.models import Evaluation
 from ftportal.evaluations.services import follow_ups_sweep
 from ftportal.evaluations.services.follow_ups import on_blend_succeeded
+from ftportal.evaluations.services.retention import retention_request
 from ftportal.reviews.followups import checkpoint_submitter
 from tests.ftportal.dashboard import world
 
@@ -154,6 +156,41 @@ def test_the_curve_goes_from_parent_to_candidate(contrast: SimpleNamespace, clie
     assert "Inconclusive" in text or "Retained" in text
 
 
+def test_what_is_kept_of_the_session_is_drawn_too(
+    contrast: SimpleNamespace, client_of: Any
+) -> None:
+    """Of 20 nats on ten tokens the candidate needs 5 and the half-way blend 8."""
+    blend = blend_made(contrast, 0.5, **HALF)
+    assert blend.result is not None
+    for one, nats in (
+        (contrast.anchor, 20.0),
+        (blend.result, 8.0),
+        (contrast.reckless.output, 5.0),
+    ):
+        world.retention_make(checkpoint=one, batch=contrast.answers, nats=[nats] * 4)
+    curve = curve_of(contrast.reckless.output)
+    assert [one.gain.value for one in curve.points if one.gain] == pytest.approx([0.0, 1.2, 1.5])
+    gain, _, _ = blend_charts(curve)
+    assert list(gain.rows) == [["0", "0"], ["50", "1.2"], ["100", "1.5"]]
+    url = reverse("dashboard:blend_curve", args=[contrast.reckless.output.pk])
+    assert "+1.200" in client_of(contrast.cast.otto).get(url).content.decode()
+
+
+def test_a_blend_is_asked_what_it_kept_of_its_candidates_session(contrast: SimpleNamespace) -> None:
+    blend = blend_made(contrast, 0.5)
+    assert blend.result is not None
+    child = world.checkpoint_make(name="Blend of a blend", parent=contrast.anchor)
+    Blend.objects.create(
+        candidate=blend.result, alpha=0.5, result=child, job=world.job_make(title="B", kind="blend")
+    )
+    for one in (blend.result, child):
+        (learned,) = sessions_learned(one)
+        assert (learned.batch, learned.run) == (contrast.answers, contrast.reckless)
+    assert sessions_learned(contrast.anchor) == []
+    asked = retention_request(checkpoint=blend.result, suite=contrast.suite, created_by=None)
+    assert {one.checkpoint for one in asked} == {blend.result, contrast.anchor}
+
+
 def test_without_two_measurements_there_is_no_curve(contrast: SimpleNamespace) -> None:
     fresh = world.checkpoint_make(name="Fresh", parent=contrast.careful.output)
     assert blend_charts(curve_of(fresh)) == []
@@ -185,5 +222,5 @@ def test_the_curve_costs_a_fixed_number_of_queries(
         blend_made(contrast, percent / 10, **HALF)
     url = reverse("dashboard:blend_curve", args=[contrast.reckless.output.pk])
     client = client_of(contrast.cast.otto)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(18):
         assert client.get(url).status_code == 200
