@@ -12,6 +12,7 @@ from torch import nn
 
 from training.budget import Budget
 from training.config import RunConfig
+from training.cosine import GradientCosine
 from training.displacement import Reference
 from training.meter import StepMeter
 from training.rank import ChangeRanks
@@ -23,7 +24,8 @@ RANK_EVERY_STEPS = 5
 
 
 class Diagnostics:
-    """Gradient sparsity, sharpness along the step and the rank of the middle layer's change."""
+    """Gradient sparsity, the frozen gradient's cosine, sharpness along the step and the rank of the
+    middle layer's change."""
 
     def __init__(
         self,
@@ -42,6 +44,10 @@ class Diagnostics:
         self.ranks = ChangeRanks(model, parent) if parent and settings.change_rank else None
         self._rank = Budget(share=share, every_steps=RANK_EVERY_STEPS)
         self._sharpness_budget = Budget(share=share)
+        self._cosine_budget = Budget(share=share)
+        self.cosine: GradientCosine | None = None
+        if settings.gradient_cosine and config.context_frozen:
+            self.cosine = GradientCosine(model, config, samples, device)
         self.sharpness: Sharpness | None = None
         batch = sharpness_batch(samples)
         if settings.sharpness and config.dtype == "float32" and batch:
@@ -66,6 +72,7 @@ class Diagnostics:
                 value = self.sharpness.measure()
             if value is not None:
                 meter.extras["sharpness"] = value
+        self._cosine_measure(step, meter)
         if self.ranks and self._rank.due(step):
             with _aside(self._rank, meter):
                 layer = {name: self.ranks.measure(name) for name in self.ranks.middle_layer()}
@@ -73,6 +80,19 @@ class Diagnostics:
             if entropy is not None and energy is not None:
                 meter.extras["middle_entropy_rank"] = entropy
                 meter.extras["middle_rank_90"] = energy
+
+    def _cosine_measure(self, step: int, meter: StepMeter) -> None:
+        sample = self.cosine.sample(step) if self.cosine else None
+        if self.cosine is None or sample is None:
+            return
+        # It takes as long as several examples, so in a short session even one can be too much.
+        expected, session = self.cosine.seconds(step, sample, meter.seconds)
+        budget = self._cosine_budget
+        if budget.due(step, expected_seconds=expected, session_seconds=session):
+            with _aside(budget, meter):
+                value = self.cosine.measure(sample)
+            if value is not None:
+                meter.extras["gradient_cosine"] = value
 
 
 @contextmanager

@@ -19,6 +19,10 @@ def _rank(run: Run) -> list[Series]:
     ]
 
 
+def _cosine(run: Run) -> list[Series]:
+    return [plain(run, "gradient_cosine", "Cosine")]
+
+
 def _sharpness(run: Run) -> list[Series]:
     return [plain(run, "sharpness", "Sharpness")]
 
@@ -31,6 +35,16 @@ _SPARSITY = Drawing(
     caption="Under a thousandth of the tensor's largest entry. The more, the fewer weights learn.",
     y_from_zero=True,
     sampled="gradient_entries_small_share",
+)
+_COSINE = Drawing(
+    key="cosine",
+    title="Frozen against full gradient",
+    y_label="cosine",
+    series=_cosine,
+    caption="How alike the directions are, of one example each time: 1 means that freezing the "
+    "context changes nothing, 0 that the two have nothing in common.",
+    sampled="gradient_cosine",
+    unmeasured="Not measured: once would have taken more than its share of so short a session.",
 )
 _SHARPNESS = Drawing(
     key="sharpness",
@@ -59,6 +73,9 @@ def diagnostics_drawings(run: Run) -> list[Drawing]:
     found = [_RANK] if settings.get("change_rank", True) else []
     if settings.get("gradient_sparsity", True):
         found.append(_SPARSITY)
+    # Runs of the time before it was measured do not name it.
+    if settings.get("gradient_cosine", False) and run.recipe.get("context_frozen"):
+        found.append(_COSINE)
     if settings.get("sharpness", True) and run.recipe.get("dtype") == "float32":
         found.append(_SHARPNESS)
     return found

@@ -25,6 +25,8 @@ class Drawing:
     y_format: str = ""
     sampled: str = ""
     """The metric that is not measured after every step, where its caption has to say how often."""
+    unmeasured: str = ""
+    """Why a run that ended may never have measured it."""
 
 
 def smooth(run: Run, name: str, title: str) -> Series:
@@ -39,12 +41,12 @@ def plain(run: Run, name: str, title: str) -> Series:
     return Series(name=title, x=steps, y=values)
 
 
-def sampled_words(run: Run, name: str) -> str:
-    """How often a metric was measured so far; "" before the first time."""
+def sampled_words(run: Run, name: str, unmeasured: str = "") -> str:
+    """How often a metric was measured so far; before the first time "", `unmeasured` at the end."""
     measured = Metric.objects.filter(run=run, name=name).count()
-    if not measured:
-        return ""
     steps = Metric.objects.filter(run=run, name="loss_nats").count()
+    if not measured:
+        return "" if run.job.is_live or not steps else unmeasured
     if measured >= steps:
         return "Measured after every step."
     share = (run.recipe.get("diagnostics") or {}).get("diagnostics_share", 0.05)

@@ -128,7 +128,7 @@ def _chart(run: Run, drawing: Drawing) -> Chart:
         marks = {f"forecast {length_words(ahead)}": ahead}
         caption = _forecast_words(run)
     if drawing.sampled:
-        caption = f"{caption} {sampled_words(run, drawing.sampled)}".strip()
+        caption = f"{caption} {sampled_words(run, drawing.sampled, drawing.unmeasured)}".strip()
     return line_chart(
         title="Loss" if drawing is _LOSS and run.mixture.count() == 1 else drawing.title,
         x_label="step",

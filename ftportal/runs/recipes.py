@@ -29,6 +29,7 @@ SCHEDULE_NAMES = {
 }
 DIAGNOSTIC_NAMES = {
     "gradient_sparsity": "gradient sparsity",
+    "gradient_cosine": "frozen against full gradient",
     "change_rank": "rank of the change",
     "sharpness": "sharpness",
 }

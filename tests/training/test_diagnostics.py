@@ -185,7 +185,7 @@ def test_a_step_of_no_length_has_no_sharpness(model: Any) -> None:
     assert sharpness.measure() is None
 
 
-OFF = {"gradient_sparsity": False, "change_rank": False, "sharpness": False}
+OFF = dict.fromkeys(("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness"), False)
 ALWAYS = {"diagnostics_share": 1.0}
 
 
@@ -221,6 +221,7 @@ def test_measuring_changes_no_weight(
     names = {
         "gradient_entries_small_share",
         "gradient_rows_small_share",
+        "gradient_cosine",
         "sharpness",
         "middle_entropy_rank",
         "middle_rank_90",

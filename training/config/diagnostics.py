@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from training.config.checks import ConfigError, number_check
 
-_SWITCHES = ("gradient_sparsity", "change_rank", "sharpness")
+_SWITCHES = ("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,9 @@ class DiagnosticsConfig:
 
     gradient_sparsity: bool = True
     """The share of small entries, and of rows of them, in the gradient."""
+    gradient_cosine: bool = True
+    """Between the frozen and the full gradient of an example; of frozen context only. Never where
+    one measurement takes more than its share of the session."""
     change_rank: bool = True
     """The effective rank of every matrix's change: of the middle layer now and then, of all at the
     end."""

@@ -17,6 +17,12 @@ class DiagnosticsFields(forms.Form):
         required=False,
         help_text="How much of the gradient is nearly nothing.",
     )
+    gradient_cosine = forms.BooleanField(
+        label="Frozen against full gradient",
+        required=False,
+        help_text="How far what is learnt with a frozen context points where it would with all of "
+        "the gradient. Left out where once would take more than its share of the session.",
+    )
     change_rank = forms.BooleanField(
         label="Rank of the change",
         required=False,
@@ -38,9 +44,16 @@ class DiagnosticsFields(forms.Form):
     MEASURES = Section(
         title="What it measures",
         lead="Beside the loss. The trained weights are the same without.",
-        fields=("gradient_sparsity", "change_rank", "sharpness", "diagnostics_share"),
+        fields=(
+            "gradient_sparsity",
+            "gradient_cosine",
+            "change_rank",
+            "sharpness",
+            "diagnostics_share",
+        ),
         defaults={
             "gradient_sparsity": True,
+            "gradient_cosine": True,
             "change_rank": True,
             "sharpness": True,
             "diagnostics_share": "0.05",

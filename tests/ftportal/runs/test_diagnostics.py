@@ -17,7 +17,7 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import diagnostics_words
 
 pytestmark = pytest.mark.django_db
-CHARTS = {"sparsity", "sharpness", "rank"}
+CHARTS = {"sparsity", "cosine", "sharpness", "rank"}
 
 
 def test_the_form_says_what_is_measured(
@@ -28,7 +28,7 @@ def test_the_form_says_what_is_measured(
 ) -> None:
     tina = client_of(cast.tina)
     page = tina.get(reverse("runs:run_new")).content.decode()
-    for field in ("gradient_sparsity", "change_rank", "sharpness"):
+    for field in ("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness"):
         assert re.search(rf'name="{field}"[^>]*checked', page)
     form = {
         "name": "Monday",
@@ -53,6 +53,7 @@ def test_the_form_says_what_is_measured(
     run = Run.objects.get()
     assert run.recipe["diagnostics"] == {
         "gradient_sparsity": False,
+        "gradient_cosine": False,
         "change_rank": True,
         "sharpness": False,
         "diagnostics_share": 0.05,
@@ -81,6 +82,18 @@ def test_a_chart_says_how_often_it_was_measured(submit: Callable[..., Run]) -> N
     assert sampled_words(run, "gradient_entries_small_share") == "Measured after every step."
 
 
+def test_a_chart_says_why_nothing_was_measured(
+    submit: Callable[..., Run], ended: Callable[..., Run]
+) -> None:
+    live, done = submit("Live"), ended("succeeded", name="Done")
+    for run in (live, done):
+        Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
+    assert sampled_words(live, "gradient_cosine", "Too short.") == ""
+    assert sampled_words(done, "gradient_cosine", "Too short.") == "Too short."
+    full = submit("Full", context_frozen=False)
+    assert "cosine" not in {one.key for one in drawings(full)}
+
+
 def test_runs_of_earlier_versions_have_no_such_charts(submit: Callable[..., Run]) -> None:
     run = submit()
     del run.recipe["diagnostics"]
@@ -88,6 +101,7 @@ def test_runs_of_earlier_versions_have_no_such_charts(submit: Callable[..., Run]
 
 
 def test_what_is_measured_in_words() -> None:
-    nothing = {"gradient_sparsity": False, "change_rank": False, "sharpness": False}
+    names = ("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness")
+    nothing = dict.fromkeys(names, False)
     assert diagnostics_words(nothing) == "the loss and the displacement only"
     assert "each at most 0.5 % of the time" in diagnostics_words({"diagnostics_share": 0.005})

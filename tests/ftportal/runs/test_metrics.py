@@ -74,6 +74,7 @@ def test_charts_and_their_updates_name_the_same_lines(
         "Gradient norm",
         "Rank of the change, middle layer",
         "Gradient that is nearly nothing",
+        "Frozen against full gradient",
         "Sharpness along the step",
         "Speed",
         "Learning rate",
