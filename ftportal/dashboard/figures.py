@@ -12,6 +12,7 @@ from ftportal.runs.models import Metric, Run
 
 POINTS_MOST = 300
 """Points a curve; longer ones keep the lowest and the highest of equal stretches."""
+ZOOM = "curves"
 _CURVES = (
     ("loss_nats", "Loss", "nats a decision token", True),
     ("gradient_norm", "Gradient norm", "L2 norm before clipping", True),
@@ -26,6 +27,7 @@ def run_curves(runs: Sequence[Run]) -> list[Chart]:
     points: dict[tuple[int, str], list[tuple[int, float | None]]] = defaultdict(list)
     for run_id, name, step, value in rows.values_list("run_id", "name", "step", "value"):
         points[run_id, name].append((step, value))
+    last = max((step for of_one in points.values() for step, _ in of_one), default=0)
     charts = []
     for name, title, unit, smooth in _CURVES:
         series = [
@@ -42,6 +44,8 @@ def run_curves(runs: Sequence[Run]) -> list[Chart]:
                     series=series,
                     y_from_zero=True,
                     caption=f"Mean of the last {MEAN_STEPS} steps." if smooth else "",
+                    x_range=(0, max(1, last)),
+                    zoom_group=ZOOM,
                 )
             )
     return charts

@@ -89,6 +89,8 @@ class Chart:
     rows_left_out: int = 0
     caption: str = ""
     update_url: str = ""
+    zoom_group: str = ""
+    """Charts of one group show the same stretch of their x axes."""
     element_id: str = field(default_factory=lambda: f"chart-{uuid.uuid4().hex[:12]}")
 
 
@@ -116,19 +118,23 @@ def line_chart(
     x_range: tuple[float, float] | None = None,
     marks: Mapping[str, float] | None = None,
     y_format: str = "",
+    zoom_group: str = "",
 ) -> Chart:
     """Lines over a shared x axis; hovering shows all of them at one x. Missing values are gaps.
 
     `update_url` gives {"live": bool, "series": {name: Series.update()}}; charts.js asks it every
     two seconds and patches the lines in place while `live` holds. `x_range` fixes the x axis, as
     a run's planned steps do. `marks` are dashed horizontal lines, label -> height. `y_format` is
-    a printf format for the y axis, such as "%.0e".
+    a printf format for the y axis, such as "%.0e". Charts of one `zoom_group`, which need an
+    `x_range`, are zoomed together by dragging over one of them.
     """
-    from bokeh.models import ColumnDataSource, PrintfTickFormatter
+    from bokeh.models import BoxZoomTool, ColumnDataSource, PrintfTickFormatter
 
     axis = "log" if y_log else "linear"
     plot = figure_make(x_label=x_label, y_label=y_label, y_axis_type=axis)
     figure_scale(plot, x_range=x_range, from_zero=y_from_zero and not y_log)
+    if zoom_group:
+        plot.add_tools(BoxZoomTool(dimensions="width"))
     if y_format:
         plot.yaxis.formatter = PrintfTickFormatter(format=y_format)
     sources = [ColumnDataSource(data=one.columns(), name=one.name) for one in series]
@@ -153,6 +159,7 @@ def line_chart(
         legend=_legend(series) if len(series) > 1 else (),
         caption=caption,
         update_url=update_url,
+        zoom_group=zoom_group,
     )
 
 

@@ -241,6 +241,7 @@
     element.addEventListener("pointermove", hover);
     element.addEventListener("pointerleave", leave);
     element.dataset.drawn = "true";
+    element.dispatchEvent(new CustomEvent("chart:drawn", { bubbles: true, detail: { view } }));
     if (element.dataset.updateUrl) {
       chart.timer = setInterval(() => poll(element, chart).catch(() => {}), POLL_MILLISECONDS);
     }
