@@ -7,6 +7,7 @@ from typing import Any
 
 from training.config import RunConfig, example_config
 from training.engine import Attempt, attempt_run
+from training.launch import foreign_launcher_refuse, process_count, ranks_run
 
 
 def _work(attempt: Attempt, record: Any) -> None:
@@ -16,6 +17,10 @@ def _work(attempt: Attempt, record: Any) -> None:
     # Threads that spin while they wait make an engine several times slower where it shares its
     # cores with another one (measured: 3.4 times); read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    foreign_launcher_refuse()
+    if config.ranks.processes != 1 and (count := process_count(config)) > 1:
+        ranks_run(attempt, config, count)
+        return
     from training.run import run
 
     run(config, attempt)

@@ -35,8 +35,13 @@ class Diagnostics:
         samples: Sequence[Sample],
         parent: Reference | None,
         device: torch.device,
+        live: bool = True,
     ) -> None:
-        """parent: what the change is taken from; None where it cannot be measured."""
+        """parent: what the change is taken from; None where it cannot be measured.
+
+        live: whether anything is measured while the session trains; else only at its end.
+        """
+        self._live = live
         settings = config.diagnostics
         share = settings.diagnostics_share
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -55,6 +60,8 @@ class Diagnostics:
 
     def before_step(self, step: int, meter: StepMeter) -> None:
         """Look at the gradient of this step, which is complete, before the optimizer takes it."""
+        if not self._live:
+            return
         if self._sparsity and self._sparsity.due(step):
             with _aside(self._sparsity, meter):
                 found = gradient_sparsity(self._parameters)
@@ -67,6 +74,8 @@ class Diagnostics:
 
     def after_step(self, step: int, meter: StepMeter) -> None:
         """Look at what the optimizer did in this step."""
+        if not self._live:
+            return
         if self.sharpness and self.sharpness.is_waiting:
             with _aside(self._sharpness_budget, meter):
                 value = self.sharpness.measure()

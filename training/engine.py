@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from training.config import ConfigError
-from training.events import EventWriter
+from training.events import EventWriter, SilentWriter
 from training.manifest import directory_publish
 from training.process import (
     BAD_INPUT,
@@ -32,12 +32,22 @@ _MEMORY_CURE = (
 class EngineError(Exception):
     """The attempt cannot go on; carries its exit code and the words for the user."""
 
-    def __init__(self, exit_code: int, where: str, message: str, cure: str) -> None:
+    def __init__(
+        self,
+        exit_code: int,
+        where: str,
+        message: str,
+        cure: str,
+        *,
+        metric: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(f"{where}: {message}")
         self.exit_code = exit_code
         self.where = where
         self.message = message
         self.cure = cure
+        self.metric = metric
+        """{"step", "values"}: the last metric event, of the step that failed."""
 
 
 class StoppedError(Exception):
@@ -48,7 +58,13 @@ class Attempt:
     """One attempt of a job: RUN_DIR/attempts/<number>/ and what is written there."""
 
     def __init__(
-        self, job_directory: Path, number: int, resume: Path | None, stop: StopRequest
+        self,
+        job_directory: Path,
+        number: int,
+        resume: Path | None,
+        stop: StopRequest,
+        *,
+        silent: bool = False,
     ) -> None:
         self.job_directory = job_directory
         self.number = number
@@ -57,7 +73,9 @@ class Attempt:
         self.stop = stop
         self.directory = job_directory / "attempts" / str(number)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.events = EventWriter(self.directory / "events.jsonl")
+        path = self.directory / "events.jsonl"
+        self.events = SilentWriter(path) if silent else EventWriter(path)
+        """Silent where another process speaks for this one."""
 
     def check_stop(self) -> None:
         """Raise StoppedError when SIGTERM has come; for places where nothing needs saving."""
@@ -113,13 +131,21 @@ def attempt_run(
     except StoppedError:
         return STOPPED
     except BaseException as error:  # the exit code and the last event must always tell
-        failure = failure_of(error)
-        if failure.exit_code == FAILED:
-            traceback.print_exception(error)
-        sys.stderr.write(f"{program}: {failure.where}: {failure.message}. {failure.cure}\n")
+        failure = failure_tell(program, error)
+        if failure.metric is not None:
+            attempt.events.metric(**failure.metric)
         attempt.events.error(where=failure.where, message=failure.message, cure=failure.cure)
         return failure.exit_code
     return DONE
+
+
+def failure_tell(program: str, error: BaseException) -> EngineError:
+    """Say on stderr what went wrong, with a traceback where nobody foresaw it, and return that."""
+    failure = failure_of(error)
+    if failure.exit_code == FAILED and failure is not error:
+        traceback.print_exception(error)
+    sys.stderr.write(f"{program}: {failure.where}: {failure.message}. {failure.cure}\n")
+    return failure
 
 
 def _options(program: str, arguments: list[str] | None) -> argparse.Namespace:

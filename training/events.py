@@ -90,6 +90,19 @@ class EventWriter:
         self._write("done", {"summary": dict(summary)})
 
 
+class SilentWriter(EventWriter):
+    """Writes nothing: for a process that another one speaks for."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def close(self) -> None:
+        """Do nothing, for nothing is open."""
+
+    def _write(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Drop the event."""
+
+
 def read_events(
     path: Path | str, offset_bytes: int = 0, *, limit_bytes: int | None = None
 ) -> tuple[list[dict[str, Any]], int]:

@@ -20,18 +20,26 @@ RANK_SECONDS_MIN = 2.0
 def session_finish(
     trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
 ) -> dict[str, Any]:
-    """Measure the change, write attempts/<N>/output, and return the done event's summary."""
+    """Measure the change, write attempts/<N>/output, and return the done event's summary.
+
+    All ranks must call it; the first one does it, the others return nothing.
+    """
     reporter = trainer.reporter
-    parent, anchor = reporter.displacement.measure(trainer.network)
+    if not trainer.braked:
+        trainer.holding.same_check()
+    network = trainer.holding.whole()
+    if network is None:
+        return {}
+    parent, anchor = reporter.displacement.measure(network)
     found = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
     summary = reporter.summary(step=trainer.state.global_step, parent=parent, anchor=anchor)
     summary |= _ranks_summary(reporter.diagnostics.ranks, found)
     attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
-    trainer.network.config.use_cache = True  # Trainer switched it off, and it would be saved so
+    network.config.use_cache = True  # Trainer switched it off, and it would be saved so
     with attempt.output_directory() as directory:
         manifest = output_write(
             directory,
-            model=trainer.network,
+            model=network,
             config=config,
             encoder=encoder,
             summary=summary,

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from training.ranks import ALONE, Ranks
 from training.samples import Pool, Sample
 from training.streaming import masked_losses
 
@@ -36,8 +37,11 @@ def fisher_measure(
     variant: str,
     device: torch.device,
     on_example: Callable[[int], None],
+    ranks: Ranks = ALONE,
 ) -> dict[str, torch.Tensor]:
     """Return F of the named weights in float32; on_example(i) is called before example i.
+
+    Ranks share the samples, of which each is given all, and get the same F.
 
     diagonal: in a weight's own shape. row: the mean of every output row, with 1 in place of the
     inputs' axis, so that it broadcasts; weights with one axis keep each value.
@@ -57,14 +61,19 @@ def fisher_measure(
             squared = squared.mean(axis, keepdim=True)
         sums[name] = sums[name].add_(squared) if name in sums else squared
 
-    tokens = 0
+    tokens = 0.0
+    own = [
+        samples[index]
+        for index in ranks.share([len(sample.encoded.token_ids) for sample in samples])
+    ]
     with _gradient_of(model, weights, square):
-        for number, sample in enumerate(samples):
+        for number, sample in enumerate(own):
             on_example(number)
             for loss in masked_losses(model, [sample.encoded], device):
                 loss.nll_sum.backward()
                 tokens += sum(loss.token_counts)
-    return {name: total / tokens for name, total in sums.items()}
+    tokens = ranks.sums({"tokens": tokens})["tokens"]
+    return {name: total / tokens for name, total in ranks.tensors_sum(sums).items()}
 
 
 def _input_axis(model: nn.Module, name: str, weight: torch.Tensor) -> int | None:

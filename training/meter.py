@@ -12,6 +12,7 @@ import torch
 from training.budget import SHARE, Budget
 from training.config import RunConfig
 from training.displacement import Displacement, Reference
+from training.ranks import Ranks
 from training.samples import Curriculum, Sample
 
 _MEASURE_EVERY_STEPS = 5
@@ -55,6 +56,19 @@ class StepMeter:
         for name in ("", f"/batch/{sample.batch_key}", f"/kind/{sample.kind}"):
             self._nll[name] = self._nll.get(name, 0.0) + nll_sum
             self._tokens[name] = self._tokens.get(name, 0) + token_count
+
+    def combine(self, ranks: Ranks) -> None:
+        """Add what the other ranks counted, so that this is the whole step. All ranks must call."""
+        if ranks.alone:
+            return
+        own: dict[str, float] = {"context": self.context_tokens, "examples": self.examples}
+        own |= {f"nll{name}": value for name, value in self._nll.items()}
+        own |= {f"tokens{name}": value for name, value in self._tokens.items()}
+        sums = ranks.sums(own)
+        self.context_tokens, self.examples = int(sums.pop("context")), int(sums.pop("examples"))
+        names = {name.removeprefix("nll") for name in sums if name.startswith("nll")}
+        self._nll = {name: sums[f"nll{name}"] for name in sorted(names)}
+        self._tokens = {name: int(sums[f"tokens{name}"]) for name in sorted(names)}
 
     def example_done(self, sample: Sample) -> None:
         """Count a sample whose decisions were all added."""

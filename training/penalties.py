@@ -20,6 +20,7 @@ from torch import nn
 from training.config import DefencesConfig, RunConfig
 from training.engine import Attempt
 from training.fisher import fisher_measure, fisher_samples
+from training.ranks import ALONE, Ranks
 from training.reader import base_model
 from training.samples import Pool
 
@@ -142,6 +143,7 @@ def penalty_prepare(
     pools: Sequence[Pool],
     attempt: Attempt,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> ParentPenalty | None:
     """Return the recipe's penalty, None where it has none; the model has the parent's weights.
 
@@ -154,7 +156,7 @@ def penalty_prepare(
     fisher: dict[str, torch.Tensor] = {}
     if defences.ewc_strength is not None:
         stored = {name: weight for name, (weight, _) in found.items()}
-        fisher = _fisher(config, model, stored, pools, attempt, device)
+        fisher = _fisher(config, model, stored, pools, attempt, device, ranks)
     return ParentPenalty({name: moved for name, (_, moved) in found.items()}, fisher, defences)
 
 
@@ -165,6 +167,7 @@ def _fisher(
     pools: Sequence[Pool],
     attempt: Attempt,
     device: torch.device,
+    ranks: Ranks,
 ) -> dict[str, torch.Tensor]:
     wanted = config.defences.ewc_examples or 0
     samples = fisher_samples(pools, wanted, config.seed)
@@ -177,7 +180,8 @@ def _fisher(
         samples,
         variant=config.defences.ewc_variant or "row",
         device=device,
-        on_example=_progress(attempt, len(samples)),
+        on_example=_progress(attempt, -(-len(samples) // ranks.count)),
+        ranks=ranks,
     )
     attempt.check_stop()
     return found

@@ -53,6 +53,7 @@ def recipe_warnings(
         *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
         *_mixture_warnings(values.get("batches") or ()),
         *_diagnostics_warnings(values),
+        *_ranks_warnings(values),
         *_arithmetic_warnings(method, values),
         *_defence_warnings(values.get("defences") or {}),
         *_brake_warnings(values.get("watch") or {}),
@@ -117,6 +118,24 @@ def _diagnostics_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
         return []
     message = "Sharpness is not measured in bfloat16: its rounding is larger than the difference."
     return [RecipeWarning(field="sharpness", message=message)]
+
+
+def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
+    ranks, found = values.get("ranks") or {}, []
+    count, examples = ranks.get("processes", 1), values.get("examples_per_step", 1)
+    if _is_number(count) and _is_number(examples) and count > examples:
+        message = (
+            f"A step has {examples:,} examples for {count:,} processes: the others wait. "
+            f"Raise the examples per step to {count:,} or more."
+        )
+        found.append(RecipeWarning(field="processes", message=message))
+    if ranks.get("sharding", "none") != "none":
+        message = (
+            "Where each process holds a part of the model, the session is not watched, gradient "
+            "sparsity and sharpness are not measured, and the rank of the change at the end only."
+        )
+        found.append(RecipeWarning(field="sharding", message=message))
+    return found
 
 
 def _arithmetic_warnings(

@@ -14,6 +14,7 @@ from training.engine import Attempt
 from training.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes
 from training.models import trainable_parameter_count
 from training.samples import Curriculum
+from training.sharding import Holding
 from training.watch import Watch
 
 _TOTALS_NAME = "totals.json"
@@ -32,6 +33,7 @@ class Reporter:
         attempt: Attempt,
         displacement: DisplacementMeter,
         watch: Watch | None = None,
+        holding: Holding,
     ) -> None:
         self.model = model
         self.device = device
@@ -40,12 +42,14 @@ class Reporter:
         self.attempt = attempt
         self.displacement = displacement
         self.watch = watch
+        self.holding = holding
         self.diagnostics = Diagnostics(
-            model=model,
+            model=holding.kept or model,
             config=config,
             samples=curriculum.samples,
             parent=displacement.parent,
             device=device,
+            live=holding.ranks.first and not holding.sharded,
         )
         self.notes: dict[str, Any] = {}
         """What else the summary says."""
@@ -92,12 +96,13 @@ class Reporter:
             "learning_rate": rate,
             "decision_tokens_per_second": meter.decision_tokens / seconds,
             "context_tokens_per_second": meter.context_tokens / seconds,
-            "memory_bytes": memory_bytes(self.device),
+            "memory_bytes": self.holding.ranks.largest(memory_bytes(self.device)),
             "epoch": self.totals.examples / self.curriculum.examples_per_epoch,
         }
         self._remember(meter)
-        if self.displacement.due(step, last):
-            parent, anchor = self.displacement.measure(self.model)
+        due = self.holding.due(self.displacement.due(step, last))
+        if due and (whole := self.holding.whole()) is not None:
+            parent, anchor = self.displacement.measure(whole)
             values["displacement"] = parent.norm if parent else None
             values["displacement_pretrained"] = anchor.norm if anchor else None
         if self.watch is not None:

@@ -24,42 +24,47 @@ from training.models import (
 from training.parity import parity_check
 from training.penalties import penalty_prepare
 from training.probe import probes_build
+from training.ranks import ALONE, Ranks
 from training.reader import base_model
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
+from training.sharding import Copies, Holding, Shards
 from training.states import state_check
 from training.trainer import RunTrainer
 from training.unlikely import curriculum_reduce
 from training.watch import Watch
 
 
-def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
+def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:
     """Train as the recipe says, write attempts/<N>/output and return the done event's summary.
+
+    With several ranks all of them call this; the first one writes, the others return nothing.
 
     Raises ConfigError for a wrong recipe, model, batch or state; EngineError where the run
     diverges; StoppedError after a state was saved on request.
     """
     transformers.utils.logging.disable_progress_bar()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     _check(config, attempt)
     device = device_choose(config.device)
+    _threads_set(config, ranks, device)
     progress = _Progress(attempt, total=4)
     encoder = _encoder(config)
     model = model_load(config)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
     progress.next()
-    model = _model_prepare(config, model, device)
-    can_pad = _streaming_check(config, model, curriculum, attempt, device)
+    model = _model_prepare(config, model)
+    holding, can_pad = _hold(config, model, curriculum, attempt, device, ranks)
     progress.next()
-    meter = _displacement_meter(config, model, attempt)
+    meter = _displacement_meter(config, holding.whole(), attempt)
     progress.next()
-    curriculum, left_out = curriculum_reduce(config, model, curriculum, attempt, device)
-    penalty = penalty_prepare(config, model, curriculum.pools, attempt, device)
-    watch = _watch(config, encoder, model, curriculum, device)
+    curriculum, left_out = curriculum_reduce(
+        config, holding.model, curriculum, attempt, device, holding
+    )
+    penalty = penalty_prepare(config, holding.model, curriculum.pools, attempt, device, ranks)
+    watch = _watch(config, encoder, holding, curriculum, device)
     trainer = RunTrainer(
-        model=model,
+        model=holding.model,
         config=config,
         curriculum=curriculum,
         attempt=attempt,
@@ -67,6 +72,7 @@ def run(config: RunConfig, attempt: Attempt) -> dict[str, Any]:
         penalty=penalty,
         can_pad=can_pad,
         watch=watch,
+        holding=holding,
     )
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
@@ -142,13 +148,45 @@ def _tokens_check(model: Any, examples: Sequence[EncodedExample]) -> None:
         raise ConfigError("model", message, "Use the tokenizer that belongs to the model.")
 
 
-def _model_prepare(config: RunConfig, model: Any, device: torch.device) -> nn.Module:
-    transformers.set_seed(config.seed)  # LoRA's start is drawn
-    if config.method.name == "lora":
-        model = lora_attach(model, config)
-    elif device.type == "cpu":  # a GPU would add the rows in no order that comes again
-        embedding_gradient_by_row(model)
-    return model.to(device)
+def _threads_set(config: RunConfig, ranks: Ranks, device: torch.device) -> None:
+    """Set the CPU threads of the recipe; ranks without a GPU share what there is."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    elif not ranks.alone and device.type == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // ranks.count))
+
+
+def _model_prepare(config: RunConfig, model: Any) -> nn.Module:
+    transformers.set_seed(config.seed)  # LoRA's start is drawn, the same in every rank
+    return lora_attach(model, config) if config.method.name == "lora" else model
+
+
+def _hold(
+    config: RunConfig,
+    model: nn.Module,
+    curriculum: Curriculum,
+    attempt: Attempt,
+    device: torch.device,
+    ranks: Ranks,
+) -> tuple[Holding, bool]:
+    """Check that the model can be streamed and let this rank hold its copy or part of it.
+
+    Returns also whether conversations of different lengths may be walked side by side. The check
+    needs the whole model: where that is never on one GPU, it is made on the CPU.
+    """
+    sharded = config.ranks.sharding != "none" and not ranks.alone
+    if config.ranks.sharding != "none" and not sharded:
+        message = "there is one process only, so it holds the whole model"
+        attempt.events.warning(where="ranks.sharding", message=message)
+    place = torch.device("cpu") if sharded else device
+    model = model.to(place)
+    if config.method.name != "lora" and not sharded and device.type == "cpu":
+        embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
+    can_pad = ranks.first and _streaming_check(config, model, curriculum, attempt, place)
+    can_pad = ranks.agree(can_pad)
+    if sharded:
+        return Shards(model, ranks, config, device.type), can_pad
+    return Copies(model, ranks), can_pad
 
 
 def _streaming_check(
@@ -184,19 +222,26 @@ def _streaming_check(
 def _watch(
     config: RunConfig,
     encoder: ChatEncoder,
-    model: nn.Module,
+    holding: Holding,
     curriculum: Curriculum,
     device: torch.device,
 ) -> Watch | None:
-    if not config.watch.watch_every_steps:
+    """The first rank's watch, over its copy; None where a copy is nowhere."""
+    if not config.watch.watch_every_steps or holding.sharded or not holding.ranks.first:
         return None
+    model = holding.model
     probes = probes_build(config, curriculum.pools, encoder)
     for probe in probes:
         _tokens_check(model, probe.examples)
     return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
 
 
-def _displacement_meter(config: RunConfig, model: nn.Module, attempt: Attempt) -> DisplacementMeter:
+def _displacement_meter(
+    config: RunConfig, model: nn.Module | None, attempt: Attempt
+) -> DisplacementMeter:
+    """model: None where another rank measures."""
+    if model is None:
+        return DisplacementMeter(None, None, same=False)
     anchor_path = config.anchor_model
     same = anchor_path is not None and Path(anchor_path).samefile(config.model)
     parent = _reference(config.model, "model", model, attempt)

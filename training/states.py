@@ -20,14 +20,17 @@ def state_path(directory: Path, step: int) -> Path:
     return directory / f"step-{step:06d}"
 
 
-def state_begin(directory: Path, step: int) -> Path:
-    """Return an empty directory to write a state into."""
+def state_temporary(directory: Path, step: int) -> Path:
+    """Return where the state after `step` is written before it is complete."""
     final = state_path(directory, step)
-    temporary = final.with_name(final.name + ".tmp")
-    for leftover in (temporary, final):
+    return final.with_name(final.name + ".tmp")
+
+
+def state_begin(temporary: Path) -> None:
+    """Make an empty directory to write a state into."""
+    for leftover in (temporary, temporary.with_suffix("")):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
-    return temporary
 
 
 def state_complete(temporary: Path) -> Path:

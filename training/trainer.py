@@ -29,9 +29,11 @@ from training.optimizers import (
 )
 from training.penalties import ParentPenalty
 from training.process import DIVERGED
+from training.ranks import ALONE
 from training.reporting import Reporter
 from training.samples import Curriculum, Sample
-from training.states import state_begin, state_complete
+from training.sharding import Copies, Holding, whole_tensor
+from training.states import state_begin, state_complete, state_temporary
 from training.streaming import LossFunction, frozen_losses, masked_losses
 from training.watch import Watch
 
@@ -85,10 +87,13 @@ class RunTrainer(Trainer):
         penalty: ParentPenalty | None = None,
         can_pad: bool = False,
         watch: Watch | None = None,
+        holding: Holding | None = None,
     ) -> None:
         """can_pad: whether conversations of different lengths may be walked side by side."""
         self.network = model
         """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
+        self.holding = holding or Copies(model, ALONE)
+        self.ranks = self.holding.ranks
         self.config = config
         self.curriculum = curriculum
         self.attempt = attempt
@@ -100,6 +105,8 @@ class RunTrainer(Trainer):
         if config.context_frozen:
             self.losses = partial(frozen_losses, grad_window=config.context.grad_window)
         self.stopped = False
+        self.braked = False
+        """Whether the brake ended the session: then the first rank alone has the weights kept."""
         self._last_reported = 0
         super().__init__(
             model=model,
@@ -114,7 +121,9 @@ class RunTrainer(Trainer):
             attempt=attempt,
             displacement=displacement,
             watch=watch,
+            holding=self.holding,
         )
+        self.ranks.seed(config.seed)
 
     # Data and optimizer
 
@@ -141,6 +150,7 @@ class RunTrainer(Trainer):
         """Return the recipe's optimizer over groups of our own."""
         if self.optimizer is None:
             self.optimizer = optimizer_create(self.network, self.config)
+            self.holding.optimizer_attach(self.optimizer)
         return self.optimizer
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -156,18 +166,21 @@ class RunTrainer(Trainer):
 
         inputs: a list of Sample, as `get_train_dataloader` collates them.
         num_items_in_batch: the decision tokens of the step, over which the loss is the mean.
-        Returns the step's loss: the sum of its decisions' nats ÷ its decision tokens.
+        Returns this rank's part of the step's loss: the sum of its decisions' nats ÷ the step's
+        decision tokens.
         """
         model.train()
         scale = 1.0 / max(1, num_items_in_batch)
-        samples: list[Sample] = inputs
+        own = self.ranks.share([sample.cost(self.config) for sample in inputs])
+        samples: list[Sample] = [inputs[index] for index in own]
         found: list[tuple[Sample, int, torch.Tensor]] = []
-        for group in conversations_group(samples, self.config, can_pad=self.can_pad):
-            for loss in self.losses(model, [s.encoded for s in group], self.args.device):
-                (loss.nll_sum * scale).backward()
-                parts = zip(group, loss.token_counts, loss.nll_sums.unbind(), strict=True)
-                found += [part for part in parts if part[1]]
-        self._count(samples, found)
+        with self.holding.step():
+            for group in conversations_group(samples, self.config, can_pad=self.can_pad):
+                for loss in self.losses(model, [s.encoded for s in group], self.args.device):
+                    (loss.nll_sum * scale).backward()
+                    parts = zip(group, loss.token_counts, loss.nll_sums.unbind(), strict=True)
+                    found += [part for part in parts if part[1]]
+            self._count(samples, found)  # before gradients are summed, so that the cause is named
         return torch.tensor(self.meter.nll_sum * scale, device=self.args.device)
 
     def _count(self, samples: list[Sample], found: list[tuple[Sample, int, torch.Tensor]]) -> None:
@@ -193,7 +206,7 @@ class RunTrainer(Trainer):
         """Return the gradient's norm before clipping; stop the run where it is not finite."""
         if grad_norm is None:  # it was not clipped
             self._gradient_complete()
-        norm = float(super()._get_grad_norm(model, grad_norm))
+        norm = float(whole_tensor(super()._get_grad_norm(model, grad_norm)))
         if not math.isfinite(norm):
             self._diverged("the gradient")
         self.reporter.diagnostics.before_step(self.state.global_step + 1, self.meter)
@@ -201,10 +214,9 @@ class RunTrainer(Trainer):
 
     def _diverged(self, what: str) -> None:
         step = self.state.global_step + 1
-        values: dict[str, float | None] = {"loss_nats": None, "gradient_norm": None}
-        self.attempt.events.metric(step=step, values=values)
+        metric = {"step": step, "values": {"loss_nats": None, "gradient_norm": None}}
         message = f"{what} was not finite; the weights were left as they were before this step"
-        raise EngineError(DIVERGED, f"step {step}", message, _DIVERGED_CURE)
+        raise EngineError(DIVERGED, f"step {step}", message, _DIVERGED_CURE, metric=metric)
 
     # After every step
 
@@ -217,6 +229,8 @@ class RunTrainer(Trainer):
             return
         self._last_reported = step
         last = step >= self.curriculum.step_count
+        self.ranks.same_check("the gradient's norm", grad_norm)
+        self.meter.combine(self.ranks)
         self.reporter.step_done(
             step=step,
             meter=self.meter,
@@ -224,10 +238,11 @@ class RunTrainer(Trainer):
             rate=rest["learning_rate"],
             last=last,
         )
-        if self.reporter.braked:
+        if self.ranks.agree(self.reporter.braked):
+            self.braked = True
             self.control.should_training_stop = True
             return
-        self.stopped = self.attempt.stop.requested and not last
+        self.stopped = self.ranks.agree(self.attempt.stop.requested) and not last
         if self.stopped or (step % self.config.save_every_steps == 0 and not last):
             self._state_save(step)
         if self.stopped:
@@ -236,14 +251,37 @@ class RunTrainer(Trainer):
     # States
 
     def _state_save(self, step: int) -> None:
-        temporary = state_begin(self.states_directory, step)
-        self.network.save_pretrained(temporary)
-        self._save_optimizer_and_scheduler(str(temporary))
-        self._save_rng_state(str(temporary))
-        self.state.save_to_json(str(temporary / "trainer_state.json"))
-        self.reporter.state_write(temporary, step)
-        final = state_complete(temporary)
-        self.attempt.events.saved(step=step, path=final)
+        """Write a state: all of it the first rank, the others their random numbers only."""
+        self.holding.same_check()
+        network = self.holding.whole()
+        temporary = state_temporary(self.states_directory, step)
+        if network is not None:
+            state_begin(temporary)
+            network.save_pretrained(temporary)
+            self._save_optimizer_and_scheduler(str(temporary))
+            self.state.save_to_json(str(temporary / "trainer_state.json"))
+            self.reporter.state_write(temporary, step)
+        elif self.holding.sharded and self.optimizer is not None:
+            self.optimizer.state_dict()  # its parts are gathered from all ranks
+        self.ranks.wait()
+        self._save_rng_state(str(self.ranks.directory(temporary)))
+        self.ranks.wait()
+        if network is not None:
+            final = state_complete(temporary)
+            self.attempt.events.saved(step=step, path=final)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        own = self.ranks.directory(Path(checkpoint))
+        if own.is_dir():
+            super()._load_rng_state(str(own))
+        else:  # there were fewer ranks
+            self.ranks.seed(self.config.seed, self.state.global_step)
+
+    def _load_from_checkpoint(self, checkpoint: str, model: nn.Module | None = None) -> None:
+        if not self.holding.weights_load(Path(checkpoint)):
+            super()._load_from_checkpoint(checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with optimizer_state_loading(self.config):

@@ -21,6 +21,7 @@ from training.config import ConfigError, RunConfig
 from training.engine import Attempt
 from training.likelihood import reading, target_log_probabilities, target_places
 from training.samples import Curriculum, Sample
+from training.sharding import Holding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,19 @@ def unlikely_places(log_probabilities: Sequence[float], threshold: float) -> lis
     return [index for index, value in enumerate(log_probabilities) if value < limit]
 
 
-def sample_reduce(
+def unlikely_targets(
     sample: Sample, model: nn.Module, threshold: float, device: torch.device
-) -> Sample:
-    """Return the sample with its unlikely targets left out; the model is the parent."""
+) -> list[int]:
+    """Return the places of a sample's unlikely targets; the model is the parent."""
+    places = target_places(sample.encoded)
+    found = target_log_probabilities(model, sample.encoded, device).tolist()
+    return [places[index] for index in unlikely_places(found, threshold)]
+
+
+def sample_without(sample: Sample, places: Sequence[int]) -> Sample:
+    """Return the sample with the targets at these places left out too."""
     encoded = sample.encoded
-    places = target_places(encoded)
-    found = target_log_probabilities(model, encoded, device).tolist()
-    left_out = {places[index] for index in unlikely_places(found, threshold)}
-    return replace(sample, encoded=replace(encoded, left_out=encoded.left_out | left_out))
+    return replace(sample, encoded=replace(encoded, left_out=encoded.left_out | set(places)))
 
 
 def curriculum_reduce(
@@ -66,34 +71,55 @@ def curriculum_reduce(
     curriculum: Curriculum,
     attempt: Attempt,
     device: torch.device,
+    holding: Holding,
 ) -> tuple[Curriculum, LeftOut | None]:
     """Return the curriculum without unlikely targets and what was left out; warn by batch.
 
-    The model has the parent's weights. Raises ConfigError where nothing is left to learn. Without a
-    threshold the curriculum comes back as it is, and None.
+    Ranks share the examples and get the same curriculum. The model has the parent's weights. Raises
+    ConfigError where nothing is left to learn. Without a threshold the curriculum comes back as it
+    is, and None.
     """
     threshold = config.defences.mask_below_probability
     if threshold is None:
         return curriculum, None
     distinct = {id(sample): sample for sample in curriculum.samples}
-    reduced: dict[int, Sample] = {}
-    with reading(model):
-        for number, (key, sample) in enumerate(distinct.items()):
-            attempt.check_stop()
-            attempt.events.progress(
-                done=number, total=len(distinct), unit="examples", phase="looking at every token"
-            )
-            reduced[key] = sample_reduce(sample, model, threshold, device)
+    reduced = _reduce(list(distinct.values()), model, threshold, attempt, device, holding)
     samples = [reduced[id(sample)] for sample in curriculum.samples]
     used = [sample for sample in samples if sample.encoded.decision_token_count]
     if not used:
         message = f"the parent gives every token to learn a probability below {threshold:g}"
         cure = "Lower the threshold, or leave it out."
         raise ConfigError("defences.mask_below_probability", message, cure)
-    left_out = _count(list(distinct.values()), list(reduced.values()))
+    left_out = _count(list(distinct.values()), [reduced[key] for key in distinct])
     _warn(config, left_out, attempt)
     steps = -(-len(used) // config.examples_per_step)
     return replace(curriculum, samples=used, step_count=steps), left_out
+
+
+def _reduce(
+    samples: Sequence[Sample],
+    model: nn.Module,
+    threshold: float,
+    attempt: Attempt,
+    device: torch.device,
+    holding: Holding,
+) -> dict[int, Sample]:
+    """Return the reduced samples by the identity of the whole ones."""
+    ranks = holding.ranks
+    own = ranks.share([len(sample.encoded.token_ids) for sample in samples])
+    found: list[tuple[int, list[int]]] = []
+    with reading(model), holding.walking():
+        for number, index in enumerate(own):
+            attempt.check_stop()
+            attempt.events.progress(
+                done=number, total=len(own), unit="examples", phase="looking at every token"
+            )
+            found.append((index, unlikely_targets(samples[index], model, threshold, device)))
+    return {
+        id(samples[index]): sample_without(samples[index], places)
+        for rank in ranks.gather(found)
+        for index, places in rank
+    }
 
 
 def _count(before: Sequence[Sample], after: Sequence[Sample]) -> LeftOut:

@@ -217,6 +217,8 @@ def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
     operations = example.operations(count, config, window)
     for run in _earlier_runs(model, config):
         total = run.summary.get("tokens_per_second")
+        if (run.recipe.get("ranks") or {}).get("processes", 1) != config.ranks.processes:
+            continue
         if isinstance(total, int | float) and math.isfinite(total) and total > 0:
             basis = f"{total:,.0f} tokens/s, measured in {run.name}"
             then = (run.recipe.get("context") or {}).get("grad_window", 0)

@@ -10,7 +10,7 @@ from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.pages.templatetags.pages import rate
 from ftportal.runs.defences import defence_words
 from ftportal.runs.watching import brake_check, probe_records, watch_words
-from training.config import GROUPS, ConfigError, MethodConfig, RunConfig
+from training.config import AUTO, GROUPS, ConfigError, MethodConfig, RunConfig
 
 METHOD_NAMES = {
     "apollo": "APOLLO",
@@ -26,6 +26,10 @@ SCHEDULE_NAMES = {
     "constant": "Constant",
     "linear": "Falls evenly to zero",
     "cosine": "Falls to zero along a cosine",
+}
+SHARDING_NAMES = {
+    "none": "the whole model",
+    "fsdp2": "a part of the model (FSDP2)",
 }
 DIAGNOSTIC_NAMES = {
     "gradient_sparsity": "gradient sparsity",
@@ -194,6 +198,8 @@ def recipe_words(
         ("Precision", str(get("dtype", "float32"))),
         ("Seed", str(get("seed", 0))),
     ]
+    if (get("ranks") or {}).get("processes", 1) != 1:
+        rows.append(("Processes", ranks_words(get("ranks") or {})))
     diagnostics = get("diagnostics")
     if diagnostics:  # runs of earlier versions have none
         rows.append(("Measures", diagnostics_words(diagnostics)))
@@ -215,6 +221,14 @@ def context_words(recipe: Mapping[str, Any]) -> str:
     if recipe.get("context_frozen", True):
         words = f"frozen but for the last {window:,} tokens" if window else "frozen: no gradient"
     return words if together == 1 else f"{words}; {together} conversations at once"
+
+
+def ranks_words(ranks: Mapping[str, Any]) -> str:
+    """How many processes share a run, and what each of them holds."""
+    count = ranks.get("processes", 1)
+    how_many = "one for each GPU" if count == AUTO else str(count)
+    sharding = str(ranks.get("sharding", "none"))
+    return f"{how_many}; each holds {SHARDING_NAMES.get(sharding, sharding)}"
 
 
 def diagnostics_words(settings: Mapping[str, Any]) -> str:

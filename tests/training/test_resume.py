@@ -1,12 +1,8 @@
 """Stopping and going on: real child processes, real signals, bit-identical weights."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.processes import Child
 from tests.training.toys import events_of, recipe_of
 from training.__main__ import main
 from training.config import APOLLO_METHODS, IMPLEMENTATIONS
@@ -75,32 +72,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     ours, theirs = events_of(whole)[-1]["summary"], events_of(again, 1)[-1]["summary"]
     for name in ("steps", "examples", "decision_tokens", "context_tokens", "displacement"):
         assert ours[name] == theirs[name]
-
-
-class Child:
-    """An engine process and its events as they come."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.directory = directory
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "training", str(directory), *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def wait_for(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            for event in events_of(self.directory):
-                if found(event):
-                    return event
-            assert self.process.poll() is None, self.process.communicate()[1].decode()
-            time.sleep(0.01)
-        raise AssertionError("the event did not come")
 
 
 LONG = {"method": {"name": "apollo"}, "epochs": 12, "max_steps": 120, "save_every_steps": 25}

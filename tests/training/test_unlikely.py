@@ -16,7 +16,7 @@ from training.conversations import ChatEncoder
 from training.likelihood import reading, target_log_probabilities
 from training.process import BAD_INPUT, DONE
 from training.samples import Sample, curriculum_build
-from training.unlikely import sample_reduce, unlikely_places
+from training.unlikely import sample_without, unlikely_places, unlikely_targets
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -59,7 +59,8 @@ def test_what_is_left_out_is_what_a_plain_forward_says(model: Any, samples: list
     model.train()
     for sample in samples:
         with reading(model):
-            found = sample_reduce(sample, model, THRESHOLD, CPU).encoded
+            places = unlikely_targets(sample, model, THRESHOLD, CPU)
+        found = sample_without(sample, places).encoded
         expected = unlikely_by_hand(model, sample)
         assert found.left_out == expected
         assert found.decision_token_count == sample.encoded.decision_token_count - len(expected)

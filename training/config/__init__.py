@@ -16,11 +16,13 @@ from training.config.context import ContextConfig
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
+from training.config.ranks import AUTO, SHARDINGS, RanksConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
 from training.config.watch import ProbeConfig, WatchConfig, brake_refusal
 
 __all__ = [
     "APOLLO_METHODS",
+    "AUTO",
     "DEVICES",
     "DTYPES",
     "EWC_VARIANTS",
@@ -29,6 +31,7 @@ __all__ = [
     "KINDS",
     "METHODS",
     "SCHEDULES",
+    "SHARDINGS",
     "BatchConfig",
     "ConfigError",
     "ContextConfig",
@@ -36,6 +39,7 @@ __all__ = [
     "DiagnosticsConfig",
     "MethodConfig",
     "ProbeConfig",
+    "RanksConfig",
     "RunConfig",
     "WatchConfig",
     "brake_refusal",

@@ -17,6 +17,7 @@ from training.config.context import ContextConfig
 from training.config.defences import DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
+from training.config.ranks import RanksConfig
 from training.config.watch import ProbeConfig, WatchConfig
 
 SCHEDULES = ("constant", "linear", "cosine")
@@ -27,6 +28,7 @@ GROUPS: dict[str, type] = {
     "context": ContextConfig,
     "defences": DefencesConfig,
     "diagnostics": DiagnosticsConfig,
+    "ranks": RanksConfig,
     "watch": WatchConfig,
 }
 """Fields of the recipe that are groups of fields; a name stands in one place of them all only."""
@@ -81,15 +83,19 @@ class RunConfig:
     max_steps: int | None = None
     """Stop after so many steps, even within an epoch."""
     threads: int | None = None
-    """CPU threads for arithmetic; None: the library's choice."""
+    """CPU threads for arithmetic, in every process; None: the library's choice, shared out among
+    the processes."""
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     """What is measured beside the loss; without any influence on the weights."""
+    ranks: RanksConfig = field(default_factory=RanksConfig)
+    """How many processes share the run."""
     watch: WatchConfig = field(default_factory=WatchConfig)
     """How it is watched for what it forgets, and what stops it."""
 
     def __post_init__(self) -> None:
         self._check_data()
         self._check_numbers()
+        self.ranks.recipe_check(self.method, self.defences, self.watch)
         choice_check("schedule", self.schedule, SCHEDULES)
         choice_check("dtype", self.dtype, DTYPES)
         choice_check("device", self.device, DEVICES)

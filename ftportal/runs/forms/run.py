@@ -13,6 +13,7 @@ from ftportal.runs.forms.defences import DefenceFields
 from ftportal.runs.forms.diagnostics import DiagnosticsFields
 from ftportal.runs.forms.fields import CheckpointField, number, whole
 from ftportal.runs.forms.more import MoreFields
+from ftportal.runs.forms.ranks import RanksFields
 from ftportal.runs.forms.sections import BoundSection, Section, section_bind
 from ftportal.runs.forms.watch import WatchFields
 from ftportal.runs.recipes import METHOD_NAMES, Problem, recipe_nest
@@ -27,7 +28,9 @@ METHOD_HELP = {
 }
 
 
-class RunForm(ContextFields, DefenceFields, WatchFields, MoreFields, DiagnosticsFields):
+class RunForm(
+    ContextFields, DefenceFields, WatchFields, MoreFields, RanksFields, DiagnosticsFields
+):
     """A run's name, parent and recipe; numbers are text fields, so that 1e-5 can be written."""
 
     name = forms.CharField(
@@ -64,6 +67,7 @@ class RunForm(ContextFields, DefenceFields, WatchFields, MoreFields, Diagnostics
         DefenceFields.DEFENCES,
         WatchFields.WATCH,
         MoreFields.MORE,
+        RanksFields.RANKS,
         DiagnosticsFields.MEASURES,
     )
     """The folded parts, in the order in which they are shown."""
