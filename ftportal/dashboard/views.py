@@ -78,6 +78,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     context |= {
         "comparison": found,
         "groups": groups,
+        "names": dict(enumerate(run.name for run in chosen.runs)),
         "charts": run_curves(chosen.runs),
         "trade_chart": trade_chart(found.trades),
         "untraded": [one for one in found.trades if not one.is_known],

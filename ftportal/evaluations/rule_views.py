@@ -1,5 +1,7 @@
 """Pages of suites and of the rules that judge them."""
 
+import time
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,7 +13,10 @@ from ftportal.accounts.roles import require_role
 from ftportal.evaluations.forms import RuleForm
 from ftportal.evaluations.models import VerdictRule
 from ftportal.evaluations.selectors import rules_in_force, suites_in_use
-from ftportal.evaluations.services import verdict_rule_create, verdicts_renew
+from ftportal.evaluations.services import verdict_rule_create, verdicts_renew, verdicts_stale
+
+RENEW_SECONDS = 5.0
+"""So long a request judges anew after a change of a rule; the sweep does the rest."""
 
 
 @require_GET
@@ -41,14 +46,19 @@ def rule_edit(request: HttpRequest, pk: int) -> HttpResponse:
         form = RuleForm(request.POST)
         if form.is_valid():
             made = verdict_rule_create(name=stored.name, rule=form.cleaned_data["rule"])
-            renewed = verdicts_renew()
-            messages.success(request, f"{made} is in force. {_renewed_text(len(renewed))}")
+            began = time.monotonic()
+            renewed = verdicts_renew(seconds_most=RENEW_SECONDS)
+            # What is left without the time being used up cannot be judged, which its page says.
+            was_cut = time.monotonic() - began > RENEW_SECONDS and verdicts_stale().exists()
+            words = _renewed_text(len(renewed), was_cut)
+            messages.success(request, f"{made} is in force. {words}")
             return redirect("evaluations:rules")
     context = {"form": form, "stored": stored}
     return render(request, "evaluations/rule_edit.html", context)
 
 
-def _renewed_text(count: int) -> str:
+def _renewed_text(count: int, was_cut: bool) -> str:
+    rest = " The others follow by themselves within a few minutes." if was_cut else ""
     if not count:
-        return "No verdict changed."
-    return f"{count} comparison{'s were' if count > 1 else ' was'} judged anew."
+        return f"No verdict changed.{rest}"
+    return f"{count} comparison{'s were' if count > 1 else ' was'} judged anew.{rest}"

@@ -12,6 +12,10 @@ from tests.ftportal.dashboard import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+SCROLLING = """[...document.querySelectorAll(".table-wrap, html")]
+    .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+    .map((one) => one.textContent.slice(0, 80))"""
+
 
 @pytest.fixture
 def contrast(cast: SimpleNamespace, data_dir: Path) -> SimpleNamespace:
@@ -72,5 +76,7 @@ def test_runs_are_compared_zoomed_and_exported(
     assert "base=first" in page.url and f"run={contrast.careful.pk}" in page.url
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(SCROLLING) == []
     assert "Learned, own held-out examples" in Path(download.value.path()).read_text()
     assert complaints == []

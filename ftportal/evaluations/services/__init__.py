@@ -19,6 +19,7 @@ from ftportal.evaluations.services.verdicts import (
     verdict_reach,
     verdicts_reach_possible,
     verdicts_renew,
+    verdicts_stale,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "verdict_rule_create",
     "verdicts_reach_possible",
     "verdicts_renew",
+    "verdicts_stale",
 ]

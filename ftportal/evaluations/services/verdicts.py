@@ -1,10 +1,12 @@
 """Judging: which pairs, by which rule, and what follows."""
 
 import logging
+import math
+import time
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.rule import Rule
@@ -170,20 +172,30 @@ def checkpoint_judge(*, evaluation: Evaluation) -> list[Verdict]:
     return verdicts_reach_possible(evaluation=evaluation)
 
 
-def verdicts_renew() -> list[Verdict]:
-    """Judge anew, by the rule in force, the pairs that only earlier versions have judged."""
+def verdicts_stale() -> QuerySet[Verdict]:
+    """The verdicts on pairs that only earlier versions of the rule have judged."""
     in_force = Verdict.objects.filter(
         before=OuterRef("before"), after=OuterRef("after"), rule=OuterRef("after__suite__rule")
     )
+    return Verdict.objects.filter(~Exists(in_force))
+
+
+def verdicts_renew(*, seconds_most: float = math.inf) -> list[Verdict]:
+    """Judge anew, by the rule in force, the pairs that only earlier versions have judged.
+
+    The newest come first. Begins no other after `seconds_most`: the sweep goes on with the rest.
+    """
     stale = (
-        Verdict.objects.filter(~Exists(in_force))
+        verdicts_stale()
         .defer("evidence", "reason")
         .select_related("before__checkpoint", "before__suite", "after__checkpoint", "after__suite")
-        .order_by("created_at", "pk")
+        .order_by("-created_at", "-pk")
     )
     pairs = {(one.before_id, one.after_id): one for one in stale}
-    made = []
+    until, made = time.monotonic() + seconds_most, []
     for one in pairs.values():
+        if time.monotonic() > until:
+            break
         try:
             made.append(verdict_reach(before=one.before, after=one.after))
         except EvaluationError as refusal:

@@ -22,6 +22,7 @@ from ftportal.evaluations.services import (
     verdict_rule_create,
     verdicts_reach_possible,
     verdicts_renew,
+    verdicts_stale,
 )
 from ftportal.evaluations.signals import verdict_reached
 from tests.ftportal.evaluations.known import (
@@ -175,7 +176,9 @@ def test_a_changed_rule_judges_anew_and_keeps_the_old_verdicts(
     assert stricter.version == 2
     suite.refresh_from_db()
     assert suite.rule == stricter
+    assert verdicts_renew(seconds_most=-1) == [] and verdicts_stale().get() == old
     (new,) = verdicts_renew()
+    assert not verdicts_stale().exists()
     assert (old.outcome, new.outcome) == ("retained", "forgotten")
     assert latest_verdict(child, bare_model.pretrained) == new
     assert Verdict.objects.count() == 2 and verdicts_renew() == []

@@ -12,6 +12,7 @@ from evaluation.rule import Rule
 from ftportal.evaluations.models import Evaluation, Suite, Verdict, VerdictRule
 from ftportal.evaluations.services import (
     evaluation_request,
+    follow_ups_sweep,
     verdict_reach,
     verdict_rule_create,
     verdicts_reach_possible,
@@ -338,3 +339,15 @@ def test_a_problem_with_a_pair_is_shown_with_a_button_for_trainers(
     panel = reverse("evaluations:checkpoint_panel", args=[child.pk])
     assert "cannot be compared" in client_of(cast.otto).get(panel).content.decode()
     assert verdict_reach(before=before, after=before).outcome  # the anchor itself is sound
+
+
+def test_a_change_with_many_verdicts_does_not_keep_anybody_waiting(
+    judged: Any, cast: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftportal.evaluations.rule_views.RENEW_SECONDS", -1.0)
+    url = reverse("evaluations:rule_edit", args=[judged.verdict.rule_id])
+    text = client_of(cast.ada).post(url, form_of(), follow=True).content.decode()
+    assert "No verdict changed. The others follow by themselves" in text
+    assert Verdict.objects.count() == 1
+    follow_ups_sweep()
+    assert Verdict.objects.count() == 2
