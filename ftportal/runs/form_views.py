@@ -24,6 +24,7 @@ from ftportal.runs.models import Run
 from ftportal.runs.planning import plan
 from ftportal.runs.recipes import Mixture, Problem, recipe_problem
 from ftportal.runs.services import RunRefusedError, mixture_problems, name_free, run_submit
+from ftportal.runs.suggestions import general_suggest, replay_suggest
 from training.config import ConfigError
 
 
@@ -93,6 +94,27 @@ def run_preview(request: HttpRequest) -> HttpResponse:
     else:
         context["wrong"] = _wrong_fields(form, rows)
     return render(request, "runs/_preview.html", context)
+
+
+@require_POST
+def run_mixture(request: HttpRequest) -> HttpResponse:
+    """The mixture with general examples or a replay added; the rest of the form stays as it is."""
+    require_role(request, Role.TRAINER)
+    parent = _parent_of(request.POST.get("parent"))
+    data = request.POST.copy()
+    note = "Choose a checkpoint to start from first."
+    if parent is not None:
+        weights = {row.batch.pk: row.weight for row in mixture_rows(parent, data)}
+        suggest = replay_suggest if request.POST.get("add") == "replay" else general_suggest
+        found = suggest(parent, weights)
+        note = found.message
+        for key, weight in found.weights.items():
+            data[f"weight_{key}"] = f"{weight:.4g}"
+    rows = mixture_rows(parent, data)
+    context = {"rows": rows, "shares": _shares(rows), "note": note}
+    response = render(request, "runs/_mixture.html", context)
+    response["HX-Trigger-After-Settle"] = "mixture-changed"
+    return response
 
 
 def _only_name_is_wrong(form: RunForm) -> bool:

@@ -8,6 +8,7 @@ app_name = "runs"
 urlpatterns = [
     path("runs/", views.runs, name="runs"),
     path("runs/new/", form_views.run_new, name="run_new"),
+    path("runs/new/mixture/", form_views.run_mixture, name="run_mixture"),
     path("runs/new/preview/", form_views.run_preview, name="run_preview"),
     path("runs/<int:pk>/", views.run, name="run"),
     path("runs/<int:pk>/figures/", views.run_figures, name="run_figures"),
