@@ -131,8 +131,9 @@ def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
         found.append(RecipeWarning(field="processes", message=message))
     if ranks.get("sharding", "none") != "none":
         message = (
-            "Where each process holds a part of the model, the session is not watched, gradient "
-            "sparsity and sharpness are not measured, and the rank of the change at the end only."
+            "Where each process holds a part of the model, the session is not watched; gradient "
+            "sparsity, the gradient's cosine and sharpness are not measured, and the rank of the "
+            "change at the end only."
         )
         found.append(RecipeWarning(field="sharding", message=message))
     return found
