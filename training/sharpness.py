@@ -19,6 +19,7 @@ from training.samples import Sample
 from training.streaming import masked_losses
 
 BATCH_TOKENS = 1024
+_PART_ENTRIES = 1 << 22
 REACH = 1e-4
 """ε‖v‖ is at least this much of ‖θ‖: in float32 a loss of 1 is right to about 1e-7, and the
 difference grows with the square of the reach."""
@@ -86,20 +87,34 @@ class Sharpness:
         self, after: list[torch.Tensor], before: list[torch.Tensor], epsilon: float
     ) -> float:
         for parameter, new, old in zip(self._parameters, after, before, strict=True):
-            parameter.copy_(new + epsilon * (new - old))
+            into = parameter.view(-1)
+            for part in _parts(new):
+                ends = new.view(-1)[part], old.view(-1)[part]
+                into[part].copy_(ends[0] + epsilon * (ends[0] - ends[1]))
         return self._loss()
 
 
 def _copies(parameters: list[nn.Parameter]) -> list[torch.Tensor]:
     # In main memory: a GPU's is what a session is short of.
-    return [p.detach().to("cpu", copy=True) for p in parameters]
+    return [
+        p.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for p in parameters
+    ]
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[slice]:
+    """Pieces of a flat tensor, so that an embedding is never copied as a whole once more."""
+    for start in range(0, tensor.numel(), _PART_ENTRIES):
+        yield slice(start, start + _PART_ENTRIES)
 
 
 def _distance(tensors: list[torch.Tensor], others: list[torch.Tensor] | None) -> float:
     total = 0.0
     for number, tensor in enumerate(tensors):
-        moved = tensor if others is None else tensor - others[number]
-        total += torch.linalg.vector_norm(moved, dtype=torch.float64).item() ** 2
+        for part in _parts(tensor):
+            moved = tensor.view(-1)[part]
+            if others is not None:
+                moved = moved - others[number].view(-1)[part]
+            total += torch.linalg.vector_norm(moved, dtype=torch.float64).item() ** 2
     return total**0.5
 
 
