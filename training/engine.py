@@ -24,9 +24,7 @@ from training.process import (
     supervise_self,
 )
 
-_MEMORY_CURE = (
-    "Lower max_example_tokens or examples_per_step, use LoRA or APOLLO-Mini, or use bfloat16."
-)
+_MEMORY_CURE = "Give the engine less to do at once, or use a machine with more memory."
 
 
 class EngineError(Exception):

@@ -121,6 +121,7 @@ class MemoryEstimate:
 
 WEIGHTS, GRADIENTS, OPTIMIZER = "weights", "gradients", "optimizer state"
 ACTIVATIONS, CACHE, LOGITS = "activations", "context kept for attention", "logits"
+WATCH = "watch and brake"
 PENALTIES, SHARPNESS, PROGRAM = "penalties", "copies for sharpness", "the program itself"
 WORK = "work space"
 
@@ -138,6 +139,9 @@ def memory_estimate(
     shapes: of the parent's tensors, by name, from `training.modelcheck.tensor_shapes`.
     """
     kept = _kept(config, shapes)
+    watch = _watch_bytes(config, decoder, _trained_bytes(config, shapes), on_gpu)
+    if watch:
+        kept[WATCH] = watch
     backward = _backward(config, decoder, workload, on_gpu)
     trained = _trained_bytes(config, shapes)
     largest = max(map(math.prod, shapes.values())) * _FLOAT32_BYTES
@@ -173,6 +177,14 @@ def _kept(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     if defences.ewc_variant == "diagonal":
         kept[PENALTIES] = kept.get(PENALTIES, 0) + numbers * _FLOAT32_BYTES
     return kept
+
+
+def _watch_bytes(config: RunConfig, decoder: DecoderShape, trained: int, on_gpu: bool) -> int:
+    """The parent's predictions, and the brake's copy, which is in main memory."""
+    if not config.watch.watch_every_steps:
+        return 0
+    copy = trained if config.watch.brake_rise is not None and not on_gpu else 0
+    return config.watch.watch_kl_tokens * decoder.vocabulary * _FLOAT32_BYTES + copy
 
 
 def _adapted(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ from torch import nn
 from training.config import ConfigError, RunConfig
 from training.conversations import ChatEncoder, EncodedExample
 from training.displacement import Reference
-from training.engine import Attempt, StoppedError
+from training.engine import Attempt, StoppedError, is_out_of_memory
 from training.finishing import session_finish
 from training.meter import DisplacementMeter
 from training.modelcheck import directory_check
@@ -23,6 +23,7 @@ from training.models import (
 )
 from training.parity import parity_check
 from training.penalties import penalty_prepare
+from training.preflight import Preflight
 from training.probe import probes_build
 from training.ranks import ALONE, Ranks
 from training.reader import base_model
@@ -41,8 +42,18 @@ def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, 
     With several ranks all of them call this; the first one writes, the others return nothing.
 
     Raises ConfigError for a wrong recipe, model, batch or state; EngineError where the run
-    diverges; StoppedError after a state was saved on request.
+    diverges or memory runs out; StoppedError after a state was saved on request.
     """
+    preflight = Preflight(config)
+    try:
+        return _run(config, attempt, preflight)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise preflight.failure() from error
+
+
+def _run(config: RunConfig, attempt: Attempt, preflight: Preflight) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()
     _check(config, attempt)
     device = device_choose(config.device)
@@ -52,6 +63,7 @@ def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, 
     model = model_load(config)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
+    preflight.check(curriculum.samples, device, attempt)
     progress.next()
     model = _model_prepare(config, model)
     holding, can_pad = _hold(config, model, curriculum, attempt, device, ranks)
@@ -76,6 +88,8 @@ def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, 
     )
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
+    if preflight.estimate is not None:
+        trainer.reporter.notes["memory_estimate_bytes"] = preflight.estimate.total_bytes
     _train(trainer, attempt.resume)
     return session_finish(trainer, encoder, config, attempt)
 

@@ -1,0 +1,86 @@
+"""Whether a session will fit into memory: said before its first step, and where it did not fit."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from training.config import RunConfig
+from training.engine import Attempt, EngineError
+from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
+from training.memory_advice import memory_cure, memory_free_bytes, memory_words
+from training.modelcheck import tensor_shapes
+from training.process import OUT_OF_MEMORY
+from training.samples import Sample
+from training.stretches import stretches
+
+
+class Preflight:
+    """The estimate of one session's memory; None until its examples are known."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self.estimate: MemoryEstimate | None = None
+
+    def check(self, samples: Sequence[Sample], device: torch.device, attempt: Attempt) -> None:
+        """Estimate the peak of learning these samples, and warn where it is more than is free."""
+        on_gpu = device.type == "cuda"
+        directory = Path(self._config.model)
+        try:
+            decoder = DecoderShape.from_config(json.loads((directory / "config.json").read_bytes()))
+        except ValueError as error:
+            message = f"memory was not estimated: {error}"
+            attempt.events.warning(where="memory", message=message)
+            return
+        self.estimate = memory_estimate(
+            self._config,
+            shapes=tensor_shapes(directory),
+            decoder=decoder,
+            workload=workload_of(samples, self._config),
+            on_gpu=on_gpu,
+        )
+        free = _gpu_free_bytes(device) if on_gpu else _free_bytes()
+        if free is not None and self.estimate.total_bytes > free:
+            needed = memory_words(self.estimate.total_bytes)
+            message = (
+                f"the session needs about {needed} of memory and {memory_words(free)} are free: "
+                f"it may run out. {memory_cure(self._config, self.estimate)}"
+            )
+            attempt.events.warning(where="memory", message=message)
+
+    def failure(self) -> EngineError:
+        """The words for a session that ran out of memory."""
+        message = "memory ran out"
+        if self.estimate is not None:
+            largest = ", ".join(
+                f"{part.name} {memory_words(part.size_bytes)}" for part in self.estimate.parts[:3]
+            )
+            needed = memory_words(self.estimate.total_bytes)
+            message = f"memory ran out; the session needs about {needed}, most of it for {largest}"
+        cure = memory_cure(self._config, self.estimate)
+        return EngineError(OUT_OF_MEMORY, "memory", message, cure)
+
+
+def workload_of(samples: Sequence[Sample], config: RunConfig) -> Workload:
+    """Return the largest that these samples ask for."""
+    parts = [stretches(sample.encoded) for sample in samples]
+    if config.context_frozen:
+        decisions = [part.end - part.start for row in parts for part in row]
+    else:
+        decisions = [sum(len(part.targets) for part in row) for row in parts]
+    return Workload(
+        longest_tokens=max(len(sample.encoded.token_ids) for sample in samples),
+        longest_decision_tokens=max(decisions, default=0),
+    )
+
+
+def _free_bytes() -> int | None:
+    """What this process has already and can still get."""
+    free = memory_free_bytes()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return None if free is None else free + pages * 4096
+
+
+def _gpu_free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
