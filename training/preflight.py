@@ -23,8 +23,17 @@ class Preflight:
         self._config = config
         self.estimate: MemoryEstimate | None = None
 
-    def check(self, samples: Sequence[Sample], device: torch.device, attempt: Attempt) -> None:
-        """Estimate the peak of learning these samples, and warn where it is more than is free."""
+    def check(
+        self, samples: Sequence[Sample], device: torch.device, attempt: Attempt, *, processes: int
+    ) -> None:
+        """Estimate the peak of learning these samples, and warn where it is more than is free.
+
+        processes: how many of them share this machine's memory, where there is no GPU.
+        """
+        if self._config.ranks.sharding != "none":
+            message = "memory was not estimated: every process holds its part of the model only"
+            attempt.events.warning(where="memory", message=message)
+            return
         on_gpu = device.type == "cuda"
         directory = Path(self._config.model)
         try:
@@ -41,8 +50,9 @@ class Preflight:
             on_gpu=on_gpu,
         )
         free = _gpu_free_bytes(device) if on_gpu else _free_bytes()
-        if free is not None and self.estimate.total_bytes > free:
-            needed = memory_words(self.estimate.total_bytes)
+        needed_bytes = self.estimate.total_bytes * (1 if on_gpu else processes)
+        if free is not None and needed_bytes > free:
+            needed = memory_words(needed_bytes)
             message = (
                 f"the session needs about {needed} of memory and {memory_words(free)} are free: "
                 f"it may run out. {memory_cure(self._config, self.estimate)}"

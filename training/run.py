@@ -46,14 +46,14 @@ def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, 
     """
     preflight = Preflight(config)
     try:
-        return _run(config, attempt, preflight)
+        return _run(config, attempt, ranks, preflight)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise preflight.failure() from error
 
 
-def _run(config: RunConfig, attempt: Attempt, preflight: Preflight) -> dict[str, Any]:
+def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()
     _check(config, attempt)
     device = device_choose(config.device)
@@ -63,7 +63,7 @@ def _run(config: RunConfig, attempt: Attempt, preflight: Preflight) -> dict[str,
     model = model_load(config)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
-    preflight.check(curriculum.samples, device, attempt)
+    preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)
     holding, can_pad = _hold(config, model, curriculum, attempt, device, ranks)
