@@ -15,10 +15,13 @@ from evaluation.progress import Progress
 from training.engine import Attempt
 
 if TYPE_CHECKING:
+    from evaluation.divergence import Reference
     from evaluation.loading import Loaded
 
 ROWS = ("samples", "documents", "retention")
 """The files of rows that a measurement writes, each `<name>.jsonl`, empty where not asked for."""
+
+DIVERGENCE = "forward_kl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,14 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
     """Measure all that the config asks for, write the output and return the summary."""
     from evaluation import loading
 
+    reference = _reference(attempt, config, parts)
     loaded = loading.model_load(config)
     attempt.check_stop()
     # Everything is read before anything is measured: what is wrong shows in the first seconds.
     steps = [
         *_text_steps(config, loaded),
         *_session_steps(config, loaded, attempt),
+        *_divergence_steps(config, loaded, reference),
         *_benchmark_steps(config, loaded, scratch),
     ]
     attempt.check_stop()
@@ -54,6 +59,7 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
     settings = loading.settings_of(config, loaded) | {
         "window_tokens": config.window_tokens,
         "stride_tokens": config.stride_tokens,
+        "divergence": next((one["divergence"] for one in results if "divergence" in one), None),
     }
     return _results_write(attempt, results, settings)
 
@@ -125,6 +131,37 @@ def _session_steps(config: MeasureConfig, loaded: Loaded, attempt: Attempt) -> I
             cost_tokens=float(tokens),
             run=partial(session_measure, session, found.examples, loaded),
         )
+
+
+def _reference(attempt: Attempt, config: MeasureConfig, parts: Parts) -> Reference | None:
+    """What the parent says; None where nobody asks, or where it was compared already."""
+    if config.parent is None or parts.get(DIVERGENCE) is not None:
+        return None
+    from evaluation.divergence import reference_read
+
+    attempt.events.progress(done=0, total=None, unit="items", phase="asking the parent")
+    reference = reference_read(config)
+    attempt.check_stop()
+    return reference
+
+
+def _divergence_steps(
+    config: MeasureConfig, loaded: Loaded, reference: Reference | None
+) -> Iterator[Step]:
+    if config.parent is None:
+        return
+    from evaluation.divergence import Reference, divergence_measure
+
+    found = reference or Reference(places={})  # measured by an earlier attempt: not run again
+    if reference is not None and not found.token_count:
+        return  # every text is too long or empty
+    yield Step(
+        name="distance from the parent",
+        key=DIVERGENCE,
+        items=sum(len(place) for place in found.places.values()),
+        cost_tokens=float(found.token_count),
+        run=partial(divergence_measure, found, loaded),
+    )
 
 
 def _benchmark_steps(config: MeasureConfig, loaded: Loaded, scratch: Path) -> Iterator[Step]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation.config import config_from_json
+from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Retention, Suite
+from ftportal.evaluations.selectors import divergence_missing
 from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep, retention_finish
 from ftportal.evaluations.services.retention import LIMITS
 from ftportal.jobs.models import Job
@@ -15,7 +17,9 @@ from training.config import ConfigError
 def engine_config(job: Job) -> dict[str, Any]:
     """The engine's config.json for an evaluation, for what a checkpoint kept of its sessions, or
     for both; raises JobRefusedError where it cannot run."""
-    evaluation = Evaluation.objects.select_related("checkpoint", "suite").filter(job=job).first()
+    evaluation = (
+        Evaluation.objects.select_related("checkpoint__parent", "suite").filter(job=job).first()
+    )
     kept = list(job.retention.select_related("checkpoint", "batch"))
     if evaluation is None and not kept:
         raise JobRefusedError("evaluation", "There is nothing to measure.", "Ask for it again.")
@@ -27,6 +31,8 @@ def engine_config(job: Job) -> dict[str, Any]:
     config: dict[str, Any] = {"action": "measure", "model": str(checkpoint.directory)}
     config |= _suite_part(evaluation.suite) if evaluation else {"dtype": kept[0].dtype}
     config["sessions"] = _sessions(kept)
+    if evaluation:
+        config |= _parent_part(checkpoint, config)
     if evaluation is None and not config["sessions"]:
         message, cure = "The examples are gone from the disk.", "Upload the batch again."
         raise JobRefusedError(f"Batch {kept[0].batch}", message, cure)
@@ -36,6 +42,14 @@ def engine_config(job: Job) -> dict[str, Any]:
         where = f"Suite {evaluation.suite}, {error.where}" if evaluation else error.where
         raise JobRefusedError(where, error.message, error.cure) from error
     return config
+
+
+def _parent_part(checkpoint: Checkpoint, config: dict[str, Any]) -> dict[str, Any]:
+    """The parent, where there is one to compare with and something to compare the two on."""
+    parent = checkpoint.parent
+    if parent is None or not (config["held_out"] or config["sessions"]):
+        return {}
+    return {} if divergence_missing(checkpoint) else {"parent": str(parent.directory)}
 
 
 def _suite_part(suite: Suite) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from evaluation.comparison import FORGOTTEN
 from evaluation.rule import Rule
 from ftportal.datasets.models import HeldOutSet
-from ftportal.evaluations.models import Evaluation, Verdict
+from ftportal.evaluations.models import Verdict
 from ftportal.evaluations.selectors import (
     ACCURACY,
     Row,
@@ -253,36 +253,3 @@ def accuracy_chart(rows: Sequence[Row]) -> Chart | None:
         caption="Of four choices, guessing gets a quarter right: the dashed line. "
         "The bar is the 95 % interval.",
     )
-
-
-_SETTING_WORDS = {
-    "dtype": "Number format",
-    "device": "Device",
-    "batch_size": "Sequences a pass",
-    "window_tokens": "Window, tokens",
-    "stride_tokens": "Stride, tokens",
-    "max_documents": "Documents of each held-out set",
-    "max_document_tokens": "Tokens of each document, at most",
-    "seed": "Seed",
-    "attention": "Attention",
-}
-
-
-def settings_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """What was pinned, in words: what the engine said it used, and the suite's own settings."""
-    merged = _flat(evaluation.suite.settings | evaluation.settings)
-    return [(_SETTING_WORDS.get(name, _words(name)), value) for name, value in merged.items()]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name} ")
-        else:
-            found[prefix + name] = "all" if value is None else str(value)
-    return found
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()

@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.measurement import divergence_context
 from ftportal.evaluations.models import Verdict, VerdictOutcome
 from ftportal.evaluations.remedies import remedies
 from ftportal.evaluations.report import Report, report_of, report_of_verdict
@@ -48,6 +49,8 @@ def _page(request: HttpRequest, found: Report) -> HttpResponse:
     context: dict[str, Any] = {"report": found}
     if not is_fragment(request) and (suite := found.suite or default_suite()):
         context["retention"] = retention_rows(found.checkpoint, suite)
+    if found.suite is not None and not is_fragment(request):
+        context |= divergence_context(found.checkpoint, found.suite)
     if found.verdict is not None and found.card is not None:
         context |= {"verdict": found.verdict, "page": found.card.page}
         context |= _items(request, found.verdict)

@@ -10,9 +10,10 @@ from django.views.decorators.http import require_GET, require_POST
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.measurement import divergence_context, settings_rows
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.panel import panel_of
-from ftportal.evaluations.presentation import accuracy_chart, settings_rows
+from ftportal.evaluations.presentation import accuracy_chart
 from ftportal.evaluations.selectors import (
     STATE_FILTERS,
     evaluation_list,
@@ -52,6 +53,7 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
         "chart": accuracy_chart(rows) if rows else None,
         "settings": settings_rows(found),
         "verdicts": found.verdicts.select_related("before__checkpoint", "rule"),
+        **divergence_context(found.checkpoint, found.suite),
     }
     return render(request, "evaluations/evaluation.html", context)
 

@@ -1,6 +1,11 @@
 """What pages and other floors read about evaluations. Everything public stands here."""
 
 from ftportal.evaluations.selectors.changed import CHANGES, changed_items
+from ftportal.evaluations.selectors.divergence import (
+    DivergenceRow,
+    divergence_missing,
+    divergence_rows,
+)
 from ftportal.evaluations.selectors.measured import (
     STATE_FILTERS,
     baselines,
@@ -38,6 +43,7 @@ __all__ = [
     "STATE_FILTERS",
     "Cell",
     "Change",
+    "DivergenceRow",
     "RetentionRow",
     "Row",
     "anchor_sentence",
@@ -46,6 +52,8 @@ __all__ = [
     "changed_items",
     "comparison_rows",
     "default_suite",
+    "divergence_missing",
+    "divergence_rows",
     "documents_of",
     "evaluation_list",
     "evaluation_of",

@@ -20,6 +20,7 @@ SETTINGS = {
     "dtype": "float32",
     "device": "auto",
     "seed": 0,
+    "kl_tokens": 512,
     "max_documents": None,
     "max_document_tokens": 1024,
 }

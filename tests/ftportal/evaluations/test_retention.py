@@ -12,7 +12,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.evaluations.kind import engine_config, measured_finish
 from ftportal.evaluations.models import Retention, Suite
-from ftportal.evaluations.selectors import retention_rows
+from ftportal.evaluations.selectors import divergence_rows, retention_rows
 from ftportal.evaluations.services import (
     checkpoint_measure,
     follow_ups_sweep,
@@ -290,3 +290,8 @@ def test_the_engine_measures_it_for_a_checkpoint_and_for_its_anchor(
     change = row.since(language_model.pretrained)
     assert row.examples == 3 and change is not None
     assert change.difference_nats not in (None, 0.0) and change.low_nats is not None
+    # And how differently the child speaks, on the held-out set and on the session's answers.
+    assert divergence_rows(asked[0]) == []
+    texts, answers = divergence_rows(asked[1])
+    assert (texts.title, texts.texts, answers.title) == ("Test prose", 4, "Talks")
+    assert texts.nats > 0 and answers.nats > 0 and answers.is_session

@@ -1,0 +1,61 @@
+"""What one measurement's page shows beside scores: what was pinned, distance to the parent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.selectors import (
+    divergence_missing,
+    divergence_rows,
+    measured_evaluation,
+)
+
+
+def divergence_context(checkpoint: Checkpoint, suite: Suite) -> dict[str, Any]:
+    """What the card on forward KL to the parent needs; nothing for the anchor."""
+    evaluation = measured_evaluation(checkpoint, suite)
+    if checkpoint.parent is None or evaluation is None:
+        return {}
+    rows = divergence_rows(evaluation)
+    missing = "" if rows else divergence_missing(checkpoint)
+    return {"divergence": rows, "divergence_missing": missing, "has_parent": True}
+
+
+_SETTING_WORDS = {
+    "dtype": "Number format",
+    "device": "Device",
+    "batch_size": "Sequences a pass",
+    "window_tokens": "Window, tokens",
+    "stride_tokens": "Stride, tokens",
+    "max_documents": "Documents of each held-out set",
+    "max_document_tokens": "Tokens of each document, at most",
+    "seed": "Seed",
+    "attention": "Attention",
+    "kl_tokens": "Tokens compared with the parent, at most",
+    "divergence tokens": "Tokens compared with the parent",
+    "divergence memory_bytes": "Memory for the parent's probabilities, bytes",
+    "tokenizer_sha256": "Tokenizer, SHA-256",
+}
+
+
+def settings_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """What was pinned, in words: what the engine said it used, and the suite's own settings."""
+    merged = _flat(evaluation.suite.settings | evaluation.settings)
+    return [(_SETTING_WORDS.get(name, _words(name)), value) for name, value in merged.items()]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name} ")
+        elif value is None and name == "divergence":
+            found["Compared with the parent"] = "no"
+        else:
+            found[prefix + name] = "all" if value is None else str(value)
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
