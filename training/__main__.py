@@ -1,11 +1,11 @@
 """`python -m training RUN_DIR`: the training engine, from a shell or under a supervisor."""
 
-import json
 import os
 import sys
 from typing import Any
 
 from training.config import RunConfig, example_config
+from training.config.commented import commented
 from training.engine import Attempt, attempt_run
 from training.launch import foreign_launcher_refuse, process_count, ranks_run
 
@@ -27,9 +27,13 @@ def _work(attempt: Attempt, record: Any) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one attempt and return its exit code; --example-config prints a complete config."""
+    """Run one attempt and return its exit code.
+
+    --example-config prints a complete config, each field with what it means as a // comment; the
+    engine reads it with them.
+    """
     if (sys.argv[1:] if arguments is None else arguments) == ["--example-config"]:
-        sys.stdout.write(json.dumps(example_config(), indent=2) + "\n")
+        sys.stdout.write(commented(RunConfig, example_config()) + "\n")
         return 0
     return attempt_run("training", _work, arguments)
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -24,6 +25,7 @@ from training.process import (
     supervise_self,
 )
 
+_COMMENT_LINE = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
 _MEMORY_CURE = "Give the engine less to do at once, or use a machine with more memory."
 
 
@@ -99,9 +101,14 @@ class Attempt:
 
 
 def config_read(job_directory: Path) -> Any:
-    """Return the decoded DIR/config.json; ConfigError where there is none."""
+    """Return the decoded DIR/config.json; ConfigError where there is none.
+
+    Lines that begin with // are comments. No JSON text can have such a line: within a string a new
+    line is written as an escape.
+    """
     try:
-        return json.loads((job_directory / "config.json").read_bytes())
+        text = (job_directory / "config.json").read_text(encoding="utf-8")
+        return json.loads(_COMMENT_LINE.sub("", text))
     except FileNotFoundError:
         raise ConfigError("config.json", "is missing", "Write it into the directory.") from None
     except (ValueError, RecursionError) as error:

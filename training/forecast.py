@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 from training.config import MethodConfig
 from training.mixture import step_count
+from training.tensornames import is_projected
 
 _FADE = 0.5
 _APOLLO_SHARE = 0.5
 _MEASURED_SPREAD = 2.0
-_EMBEDDINGS = ("embed", "lm_head", "wte", "wpe")  # the last two are GPT-2's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +120,6 @@ def _range(
     else:
         norm = math.sqrt(sum(_squared_norm(method, name, s) for name, s in shapes.items()))
     return _FADE * norm * apart, norm * together
-
-
-def is_projected(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether APOLLO projects this tensor: matrices do, embeddings, heads and norms do not."""
-    return len(shape) == 2 and not any(part in name for part in _EMBEDDINGS)
 
 
 def _squared_norm(method: MethodConfig, name: str, shape: tuple[int, ...]) -> float:

@@ -15,7 +15,7 @@ from torch import nn
 
 from training.apollo import Apollo
 from training.config import APOLLO_METHODS, ConfigError, RunConfig
-from training.forecast import is_projected
+from training.tensornames import is_projected
 
 _BETAS = (0.9, 0.999)
 _ADAM_EPSILON = 1e-8

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.displacement import Reference, weight_merged, weight_sources
-from training.forecast import is_projected
-from training.tensornames import TensorName, layers_spread
+from training.tensornames import TensorName, is_projected, layers_spread
 
 ENERGY_SHARE = 0.9
 SIDE_MAX = 16_384

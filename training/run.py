@@ -14,7 +14,7 @@ from training.displacement import Reference
 from training.engine import Attempt, StoppedError, is_out_of_memory
 from training.finishing import session_finish
 from training.meter import DisplacementMeter
-from training.modelcheck import directory_check
+from training.modelcheck import directory_check, tensor_shapes
 from training.models import (
     device_choose,
     embedding_gradient_by_row,
@@ -63,6 +63,8 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     model = model_load(config)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
+    config.steps_check(curriculum.step_count)
+    config.shapes_check(tensor_shapes(config.model))
     preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)

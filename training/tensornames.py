@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+_EMBEDDINGS = ("embed", "lm_head", "wte", "wpe")  # the last two are GPT-2's
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.(.+)$")
 
 
@@ -40,3 +41,8 @@ def layers_spread(count: int) -> list[int]:
                 order.append(place)
         step = max(1, step // 2)
     return order
+
+
+def is_projected(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether APOLLO projects this tensor: matrices do, embeddings, heads and norms do not."""
+    return len(shape) == 2 and not any(part in name for part in _EMBEDDINGS)

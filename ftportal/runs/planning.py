@@ -81,6 +81,7 @@ def plan(
     counts = [example_count(batch) for batch, _ in mixture]
     weights = [weight for _, weight in mixture]
     _check_step_count(config, counts, weights)
+    config.shapes_check(_shapes(str(parent.directory)))
     speed = _speed(parent.language_model, config, mixture)
     model = parent.language_model
     update_norm, update_basis = _update_norm(model, config)
@@ -131,6 +132,7 @@ def _check_step_count(config: RunConfig, counts: list[int], weights: list[float]
     if steps > STEPS_MAX:
         message = f"this would take {steps:,} steps"
         raise ConfigError("epochs", message, f"Stay below {STEPS_MAX:,} steps.")
+    config.steps_check(steps)
 
 
 def _seconds(found: Forecast) -> float:

@@ -1,6 +1,7 @@
 """The whole recipe of a run, RUN_DIR/config.json."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
 from training.config.ranks import RanksConfig
 from training.config.watch import ProbeConfig, WatchConfig
+from training.tensornames import is_projected
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")
@@ -130,6 +132,31 @@ class RunConfig:
         whole_check("max_example_tokens", self.max_example_tokens, 8)
         whole_check("max_steps", self.max_steps, 1, optional=True)
         whole_check("threads", self.threads, 1, optional=True)
+        if self.max_steps is not None:
+            self.steps_check(self.max_steps)
+
+    def steps_check(self, steps: int) -> None:
+        """Refuse a warm-up that a run of so many steps never leaves; ConfigError names it."""
+        if self.warmup_steps and self.warmup_steps >= steps:
+            raise ConfigError(
+                "warmup_steps",
+                f"the run has {steps:,} steps, so its rate would never be reached",
+                f"Use fewer than {steps:,} warm-up steps, or more examples or epochs.",
+            )
+
+    def shapes_check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse an adapter that is larger than what it adapts; ConfigError names it.
+
+        shapes: of the parent's tensors, by name.
+        """
+        sides = [min(shape) for name, shape in shapes.items() if is_projected(name, shape)]
+        rank = self.method.effective_rank
+        if self.method.name == "lora" and rank is not None and sides and rank > max(sides):
+            raise ConfigError(
+                "method.rank",
+                f"{rank:,} is above the smaller side of every matrix of this model",
+                f"Use a rank of at most {max(sides):,}, or train every weight.",
+            )
 
     @classmethod
     def from_json(cls, record: Any) -> Self:
