@@ -80,8 +80,15 @@ def _row(
         "question": _prompt(sample)[-SHOWN_CHARACTERS:],
         "target": target[:SHOWN_CHARACTERS],
         "answer": answer[:SHOWN_CHARACTERS],
-        "cluster": task_name if benchmark.is_group else None,
+        "cluster": _cluster(benchmark, task_name, sample),
     }
+
+
+def _cluster(benchmark: BenchmarkTasks, task_name: str, sample: dict[str, Any]) -> str | None:
+    if benchmark.is_group:
+        return task_name
+    field = benchmark.cluster_field
+    return (sample["doc"].get(field) or None) if field else None
 
 
 @dataclass(frozen=True, kw_only=True)

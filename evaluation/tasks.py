@@ -1,23 +1,21 @@
 """Turns the benchmarks of a config into lm-eval tasks, before anything is measured.
 
-Local benchmarks become tasks whose name holds a hash of their content, as lm-eval's own caches know
-a task by nothing but its name. Standard tasks come from lm-eval's catalogue; their data from the
-hub, or from this machine's cache of it.
+Local benchmarks and one's own become tasks whose name holds a hash of their content, as lm-eval's
+own caches know a task by nothing but its name. The rest is in `evaluation.catalogue`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from evaluation.config import BenchmarkConfig, MeasureConfig
+from evaluation.items import content_hash
 from evaluation.suites import local_benchmarks, local_items
 from training.engine import EngineError
 from training.process import BAD_INPUT
@@ -36,6 +34,8 @@ class BenchmarkTasks:
     indices: dict[str, list[int]]
     """Which documents of each task, where a limit asks for a subset; else empty."""
     item_count: int
+    cluster_field: str | None = None
+    """The field of a document that says which source it shares with others."""
 
     @property
     def is_group(self) -> bool:
@@ -45,12 +45,7 @@ class BenchmarkTasks:
 
 def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTasks]:
     """Load every benchmark's items. Raises EngineError (BAD_INPUT) naming what cannot be had."""
-    prepared = []
-    for benchmark in config.benchmarks:
-        if benchmark.source == "local":
-            prepared.append(_local(benchmark, scratch))
-            continue
-        prepared.append(_standard(benchmark, config))
+    prepared = [_prepare(benchmark, config, scratch) for benchmark in config.benchmarks]
     for one in prepared:
         for task in one.tasks.values():
             if task.get_config("num_fewshot") is None:
@@ -59,20 +54,76 @@ def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTa
     return prepared
 
 
+def _prepare(benchmark: BenchmarkConfig, config: MeasureConfig, scratch: Path) -> BenchmarkTasks:
+    if benchmark.source == "local":
+        return _local(benchmark, scratch)
+    if benchmark.source == "own":
+        return _own(benchmark, scratch)
+    from evaluation.catalogue import standard_prepare
+
+    return standard_prepare(benchmark, config)
+
+
 def _local(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
     known = {one.name: one for one in local_benchmarks()}
     if benchmark.name not in known:
-        raise _refused(
+        raise refused(
             benchmark, "is no local benchmark", f"There are: {', '.join(known)}; or use lm_eval."
         )
     items = local_items(benchmark.name, benchmark.limit)
     lines = [json.dumps(item, ensure_ascii=False) for item in items]
-    content_hash = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    name = f"{benchmark.name}_{content_hash[:12]}"
+    # The spaces between question and choice are part of the choices.
+    return _of_lines(benchmark, lines, _CHOICES | {"target_delimiter": ""}, scratch)
+
+
+def _own(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
+    try:
+        text = Path(benchmark.path or "").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        cure = "Upload the benchmark again."
+        raise refused(benchmark, "its items are missing on disk", cure) from None
+    if content_hash(text) != benchmark.content_hash:
+        cure = "Upload the benchmark again: figures from different items cannot be compared."
+        raise refused(benchmark, "its items are not those that were chosen", cure)
+    lines = text.splitlines()
+    # By hash, so that every beginning is a fair sample, the same one for every model.
+    lines.sort(key=lambda line: hashlib.sha256(line.encode()).hexdigest())
+    chosen = lines[: benchmark.limit]
+    in_words = "choices" not in json.loads(chosen[0])
+    task = (_WORDS if in_words else _CHOICES) | {"target_delimiter": " "}
+    prepared = _of_lines(benchmark, chosen, task, scratch)
+    return replace(prepared, cluster_field="cluster")
+
+
+_CHOICES: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_choice": "choices",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+_WORDS: dict[str, Any] = {
+    "output_type": "generate_until",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 64, "do_sample": False},
+    "metric_list": [
+        {
+            "metric": "exact_match",
+            "aggregation": "mean",
+            "higher_is_better": True,
+            "regexes_to_ignore": [r"^\s+", r"\s+$"],
+        }
+    ],
+}
+"""An answer in words is the first line of what the model writes, at most 64 tokens of it; white
+space around it does not count, everything else does."""
+
+
+def _of_lines(
+    benchmark: BenchmarkConfig, lines: list[str], task: dict[str, Any], scratch: Path
+) -> BenchmarkTasks:
+    """A task whose documents are these JSON lines, with "question" and "answer" in each."""
+    name = f"{benchmark.name}_{content_hash(chr(10).join(lines))[:12]}"
     data = scratch / f"{name}.jsonl"
     data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    # The spaces between question and choice are part of the choices.
-    task = {
+    whole = {
         "task": name,
         "dataset_path": "json",
         "dataset_kwargs": {
@@ -80,84 +131,16 @@ def _local(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
             "cache_dir": str(scratch / "datasets"),
         },
         "test_split": "test",
-        "output_type": "multiple_choice",
         "doc_to_text": "{{question}}",
-        "doc_to_choice": "choices",
         "doc_to_target": "answer",
-        "target_delimiter": "",
         "num_fewshot": 0,
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         "metadata": {"version": 1},
+        **task,
     }
-    tasks = TaskManager(include_defaults=False).load([task])["tasks"]
-    return BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=len(items))
+    tasks = TaskManager(include_defaults=False).load([whole])["tasks"]
+    return BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=len(lines))
 
 
-@cache
-def _catalogue() -> TaskManager:
-    """All of lm-eval's tasks; reading them takes seconds, so once and only when asked for."""
-    return TaskManager()
-
-
-def _standard(benchmark: BenchmarkConfig, config: MeasureConfig) -> BenchmarkTasks:
-    catalogue = _catalogue()
-    entry = catalogue.task_index.get(benchmark.name)
-    if entry is None:
-        raise _refused(
-            benchmark, "is unknown to lm-eval", "Look its name up with lm-eval ls tasks."
-        )
-    runs_code = entry.yaml_path is not None and bool(
-        load_yaml(entry.yaml_path, resolve_func=False).get("unsafe_code")
-    )
-    if runs_code and not config.allow_code_execution:
-        raise _code_refused(benchmark)
-    try:
-        tasks = catalogue.load([benchmark.name])["tasks"]
-        sizes = {name: len(task.eval_docs) for name, task in tasks.items()}
-    except Exception as error:  # whatever lm-eval, datasets or the network raise
-        cure = "Put its data into this machine's datasets cache, or allow the hub in the config."
-        first_line = (str(error).splitlines() or [""])[0]
-        message = f"its data cannot be had: {type(error).__name__}: {first_line}"
-        raise _refused(benchmark, message, cure) from error
-    runs_code = any(getattr(task, "UNSAFE_CODE", False) for task in tasks.values())
-    if runs_code and not config.allow_code_execution:
-        raise _code_refused(benchmark)
-    if not any(sizes.values()):
-        raise _refused(benchmark, "has no items", "Choose another benchmark.")
-    indices = _subset(sizes, benchmark.limit)
-    if indices:
-        tasks = {name: task for name, task in tasks.items() if indices.get(name)}
-    count = sum(len(chosen) for chosen in indices.values()) or sum(sizes.values())
-    return BenchmarkTasks(config=benchmark, tasks=tasks, indices=indices, item_count=count)
-
-
-def _subset(sizes: dict[str, int], limit: int | None) -> dict[str, list[int]]:
-    """The first `limit` items in an order of hashes, taken from each task in turn."""
-    if limit is None or limit >= sum(sizes.values()):
-        return {}
-    orders = {
-        name: sorted(
-            range(size),
-            key=lambda i: hashlib.sha256(f"{name}:{i}".encode()).digest(),
-        )
-        for name, size in sizes.items()
-    }
-    turns = [
-        (place, name, index)
-        for name, order in sorted(orders.items())
-        for place, index in enumerate(order)
-    ]
-    chosen: dict[str, list[int]] = {}
-    for _, name, index in sorted(turns)[:limit]:
-        chosen.setdefault(name, []).append(index)
-    return {name: sorted(indices) for name, indices in chosen.items()}
-
-
-def _refused(benchmark: BenchmarkConfig, message: str, cure: str) -> EngineError:
+def refused(benchmark: BenchmarkConfig, message: str, cure: str) -> EngineError:
+    """A benchmark that cannot be measured."""
     return EngineError(BAD_INPUT, f"benchmark {benchmark.name}", message, cure)
-
-
-def _code_refused(benchmark: BenchmarkConfig) -> EngineError:
-    message = "runs code that the model wrote, which is switched off"
-    cure = "Leave it out, or let an administrator set allow_code_execution."
-    return _refused(benchmark, message, cure)

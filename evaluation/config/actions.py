@@ -64,6 +64,8 @@ class MeasureConfig(EngineConfig):
     vocabulary are kept for each, so 512 take 100 MB with SmolLM2 and 500 MB with 250,000 tokens."""
     hub: bool = False
     """Whether benchmark data may be fetched from the Hugging Face hub."""
+    datasets_folder: str | None = None
+    """Copies of hub data sets, each at <folder>/<owner>/<name>; they go before cache and hub."""
     allow_code_execution: bool = False
     """Whether benchmarks may run code that the model wrote. An administrator's decision."""
 
@@ -86,6 +88,8 @@ class MeasureConfig(EngineConfig):
         if self.stride_tokens >= self.window_tokens:
             cure = "Use a stride below window_tokens, for example half of it."
             raise ConfigError("stride_tokens", "leaves tokens without context", cure)
+        if self.datasets_folder is not None:
+            text_check("datasets_folder", self.datasets_folder)
         for name in ("hub", "allow_code_execution"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(name, "is neither true nor false", "Write true or false.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.config import ConfigError, choice_check, text_check, whole_check
 
-SOURCES = ("local", "lm_eval")
+SOURCES = ("local", "lm_eval", "own")
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -17,17 +17,29 @@ class BenchmarkConfig:
     """One benchmark to measure."""
 
     name: str
-    """A local benchmark's name, or the name of any lm-eval task or group."""
+    """A local benchmark's name, any name for one's own, or that of any lm-eval task or group."""
     source: str
-    """One of SOURCES: local ships with the portal, lm_eval is the harness's own catalogue."""
+    """One of SOURCES: local ships with the portal, lm_eval is the harness's own catalogue, own is a
+    file of items."""
     limit: int | None = None
     """How many items, the same for every model; None measures all."""
+    path: str | None = None
+    """A file that `evaluation.items` wrote; for source own only."""
+    content_hash: str | None = None
+    """SHA-256 of that file: what it held when the benchmark was chosen. For source own only."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
         text_check("benchmarks.name", self.name)
         choice_check("benchmarks.source", self.source, SOURCES)
         whole_check("benchmarks.limit", self.limit, 1, optional=True)
+        for name in ("path", "content_hash"):
+            value = getattr(self, name)
+            if self.source == "own":
+                text_check(f"benchmarks.{name}", value)
+            elif value is not None:
+                cure = "Leave it out, or set source to own."
+                raise ConfigError(f"benchmarks.{name}", f"has no meaning for {self.source}", cure)
 
 
 @dataclass(frozen=True, kw_only=True)

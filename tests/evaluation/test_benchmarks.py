@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from evaluation.catalogue import _subset
 from evaluation.comparison import Document, Item
 from evaluation.pairing import paired_benchmark, paired_perplexity
 from evaluation.rule import Rule
 from evaluation.suites import local_items
-from evaluation.tasks import _subset
 from evaluation.verdict import verdict
 from training.events import read_events
 

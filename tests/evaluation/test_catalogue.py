@@ -1,0 +1,57 @@
+"""Standard tasks by name, their data from a folder of copies."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.events import read_events
+
+
+def arc_copy(folder: Path) -> Path:
+    """A copy of the hub's allenai/ai2_arc with three questions, as `hf download` lays it out."""
+    directory = folder / "allenai" / "ai2_arc"
+    (directory / "ARC-Easy").mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        rows = [
+            {
+                "id": f"{split}{number}",
+                "question": f"Which of these is {number}?",
+                "choices": {"text": ["one", "two", "three"], "label": ["A", "B", "C"]},
+                "answerKey": "ABC"[number],
+            }
+            for number in range(3)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (directory / "ARC-Easy" / f"{split}.jsonl").write_text(text)
+    files = "".join(
+        f"  - split: {split}\n    path: ARC-Easy/{split}.jsonl\n"
+        for split in ("train", "validation", "test")
+    )
+    card = f"---\nconfigs:\n- config_name: ARC-Easy\n  data_files:\n{files}---\n"
+    (directory / "README.md").write_text(card)
+    return folder
+
+
+def test_a_standard_task_is_measured_from_a_folder_of_copies(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    original = datasets.load_dataset
+    arc = {"name": "arc_easy", "source": "lm_eval"}
+    config = measure_config | {"benchmarks": [arc], "held_out": []}
+    code, directory = attempt(config | {"datasets_folder": str(arc_copy(tmp_path / "copies"))})
+    assert code == 0
+    assert datasets.load_dataset is original
+    lines = (directory / "output/samples.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["target"] for row in rows] == ["one", "two", "three"]
+    code, directory = attempt(
+        config | {"benchmarks": [arc | {"name": "arc_challenge"}], "datasets_folder": "/nowhere"},
+        "--attempt",
+        "1",
+    )
+    last = read_events(directory / "events.jsonl")[0][-1]
+    assert (code, last["where"]) == (2, "benchmark arc_challenge")
+    assert "data cannot be had" in last["message"] and "/nowhere" in last["cure"]
