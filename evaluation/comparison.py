@@ -14,6 +14,8 @@ from evaluation import statistics
 from evaluation.statistics import Interval, MeanEstimate
 
 RETAINED, FORGOTTEN, INCONCLUSIVE = "retained", "forgotten", "inconclusive"
+ROUNDING = 1e-12
+"""A loss above the margin by less is a loss at the margin, computed with rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +238,8 @@ def _outcome(
     """One comparison's outcome; loss, margin and limit share a unit."""
     if p_non_inferior < alpha:
         return RETAINED
-    if (p_loss < alpha and loss > margin) or loss_low > margin:
+    above = margin + ROUNDING
+    if (p_loss < alpha and loss > above) or loss_low > above:
         return FORGOTTEN
     return INCONCLUSIVE
 

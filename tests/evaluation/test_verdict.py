@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.comparison import BenchmarkComparison, Document, Item, PerplexityComparison
@@ -291,6 +291,7 @@ def test_swapping_before_and_after_flips_signs(kept: int, lost: int, gained: int
 
 
 @given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=10))
+@example([1.03, 1.03])  # exactly at the margin, and no spread: a last bit must not decide
 @settings(deadline=None, max_examples=60)
 def test_an_outcome_always_agrees_with_its_interval(factors: list[float]) -> None:
     one = verdict([], [text(factors)], Rule()).perplexities[0]
