@@ -40,8 +40,8 @@ def worker(model_path: str, case: str, implementation: str) -> None:
     import transformers
 
     from training.config import BatchConfig, MethodConfig, RunConfig
+    from training.methods.optimizers import optimizer_create
     from training.models import device_choose
-    from training.optimizers import optimizer_create
 
     method = MethodConfig(name=CASES[case]["name"], implementation=implementation)
     batch = BatchConfig(key="none", name="none", kind="general", path="none")

@@ -7,7 +7,7 @@ from typing import Any
 from training.config import RunConfig, example_config
 from training.config.commented import commented
 from training.engine import Attempt, attempt_run
-from training.launch import foreign_launcher_refuse, process_count, ranks_run
+from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_run
 
 
 def _work(attempt: Attempt, record: Any) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from training.config import RunConfig
 from training.conversations import ChatEncoder
-from training.displacement import Displacement
 from training.engine import Attempt
+from training.measures.displacement import Displacement
+from training.measures.rank import ChangeRanks, MatrixRank
+from training.measures.reporting import Reporter
 from training.output import output_write
-from training.rank import ChangeRanks, MatrixRank
-from training.reporting import Reporter
 from training.trainer import RunTrainer
 
 RANK_SECONDS_MIN = 2.0

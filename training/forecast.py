@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.config import MethodConfig
+from training.measures.tensornames import is_projected
 from training.mixture import step_count
-from training.tensornames import is_projected
 
 _FADE = 0.5
 _APOLLO_SHARE = 0.5

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.config import APOLLO_METHODS, RunConfig
-from training.tensornames import is_projected
+from training.measures.tensornames import is_projected
 
 TOLERANCE = 0.2
 """How far a measured peak may lie from the estimate, on the shapes it was checked with."""

@@ -8,12 +8,12 @@ import torch
 
 from training.config import RunConfig
 from training.engine import Attempt, EngineError
+from training.frozen.stretches import stretches
 from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
 from training.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.modelcheck import tensor_shapes
 from training.process import OUT_OF_MEMORY
 from training.samples import Sample
-from training.stretches import stretches
 
 
 class Preflight:

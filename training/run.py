@@ -10,10 +10,16 @@ from torch import nn
 
 from training.config import ConfigError, RunConfig
 from training.conversations import ChatEncoder, EncodedExample
-from training.displacement import Reference
+from training.defences.penalties import penalty_prepare
+from training.defences.probe import probes_build
+from training.defences.unlikely import curriculum_reduce
+from training.defences.watch import Watch
 from training.engine import Attempt, StoppedError, is_out_of_memory
 from training.finishing import session_finish
-from training.meter import DisplacementMeter
+from training.frozen.parity import parity_check
+from training.frozen.reader import base_model
+from training.measures.displacement import Reference
+from training.measures.meter import DisplacementMeter
 from training.modelcheck import directory_check, tensor_shapes
 from training.models import (
     device_choose,
@@ -21,19 +27,13 @@ from training.models import (
     lora_attach,
     model_load,
 )
-from training.parity import parity_check
-from training.penalties import penalty_prepare
 from training.preflight import Preflight
-from training.probe import probes_build
-from training.ranks import ALONE, Ranks
-from training.reader import base_model
+from training.ranks.group import ALONE, Ranks
+from training.ranks.sharding import Copies, Holding, Shards
 from training.recipe import recipe_warnings
 from training.samples import Curriculum, curriculum_build
-from training.sharding import Copies, Holding, Shards
 from training.states import state_check
 from training.trainer import RunTrainer
-from training.unlikely import curriculum_reduce
-from training.watch import Watch
 
 
 def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:

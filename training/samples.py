@@ -11,8 +11,8 @@ from typing import Any
 from training.config import BatchConfig, ConfigError, RunConfig
 from training.conversations import ChatEncoder, EncodedExample
 from training.examples import ExampleError, example_from_json
+from training.frozen.stretches import arithmetic
 from training.mixture import example_order, mixture_counts, step_count
-from training.stretches import arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,24 +18,24 @@ from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from training.batching import conversations_group
 from training.config import RunConfig
+from training.defences.penalties import ParentPenalty
+from training.defences.watch import Watch
 from training.engine import Attempt, EngineError
-from training.meter import DisplacementMeter, StepMeter
-from training.optimizers import (
+from training.frozen.batching import conversations_group
+from training.frozen.streaming import LossFunction, frozen_losses, masked_losses
+from training.measures.meter import DisplacementMeter, StepMeter
+from training.measures.reporting import Reporter
+from training.methods.optimizers import (
     optimizer_create,
     optimizer_state_loading,
     projectors_to_device,
 )
-from training.penalties import ParentPenalty
 from training.process import DIVERGED
-from training.ranks import ALONE
-from training.reporting import Reporter
+from training.ranks.group import ALONE
+from training.ranks.sharding import Copies, Holding, whole_tensor
 from training.samples import Curriculum, Sample
-from training.sharding import Copies, Holding, whole_tensor
 from training.states import state_begin, state_complete, state_temporary
-from training.streaming import LossFunction, frozen_losses, masked_losses
-from training.watch import Watch
 
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 

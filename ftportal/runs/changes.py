@@ -9,7 +9,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.pages.charts import Chart, text_of
 from ftportal.pages.heat_charts import HeatCell, heat_chart
-from training.tensornames import TensorName
+from training.measures.tensornames import TensorName
 
 RECORD_NAME = "displacement.json"
 RECORD_MAX_BYTES = 20_000_000

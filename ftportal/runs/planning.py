@@ -21,10 +21,10 @@ from ftportal.runs.recipes import (
 )
 from training.config import ConfigError, RunConfig
 from training.forecast import Forecast, forecast
+from training.frozen.stretches import mean_arithmetic
 from training.mixture import mixture_counts, step_count
 from training.modelcheck import tensor_shapes
 from training.recipe import RecipeWarning, recipe_warnings
-from training.stretches import mean_arithmetic
 
 STEPS_MAX = 1_000_000
 """More steps are a slip of the finger; a forecast of them would also take too long."""

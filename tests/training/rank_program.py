@@ -10,9 +10,9 @@ from pathlib import Path
 
 from training.config import RunConfig
 from training.engine import Attempt, config_read
-from training.launch import Place
 from training.process import StopRequest, supervise_self
-from training.ranks import ranks_join
+from training.ranks.group import ranks_join
+from training.ranks.launch import Place
 from training.run import run
 
 

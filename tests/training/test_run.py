@@ -108,8 +108,8 @@ def test_loss_of_a_step_is_its_nats_by_its_decision_tokens(
 
     from training.config import RunConfig
     from training.conversations import ChatEncoder
+    from training.frozen.streaming import masked_losses
     from training.samples import curriculum_build
-    from training.streaming import masked_losses
 
     config = RunConfig.from_json(recipe)
     encoder = ChatEncoder.from_directory(tiny_model_directory)
@@ -266,12 +266,12 @@ def test_conversations_together_and_one_by_one_agree(
     recipe: Recipe, tiny_model_directory: Path, tmp_path: Path, context_frozen: bool
 ) -> None:
     """4 conversations side by side, 2 and 2, or one by one: the same step."""
-    from training.batching import conversations_group
     from training.config import RunConfig
     from training.conversations import ChatEncoder
     from training.engine import Attempt
     from training.events import read_events
-    from training.meter import DisplacementMeter
+    from training.frozen.batching import conversations_group
+    from training.measures.meter import DisplacementMeter
     from training.models import model_load
     from training.process import StopRequest
     from training.samples import curriculum_build

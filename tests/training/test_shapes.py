@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tests.training.frozen.test_streaming import CPU, example, gradients
 from tests.training.shapes import HYBRID, PLAIN, WINDOWED, shape
-from tests.training.test_streaming import CPU, example, gradients
 from training.conversations import EncodedExample
-from training.parity import parity_check
-from training.streaming import frozen_losses, masked_losses
-from training.stretches import stretches
+from training.frozen.parity import parity_check
+from training.frozen.streaming import frozen_losses, masked_losses
+from training.frozen.stretches import stretches
 
 ATTENTION = (*PLAIN, *WINDOWED)
 ALL = (*ATTENTION, *HYBRID)

@@ -7,7 +7,7 @@ from training.config.checks import ConfigError, choice_check, number_check, whol
 METHODS = ("apollo", "apollo_mini", "lora", "adamw")
 APOLLO_METHODS = ("apollo", "apollo_mini")
 IMPLEMENTATIONS = ("ftportal", "apollo-torch")
-"""Of the APOLLO methods: training/apollo.py, or the authors' package (CC-BY-NC 4.0)."""
+"""Of the APOLLO methods: training/methods/apollo.py, or the authors' package (CC-BY-NC 4.0)."""
 _DEFAULT_RANKS = {"apollo": 256, "apollo_mini": 1, "lora": 16, "adamw": None}
 
 

@@ -20,7 +20,7 @@ from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
 from training.config.ranks import RanksConfig
 from training.config.watch import ProbeConfig, WatchConfig
-from training.tensornames import is_projected
+from training.measures.tensornames import is_projected
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")

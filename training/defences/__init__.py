@@ -1,0 +1,1 @@
+"""What keeps a session from forgetting, and what watches whether it does."""

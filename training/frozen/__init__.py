@@ -1,0 +1,1 @@
+"""Context-frozen training: context runs forward without gradient, decisions learn."""

@@ -1,0 +1,171 @@
+"""Reads conversations from left to right, side by side, through one cache."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+
+from training.frozen.caches import CacheFilledError, StreamCache
+from training.frozen.stretches import Stretch
+
+
+def base_model(model: nn.Module) -> Any:
+    """Return the transformers model inside a PEFT model, or the model itself."""
+    get_base_model: Any = getattr(model, "get_base_model", None)
+    return model if get_base_model is None else get_base_model()
+
+
+class StreamReader:
+    """Walks through conversations, one decision of each at a time.
+
+    Where all of them have the same stretches (one conversation always has), no token is padded,
+    and the model's own masks and windows hold. Elsewhere every part that is read ends in pads for
+    the conversations in which it is shorter, and the masks are made here from the tokens'
+    positions: a token sees what stands at or before its own position, in its own conversation and
+    within the layer's window. Cutting a window back only hides what comes after it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        token_ids: Sequence[list[int]],
+        rows: Sequence[Sequence[Stretch]],
+        device: torch.device,
+    ) -> None:
+        """rows: the stretches of each conversation, those with most stretches first."""
+        self.model = model
+        self.base = base_model(model)
+        checkpointing = any(
+            getattr(module, "gradient_checkpointing", False) for module in self.base.modules()
+        )
+        if checkpointing and model.training:
+            raise ValueError("gradient checkpointing switches the cache off, silently")
+        self.token_ids = token_ids
+        self.rows = rows
+        self.device = device
+        self.is_padded = any(_extent(row) != _extent(rows[0]) for row in rows)
+        # Without the config a hybrid model's cache gets the wrong kinds of layers.
+        self.cache = StreamCache(self.base.config, whole=self.is_padded)
+        self.read = [0] * len(rows)
+        """Of each conversation, the tokens that the cache holds."""
+        self.places = torch.zeros(len(rows), 0, dtype=torch.long, device=device)
+        """(conversations, cached tokens) Position of each; below 0 for what nothing may see."""
+        self._number = 0
+        self._kept: tuple[StreamCache, list[int]] | None = None
+
+    def turn(self, number: int) -> None:
+        """Turn to decision `number` of each conversation that has so many."""
+        self._number = number
+        count = sum(number < len(row) for row in self.rows)
+        if count < len(self.read):
+            self.cache.first(count)
+            self.read, self.places = self.read[:count], self.places[:count]
+        self._back()
+
+    def _starts(self) -> list[int]:
+        return [row[self._number].start for row in self.rows[: len(self.read)]]
+
+    def _back(self) -> None:
+        """Go back to where a window begins that reaches into what was read already."""
+        starts = self._starts()
+        if all(start >= read for start, read in zip(starts, self.read, strict=True)):
+            return
+        if self.is_padded:
+            limits = torch.tensor(starts, device=self.device).unsqueeze(1)
+            self.places = torch.where(self.places < limits, self.places, -1)
+            self.read = [min(pair) for pair in zip(starts, self.read, strict=True)]
+        elif self.cache.is_plain:
+            self.cache.shorten(starts[0])
+            self.read = starts
+        elif self._kept is not None:
+            self.cache, self.read = self._kept
+
+    def context(self) -> None:
+        """Read up to the stretches' starts, without gradient and without logits."""
+        starts = self._starts()
+        if any(start > read for start, read in zip(starts, self.read, strict=True)):
+            inputs = self._inputs(starts)
+            # FSDP's hooks after a module must run, or it stays gathered.
+            self.cache.only_fill = not isinstance(self.base, FSDPModule)
+            with torch.no_grad(), suppress(CacheFilledError):
+                self.base.get_decoder()(**inputs)
+            self.cache.only_fill = False
+            self.read = starts
+
+    def decision(self) -> torch.Tensor:
+        """Read the stretches with gradient; return the model's logits, without its first axis."""
+        if not self.is_padded and not self.cache.is_plain and self._reaches_back():
+            self._kept = self.cache.fork(), list(self.read)
+        ends = [row[self._number].end for row in self.rows[: len(self.read)]]
+        logits: torch.Tensor = self.model(**self._inputs(ends)).logits[0]
+        self.read = ends
+        return logits
+
+    def _reaches_back(self) -> bool:
+        """Whether the next window begins within this stretch; of conversations that are alike."""
+        row = self.rows[0]
+        following = self._number + 1
+        return following < len(row) and row[following].start < row[self._number].end
+
+    def detach(self) -> None:
+        """Cut the cache off the graph, so that a decision that is done becomes context."""
+        self.cache.detach()
+
+    def _inputs(self, ends: Sequence[int]) -> dict[str, Any]:
+        """What the model gets to read each conversation up to its end."""
+        parts = [
+            ids[start:end] for ids, start, end in zip(self.token_ids, self.read, ends, strict=False)
+        ]
+        length = max(map(len, parts))
+        ids = torch.tensor([part + [0] * (length - len(part)) for part in parts])
+        inputs = {
+            "input_ids": ids.to(self.device),
+            "past_key_values": self.cache,
+            "use_cache": True,
+        }
+        if self.is_padded:
+            inputs |= self._placed(torch.tensor([len(part) for part in parts]), length)
+        return inputs
+
+    def _placed(self, lengths: torch.Tensor, length: int) -> dict[str, Any]:
+        """Positions and masks for parts of these lengths, padded to `length`."""
+        columns = torch.arange(length, device=self.device)
+        lengths = lengths.to(self.device).unsqueeze(1)
+        first = torch.tensor(self.read, device=self.device).unsqueeze(1)
+        positions = first + columns  # (conversations, length)
+        places = torch.where(columns < lengths, positions, -1)
+        before, self.places = self.places, torch.cat([self.places, places], dim=1)
+        last = positions.gather(1, lengths.clamp(min=1) - 1)
+        # Positions of pads mean nothing, but must be such as the model knows.
+        inputs: dict[str, Any] = {"position_ids": torch.minimum(positions, last)}
+        if before.shape[1]:  # else pads stand after everything, where a causal model never looks
+            inputs["attention_mask"] = self._masks(positions)
+        return inputs
+
+    def _masks(self, positions: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The masks of full attention and of windows, (conversations, 1, length, cached)."""
+        total, length = self.places.shape[1], positions.shape[1]
+        slots = torch.arange(total, device=self.device)
+        own = slots == slots[total - length :].unsqueeze(1)  # (length, cached)
+        distance = positions.unsqueeze(2) - self.places.unsqueeze(1)
+        seen = (self.places >= 0).unsqueeze(1) & (distance >= 0)
+        masks = {}
+        for window in set(self.cache.windows):
+            near = seen if window is None else seen & (distance < window)
+            name = "full_attention" if window is None else "sliding_attention"
+            # Pads see themselves, for the softmax over nothing is no number.
+            masks[name] = self._mask_form((near | own).unsqueeze(1))
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def _mask_form(self, mask: torch.Tensor) -> torch.Tensor:
+        if self.base.config._attn_implementation != "eager":
+            return mask
+        dtype = self.base.dtype
+        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def _extent(row: Sequence[Stretch]) -> list[tuple[int, int]]:
+    return [(stretch.start, stretch.end) for stretch in row]

@@ -1,0 +1,146 @@
+"""Context-frozen training of conversations, and its label-masking counterpart.
+
+Context runs forward without gradient and fills a cache; each decision runs with gradient, attends
+to detached keys and values, gets a backward of its own, and then becomes context in turn. One pass
+serves all decisions, and memory holds one decision's graph at a time. The gradient that would flow
+through the context into its representation is dropped, on purpose, but for the last `grad_window`
+tokens before each decision: the walk goes back to where they begin and reads them with gradient.
+
+Several conversations can be walked side by side, decision by decision: `StreamReader` says how.
+
+Dropout, where a model has any, is on in the context too: the model reads it as it does under label
+masking.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from training.conversations import EncodedExample
+from training.frozen.reader import StreamReader, base_model
+from training.frozen.stretches import stretches
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionLoss:
+    """The loss of one backward: of one decision in each of some conversations, or of all."""
+
+    nll_sum: torch.Tensor
+    """Sum of −ln p over all tokens that are learnt, a scalar in nats that carries the graph."""
+    nll_sums: torch.Tensor
+    """(conversations,) Each conversation's part of it, without the graph."""
+    token_counts: tuple[int, ...]
+    """(conversations,) Tokens behind each part; 0 for a conversation that has none in it."""
+
+
+LossFunction = Callable[[nn.Module, Sequence[EncodedExample], torch.device], Iterator[DecisionLoss]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What one backward runs over: one decision in each of some conversations."""
+
+    logits: torch.Tensor
+    """(targets, vocabulary), with the graph."""
+    targets: list[int]
+    """(targets,) The tokens that are learnt."""
+    rows: list[int]
+    """(targets,) The conversation of each."""
+
+
+def decisions_walk(
+    model: nn.Module,
+    examples: Sequence[EncodedExample],
+    device: torch.device,
+    *,
+    grad_window: int = 0,
+) -> Iterator[Decisions]:
+    """Walk conversations side by side and yield the first decision of each, then the second of
+    each that has two, and so on. The graph must be done with when the next is asked for.
+    """
+    parts = [stretches(example, grad_window) for example in examples]
+    order = sorted(range(len(examples)), key=lambda index: -len(parts[index]))
+    rows = [parts[index] for index in order]  # those with most decisions first
+    reader = StreamReader(model, [examples[index].token_ids for index in order], rows, device)
+    for number in range(max(map(len, rows), default=0)):
+        active = [row[number] for row in rows if number < len(row)]
+        reader.turn(number)
+        reader.context()
+        wanted = [(row, place) for row, part in enumerate(active) for place in part.targets]
+        with head_on(model, [(row, place - 1 - active[row].start) for row, place in wanted]):
+            logits = reader.decision()
+        targets = [reader.token_ids[row][place] for row, place in wanted]
+        yield Decisions(logits=logits, targets=targets, rows=[order[row] for row, _ in wanted])
+        reader.detach()
+
+
+def frozen_losses(
+    model: nn.Module,
+    examples: Sequence[EncodedExample],
+    device: torch.device,
+    *,
+    grad_window: int = 0,
+) -> Iterator[DecisionLoss]:
+    """Yield the losses of `decisions_walk`; call backward on each before asking for the next."""
+    for decisions in decisions_walk(model, examples, device, grad_window=grad_window):
+        yield _loss(decisions, len(examples))
+
+
+def masked_losses(
+    model: nn.Module, examples: Sequence[EncodedExample], device: torch.device
+) -> Iterator[DecisionLoss]:
+    """Yield one loss over all decisions of the examples, with gradient through the context.
+
+    Shorter examples are padded at their end, where a causal model never looks.
+    """
+    wanted = [
+        (row, place)
+        for row, example in enumerate(examples)
+        for part in stretches(example)
+        for place in part.targets
+    ]
+    if not wanted:
+        return
+    length = max(place for _, place in wanted)
+    tokens = [example.token_ids[:length] for example in examples]
+    padded = [ids + [0] * (length - len(ids)) for ids in tokens]
+    with head_on(model, [(row, place - 1) for row, place in wanted]):
+        output = model(input_ids=torch.tensor(padded, device=device), use_cache=False)
+    targets = [examples[row].token_ids[place] for row, place in wanted]
+    rows = [row for row, _ in wanted]
+    yield _loss(Decisions(logits=output.logits[0], targets=targets, rows=rows), len(examples))
+
+
+@contextmanager
+def head_on(model: nn.Module, places: Sequence[tuple[int, int]]) -> Iterator[None]:
+    """Have the model's head read some places only and give logits (1, places, vocabulary).
+
+    places: (row, column) in the hidden states (rows, columns, width).
+    """
+    head: nn.Module = base_model(model).get_output_embeddings()
+
+    def choose(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = inputs
+        rows, columns = torch.tensor(places, device=hidden.device).unbind(1)
+        return hidden[rows, columns].unsqueeze(0), *rest
+
+    handle = head.register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _loss(decisions: Decisions, conversations: int) -> DecisionLoss:
+    """Return the loss, in float32 whatever the model computes in."""
+    device = decisions.logits.device
+    targets = torch.tensor(decisions.targets, device=device)
+    logits = decisions.logits.float()
+    nll = nn.functional.cross_entropy(logits, targets, reduction="none")  # (targets,)
+    nll_sums = torch.zeros(conversations, dtype=nll.dtype, device=device)
+    nll_sums.index_add_(0, torch.tensor(decisions.rows, device=device), nll.detach())
+    counts = tuple(decisions.rows.count(index) for index in range(conversations))
+    return DecisionLoss(nll_sum=nll.sum(), nll_sums=nll_sums, token_counts=counts)

@@ -1,0 +1,1 @@
+"""What a session measures of itself, while it trains and after."""

@@ -1,0 +1,126 @@
+"""How far the weights have moved: ‖W − W_reference‖₂, whole and tensor by tensor.
+
+References are read from their safetensors files one tensor at a time, so measuring takes no second
+copy of the model.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.frozen.reader import base_model
+from training.modelcheck import tensor_places
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorMove:
+    """How far one tensor is from its reference."""
+
+    norm: float
+    """‖W − W_reference‖₂."""
+    reference_norm: float
+    """‖W_reference‖₂."""
+    shape: tuple[int, ...]
+
+    @property
+    def relative(self) -> float | None:
+        """norm ÷ reference_norm; None for a reference of zeros."""
+        return self.norm / self.reference_norm if self.reference_norm else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement:
+    """The distance from one reference."""
+
+    norm: float
+    """‖W − W_reference‖₂ over all tensors."""
+    reference_norm: float
+    """‖W_reference‖₂."""
+    tensors: dict[str, TensorMove]
+    """By the tensor's name."""
+
+    @property
+    def relative(self) -> float | None:
+        """norm ÷ reference_norm; None for a reference of zeros."""
+        return self.norm / self.reference_norm if self.reference_norm else None
+
+
+class Reference:
+    """The weights of a model directory, as stored."""
+
+    def __init__(self, directory: Path | str) -> None:
+        places = tensor_places(directory)
+        self._places = {name: place for name, place in places.items() if place.dtype in _DTYPES}
+
+    def missing(self, model: nn.Module) -> str | None:
+        """Return a trained tensor's name that the files lack or hold in another shape, or None."""
+        for name, tensor in merged_weights(model):
+            place = self._places.get(name)
+            if place is None or place.shape != tuple(tensor.shape):
+                return name
+        return None
+
+    def read(self, name: str) -> torch.Tensor:
+        """Return one tensor as it is stored, on the CPU."""
+        # Plain reads: what a mapping has touched would count as this process's memory.
+        place = self._places[name]
+        buffer = bytearray(place.size_bytes)
+        with place.file.open("rb") as file:
+            file.seek(place.offset_bytes)
+            file.readinto(buffer)
+        return torch.frombuffer(buffer, dtype=_DTYPES[place.dtype]).reshape(place.shape)
+
+    @torch.no_grad()
+    def measure(self, model: nn.Module) -> Displacement:
+        """Return the distance of a model's weights from this reference, in float32."""
+        tensors = {}
+        for name, tensor in merged_weights(model):
+            reference = self.read(name).to(tensor.device, torch.float32)
+            size = torch.linalg.vector_norm(reference).item()
+            moved = torch.linalg.vector_norm(reference - tensor).item()
+            tensors[name] = TensorMove(norm=moved, reference_norm=size, shape=tuple(tensor.shape))
+        return Displacement(
+            norm=math.sqrt(sum(one.norm**2 for one in tensors.values())),
+            reference_norm=math.sqrt(sum(one.reference_norm**2 for one in tensors.values())),
+            tensors=tensors,
+        )
+
+
+@torch.no_grad()
+def merged_weights(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (name in the files, tensor) of every weight, LoRA's product added where there is one.
+
+    Tied weights come once.
+    """
+    for name, parameter, module in weight_sources(model):
+        yield name, weight_merged(parameter, module)
+
+
+def weight_sources(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Any]]:
+    """Yield (name in the files, parameter, the LoRA module that adapts it or None) as above."""
+    adapted = {}
+    for name, module in base_model(model).named_modules():
+        if hasattr(module, "get_delta_weight"):
+            adapted[f"{name}.base_layer.weight"] = (f"{name}.weight", module)
+    for name, parameter in base_model(model).named_parameters():
+        if ".lora_" in name:
+            continue
+        plain_name, module = adapted.get(name, (name.replace(".base_layer.", "."), None))
+        yield plain_name, parameter, module
+
+
+def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
+    """Return the weight that a source stands for; the parameter itself without a LoRA module."""
+    return parameter if module is None else parameter + module.get_delta_weight("default")

@@ -1,0 +1,173 @@
+"""The effective rank of what a session changed: ΔW = W − W_parent, matrix by matrix.
+
+With σ the singular values of ΔW: the entropy rank exp(H(p)), p = σ/Σσ, H = −Σ p ln p (Roy and
+Vetterli, "The effective rank", 2007), and the rank that holds 90 % of Σσ². Both lie between 1 and
+the smaller side. The singular values come from the eigenvalues of the smaller Gram matrix in
+float64: right to about 1e-8 of the largest, which is below what float32 weights resolve.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.measures.displacement import Reference, weight_merged, weight_sources
+from training.measures.tensornames import TensorName, is_projected, layers_spread
+
+ENERGY_SHARE = 0.9
+SIDE_MAX = 16_384
+"""Matrices whose smaller side is longer are left out: the Gram matrix alone would be 2 GiB."""
+_PART_ENTRIES = 1 << 22
+
+TOO_LARGE = f"its smaller side is above {SIDE_MAX:,}"
+NOT_MOVED = "it did not move"
+NO_TIME = "measuring it would have taken more than its share of the session's time"
+STOPPED = "the session was asked to stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixRank:
+    """The effective rank of one matrix's change, or why there is none."""
+
+    entropy_rank: float | None = None
+    rank_90: int | None = None
+    """The fewest singular values whose squares hold 90 % of Σσ²."""
+    reason: str | None = None
+    """Why both are None."""
+
+
+def effective_rank(change: Tensor) -> MatrixRank:
+    """Return the ranks of a matrix (rows, columns), of any floating type."""
+    eigenvalues = torch.linalg.eigvalsh(_gram(change)).flip(0)  # σ², the largest first
+    total = eigenvalues[0].item() if len(eigenvalues) else 0.0
+    if total <= 0.0:
+        return MatrixRank(reason=NOT_MOVED)
+    noise = len(eigenvalues) * torch.finfo(torch.float64).eps * total
+    energies = eigenvalues.where(eigenvalues > noise, 0.0)
+    sigma = energies.sqrt()
+    shares = sigma / sigma.sum()
+    held = energies.cumsum(0) / energies.sum()
+    return MatrixRank(
+        entropy_rank=torch.special.entr(shares).sum().exp().item(),
+        rank_90=int((held < ENERGY_SHARE).sum().item()) + 1,
+    )
+
+
+def _gram(change: Tensor) -> Tensor:
+    """Return XᵀX (n, n) in float64, n the smaller side, without a float64 copy of the whole."""
+    tall = change if change.shape[0] >= change.shape[1] else change.T  # (m, n), m ≥ n
+    gram = torch.zeros((tall.shape[1],) * 2, dtype=torch.float64, device=change.device)
+    for part in tall.split(max(1, _PART_ENTRIES // max(1, tall.shape[1]))):
+        rows = part.double()
+        gram.addmm_(rows.T, rows)
+    return gram
+
+
+def operations(shape: tuple[int, ...]) -> float:
+    """Return about how many operations a matrix's ranks take: its Gram matrix and eigenvalues."""
+    side = min(shape)
+    return 2.0 * max(shape) * side**2 + 10.0 * side**3
+
+
+class ChangeRanks:
+    """Measures the ranks of a model's changes, as far as the time that is given allows."""
+
+    def __init__(self, model: nn.Module, reference: Reference) -> None:
+        self._reference = reference
+        self._sources = {
+            name: (parameter, module)
+            for name, parameter, module in weight_sources(model)
+            if parameter.ndim == 2
+        }
+        self.names = _measuring_order(list(self._sources))
+        """Every matrix, layers far apart following each other."""
+        self._seconds = self._operations = 0.0
+
+    @torch.no_grad()
+    def measure(self, name: str) -> MatrixRank:
+        """Return the ranks of one matrix."""
+        parameter, module = self._sources[name]
+        if min(parameter.shape) > SIDE_MAX:
+            return MatrixRank(reason=TOO_LARGE)
+        started = time.monotonic()
+        tensor = weight_merged(parameter, module)
+        reference = self._reference.read(name).to(tensor.device, torch.float32)
+        found = effective_rank(tensor.float() - reference)
+        self._seconds += time.monotonic() - started
+        self._operations += operations(parameter.shape)
+        return found
+
+    def seconds_expected(self, name: str) -> float:
+        """Return what measuring this matrix should take; 0 before anything was measured."""
+        if not self._operations:
+            return 0.0
+        return self._seconds / self._operations * operations(self._sources[name][0].shape)
+
+    def measure_all(
+        self,
+        *,
+        seconds: float,
+        stop: Callable[[], bool],
+        progress: Callable[[int, int], None],
+    ) -> dict[str, MatrixRank]:
+        """Measure every matrix that fits into the time given; the others say why they do not.
+
+        stop: asked before every matrix; true ends the measuring. progress: told how many of how
+        many matrices are done.
+        """
+        found: dict[str, MatrixRank] = {}
+        spent = 0.0
+        for number, name in enumerate(self.names):
+            progress(number, len(self.names))
+            if stop():
+                found[name] = MatrixRank(reason=STOPPED)
+            elif spent + self.seconds_expected(name) > seconds:
+                found[name] = MatrixRank(reason=NO_TIME)
+            else:
+                before = self._seconds
+                found[name] = self.measure(name)
+                spent += self._seconds - before
+        progress(len(self.names), len(self.names))
+        return found
+
+    def middle_layer(self) -> list[str]:
+        """Return the matrices of the middle layer; without layers, the one in the middle."""
+        parsed = {name: TensorName.parse(name).layer for name in self.names}
+        layers = sorted({layer for layer in parsed.values() if layer is not None})
+        if not layers:
+            return sorted(self.names)[len(self.names) // 2 :][:1]
+        return [name for name in self.names if parsed[name] == layers[len(layers) // 2]]
+
+    def mean(self, ranks: dict[str, MatrixRank]) -> tuple[float | None, float | None]:
+        """Return the means of entropy rank and rank at 90 %, weighted by the matrices' sizes.
+
+        Embeddings and head are left out, for LoRA never moves them; None where nothing is left.
+        """
+        weights = {
+            name: self._sources[name][0].numel()
+            for name, rank in ranks.items()
+            if rank.reason is None and is_projected(name, tuple(self._sources[name][0].shape))
+        }
+        total = sum(weights.values())
+        if not total:
+            return None, None
+        entropy = sum(w * (ranks[name].entropy_rank or 0.0) for name, w in weights.items())
+        energy = sum(w * (ranks[name].rank_90 or 0) for name, w in weights.items())
+        return entropy / total, energy / total
+
+
+def _measuring_order(names: list[str]) -> list[str]:
+    """Layer by layer in `layers_spread`'s order, then what belongs to none."""
+    layers: dict[int, list[str]] = {}
+    others = []
+    for name in names:
+        layer = TensorName.parse(name).layer
+        if layer is None:
+            others.append(name)
+        else:
+            layers.setdefault(layer, []).append(name)
+    numbers = sorted(layers)
+    spread = [name for place in layers_spread(len(numbers)) for name in layers[numbers[place]]]
+    return spread + others

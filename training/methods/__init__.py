@@ -1,0 +1,1 @@
+"""How gradients become updates: our APOLLO, and the optimizers of every method."""
