@@ -1,6 +1,7 @@
 """The frame of one attempt: arguments, directories, events, signals, exit codes. No torch."""
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,12 @@ class Attempt:
         temporary = self.directory / "output.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        yield temporary
-        directory_publish(temporary, final)
+        try:
+            yield temporary
+            directory_publish(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)  # it would fill the disk for nothing
+            raise
 
 
 def config_read(job_directory: Path) -> Any:
@@ -137,9 +142,10 @@ def attempt_run(
         return STOPPED
     except BaseException as error:  # the exit code and the last event must always tell
         failure = failure_tell(program, error)
-        if failure.metric is not None:
-            attempt.events.metric(**failure.metric)
-        attempt.events.error(where=failure.where, message=failure.message, cure=failure.cure)
+        with suppress(OSError):  # on a full disk stderr alone has told
+            if failure.metric is not None:
+                attempt.events.metric(**failure.metric)
+            attempt.events.error(where=failure.where, message=failure.message, cure=failure.cure)
         return failure.exit_code
     return DONE
 
@@ -170,11 +176,25 @@ def failure_of(error: BaseException) -> EngineError:
         return EngineError(BAD_INPUT, error.where, error.message, error.cure)
     if is_out_of_memory(error):
         return EngineError(OUT_OF_MEMORY, "memory", "memory ran out", _MEMORY_CURE)
+    if is_disk_full(error):
+        message = "the disk is full, or a file may not grow any more"
+        cure = "Make room, then go on from the last saved state: it is as it was."
+        return EngineError(FAILED, "files", message, cure)
     if isinstance(error, OSError) and error.errno is not None:
         message = f"{os.strerror(error.errno)}: {error.filename or 'a file'}"
         return EngineError(FAILED, "files", message, "Look at the disk's space and permissions.")
     message = f"{type(error).__name__}: {error}"
     return EngineError(FAILED, "engine", message, "See the log of this attempt.")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception, of Python's, safetensors' or torch's, says that a file cannot grow."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    text = str(error)
+    numbers = (f"os error {number})" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+    # torch's writer does not say why, only that fewer bytes arrived than it had written.
+    return any(number in text for number in numbers) or "inline_container" in text
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ written with a single write to an append-only descriptor, so a reader never sees
 and at worst finds the last line unfinished. No torch here: the portal reads with this module.
 """
 
+import errno
 import json
 import math
 import os
@@ -33,6 +34,7 @@ class EventWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, 0o644)
+        self._is_torn = False
         self._end_torn_line()
 
     def _end_torn_line(self) -> None:
@@ -54,7 +56,12 @@ class EventWriter:
     def _write(self, event: str, fields: Mapping[str, Any]) -> None:
         record = {"event": event, "time_seconds": time.time(), **finite(fields)}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-        os.write(self._descriptor, line.encode("utf-8", errors="replace"))
+        data = line.encode("utf-8", errors="replace")
+        # What a full disk has cut off is ended first, once there is room again.
+        whole, self._is_torn = (b"\n" + data if self._is_torn else data), True
+        if os.write(self._descriptor, whole) < len(whole):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._is_torn = False
 
     def progress(
         self,

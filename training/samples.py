@@ -107,7 +107,7 @@ def _batch_read(
     train: list[Sample] = []
     held_out: list[Sample] = []
     too_long = 0
-    for record in _records(batch, where):
+    for number, record in enumerate(_records(batch, where), start=1):
         side = held_out if record["sha256"] in held_out_hashes else train
         try:
             encoded = encoder.encode(example_from_json(record))
@@ -115,7 +115,7 @@ def _batch_read(
             message = f"{batch.name}, line {record.get('line')}: {error.message}"
             raise ConfigError(where, message, error.cure) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _no_examples(where, error) from error
+            raise _no_example(batch, where, number, error) from error
         if len(encoded.token_ids) <= max_tokens:
             side.append(Sample(encoded=encoded, batch_key=batch.key, kind=batch.kind))
         elif side is train:
@@ -131,9 +131,10 @@ def _batch_read(
 
 def _records(batch: BatchConfig, where: str) -> Iterator[dict[str, Any]]:
     """The decoded lines of a batch's file, each with its hash and its held_out mark."""
+    number = 1
     try:
         with open(batch.path, encoding="utf-8") as file:  # noqa: PTH123, a path of the config
-            for line in file:
+            for number, line in enumerate(file, start=1):  # noqa: B007, for the errors below
                 record = json.loads(line)
                 if type(record["sha256"]) is not str or type(record["held_out"]) is not bool:
                     raise TypeError("sha256 is a text and held_out true or false")
@@ -141,9 +142,11 @@ def _records(batch: BatchConfig, where: str) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise ConfigError(where, f"cannot be read: {error.strerror}", "Name a file.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise _no_examples(where, error) from error
+        raise _no_example(batch, where, number, error) from error
 
 
-def _no_examples(where: str, error: Exception) -> ConfigError:
+def _no_example(batch: BatchConfig, where: str, number: int, error: Exception) -> ConfigError:
+    """number: of the line in the engine's own file, counted from 1."""
     cure = "Let training.ingestion write the file."
-    return ConfigError(where, f"is no file of examples ({error!r})", cure)
+    message = f"{batch.name}, line {number} of its examples is no example ({error!r})"
+    return ConfigError(where, message, cure)

@@ -6,6 +6,8 @@ here.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from training.config import ConfigError
@@ -31,6 +33,16 @@ def state_begin(temporary: Path) -> None:
     for leftover in (temporary, temporary.with_suffix("")):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
+
+
+@contextmanager
+def state_discarded_on_error(temporary: Path) -> Iterator[None]:
+    """Take a state that could not be written away: it would fill the disk for nothing."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def state_complete(temporary: Path) -> Path:

@@ -35,7 +35,12 @@ from training.process import DIVERGED
 from training.ranks.group import ALONE
 from training.ranks.sharding import Copies, Holding, whole_tensor
 from training.samples import Curriculum, Sample
-from training.states import state_begin, state_complete, state_temporary
+from training.states import (
+    state_begin,
+    state_complete,
+    state_discarded_on_error,
+    state_temporary,
+)
 
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 
@@ -255,6 +260,10 @@ class RunTrainer(Trainer):
         self.holding.same_check()
         network = self.holding.whole()
         temporary = state_temporary(self.states_directory, step)
+        with state_discarded_on_error(temporary):
+            self._state_write(network, temporary, step)
+
+    def _state_write(self, network: Any, temporary: Path, step: int) -> None:
         if network is not None:
             state_begin(temporary)
             network.save_pretrained(temporary)
