@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from training.card import model_card
 from training.config import RunConfig
 from training.conversations import ChatEncoder
 from training.directory import TOKENIZER_FILES, json_write
@@ -39,8 +40,7 @@ def output_write(
     }
     json_write(directory / "recipe.json", recipe)
     json_write(directory / "displacement.json", changes)
-    card = _model_card(config, summary)
-    (directory / "README.md").write_text(card, encoding="utf-8")
+    (directory / "README.md").write_text(model_card(config, summary), encoding="utf-8")
     for file in directory.iterdir():
         file.chmod(0o644)  # save_pretrained leaves weights readable by their owner alone
     return manifest_write(directory)
@@ -54,41 +54,3 @@ def _tokenizer_copy(parent: Path, directory: Path, encoder: ChatEncoder) -> None
         # Generation must see the conversations in the form in which they were learnt.
         template = encoder.template.source
         (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
-
-
-def _model_card(config: RunConfig, summary: dict[str, Any]) -> str:
-    batches = "\n".join(
-        f"| {batch.name} | {batch.kind} | {batch.weight:g} |" for batch in config.batches
-    )
-    frozen = "context-frozen training" if config.context_frozen else "label masking"
-    displacement = summary["displacement"]
-    moved = "not measured" if displacement is None else f"{displacement:.4g}"
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [ftportal, fine-tuned]
----
-
-# Fine-tuned from {Path(config.model).name}
-
-Made by ftportal in {summary["steps"]} steps over {summary["examples"]} examples
-({summary["decision_tokens"]} decision tokens, {summary["context_tokens"]} context tokens).
-
-| setting | value |
-|---|---|
-| method | {config.method.name} |
-| rate | {config.learning_rate:g}, {config.schedule} |
-| epochs | {config.epochs} |
-| examples a step | {config.examples_per_step} |
-| gradient | {frozen} |
-| numbers | {config.dtype} |
-| seed | {config.seed} |
-| displacement from the parent | {moved} |
-
-| batch | kind | weight |
-|---|---|---|
-{batches}
-
-The whole recipe stands in recipe.json, the displacement of every tensor in displacement.json, and
-the SHA-256 of every file in manifest.json.
-"""
