@@ -13,6 +13,8 @@
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
+| FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
+| FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
 """
 
@@ -31,6 +33,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=256) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
+FTPORTAL_HUB = environment.boolean("FTPORTAL_HUB", default=False)
+FTPORTAL_BENCHMARK_DATA = Path(
+    environment.secret("FTPORTAL_BENCHMARK_DATA") or FTPORTAL_DATA / "datasets"
+).resolve()
 
 FTPORTAL_LEASE_SECONDS = environment.integer("FTPORTAL_LEASE_SECONDS", default=60, minimum=2)
 FTPORTAL_SAVE_SECONDS = environment.integer("FTPORTAL_SAVE_SECONDS", default=120, minimum=1)

@@ -117,6 +117,13 @@ _SECTIONS: tuple[tuple[str, tuple[_Place, ...]], ...] = (
                 names=("prompt",),
             ),
             _Place(
+                key="benchmarks",
+                title="Benchmarks",
+                icon="check",
+                url_name="evaluations:benchmarks",
+                names=("benchmark",),
+            ),
+            _Place(
                 key="suites",
                 title="Suites",
                 icon="evaluation",

@@ -19,7 +19,7 @@ def documents_read(file: File) -> list[str]:
     A name ending in .jsonl holds one {"text": "..."} a line; any other file is plain text, whose
     documents are parted by lines of three or more hyphens or, without any, by empty lines.
     """
-    text = _text(file)
+    text = text_read(file)
     if (file.name or "").lower().endswith((".jsonl", ".ndjson")):
         return [_document(record, line) for line, record in _records(text)]
     if re.search(r"^[ \t]*-{3,}[ \t]*$", text, re.MULTILINE):
@@ -35,7 +35,7 @@ def prompts_read(file: File) -> list[dict[str, Any]]:
     Raises DatasetError, naming the line.
     """
     prompts = []
-    for line, record in _records(_text(file)):
+    for line, record in _records(text_read(file)):
         if not isinstance(record, dict) or not ("messages" in record or "prompt" in record):
             raise DatasetError(
                 f"Line {line} has neither messages nor prompt.",
@@ -46,7 +46,8 @@ def prompts_read(file: File) -> list[dict[str, Any]]:
     return prompts
 
 
-def _text(file: File) -> str:
+def text_read(file: File) -> str:
+    """An uploaded file as text with line feeds. Raises DatasetError: too large, or no UTF-8."""
     if file.size > TEXT_LIMIT_BYTES:
         raise DatasetError(
             f"The file is larger than {filesizeformat(TEXT_LIMIT_BYTES)}.",

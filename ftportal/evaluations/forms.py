@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 
 from evaluation.rule import Rule, RuleError
-from evaluation.suites import local_benchmarks
 from ftportal.evaluations.models import VerdictRule
+from ftportal.evaluations.selectors import judged_benchmarks
 
 MARGIN_PREFIX = "margin_"
 GATES = (
@@ -42,9 +42,9 @@ class RuleForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for one in local_benchmarks():
-            self.fields[MARGIN_PREFIX + one.name] = forms.FloatField(
-                label=one.title,
+        for name, title in judged_benchmarks().items():
+            self.fields[MARGIN_PREFIX + name] = forms.FloatField(
+                label=title,
                 required=False,
                 widget=forms.NumberInput(attrs={"placeholder": "as above"}),
             )

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings as portal
+
 from evaluation.config import config_from_json
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.models import Evaluation, Retention, Suite
+from ftportal.evaluations.models import Evaluation, OwnBenchmark, Retention, Suite
 from ftportal.evaluations.selectors import divergence_missing
 from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep, retention_finish
 from ftportal.evaluations.services.retention import LIMITS
@@ -57,10 +59,9 @@ def _suite_part(suite: Suite) -> dict[str, Any]:
     max_documents = settings.pop("max_documents")
     max_tokens = settings.pop("max_document_tokens")
     return {
-        "benchmarks": [
-            {"name": one["name"], "source": one["source"], "limit": one["limit"]}
-            for one in suite.benchmarks
-        ],
+        "benchmarks": [_benchmark(one) for one in suite.benchmarks],
+        "hub": portal.FTPORTAL_HUB,
+        "datasets_folder": str(portal.FTPORTAL_BENCHMARK_DATA),
         "held_out": [
             {
                 "key": one.sha256,
@@ -74,6 +75,17 @@ def _suite_part(suite: Suite) -> dict[str, Any]:
         ],
         **settings,
     }
+
+
+def _benchmark(pinned: dict[str, Any]) -> dict[str, Any]:
+    named = {key: pinned[key] for key in ("name", "source", "limit")}
+    if pinned["source"] != "own":
+        return named
+    own = OwnBenchmark.objects.filter(key=pinned["name"]).first()
+    if own is None:
+        message, cure = "It was deleted.", "Upload it again, or use another suite."
+        raise JobRefusedError(f"Benchmark {pinned['name']}", message, cure)
+    return named | {"path": str(own.path), "content_hash": pinned["content_hash"]}
 
 
 def _sessions(kept: Sequence[Retention]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Pages of suites and of the rules that judge them."""
+"""Pages of the rules that judge what suites measure."""
 
 import time
 
@@ -7,26 +7,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from evaluation.suites import local_benchmarks
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.evaluations.forms import RuleForm
 from ftportal.evaluations.models import VerdictRule
-from ftportal.evaluations.selectors import rules_in_force, suites_in_use
+from ftportal.evaluations.selectors import rules_in_force
 from ftportal.evaluations.services import verdict_rule_create, verdicts_renew, verdicts_stale
 
 RENEW_SECONDS = 5.0
 """So long a request judges anew after a change of a rule; the sweep does the rest."""
-
-
-@require_GET
-def suites(request: HttpRequest) -> HttpResponse:
-    """The suites and what is in them."""
-    context = {
-        "suites": suites_in_use(),
-        "benchmarks": {one.name: one for one in local_benchmarks()},
-    }
-    return render(request, "evaluations/suites.html", context)
 
 
 @require_GET

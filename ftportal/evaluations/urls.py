@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ftportal.evaluations import report_views, rule_views, views
+from ftportal.evaluations import benchmark_views, report_views, rule_views, suite_views, views
 
 app_name = "evaluations"
 urlpatterns = [
@@ -12,7 +12,12 @@ urlpatterns = [
     path("evaluations/of/<int:pk>/measure/", views.measure, name="measure"),
     path("reports/<int:pk>/", report_views.report, name="report"),
     path("verdicts/<int:pk>/", report_views.verdict, name="verdict"),
-    path("suites/", rule_views.suites, name="suites"),
+    path("suites/", suite_views.suites, name="suites"),
+    path("suites/new/", suite_views.suite_new, name="suite_new"),
+    path("benchmarks/", benchmark_views.benchmarks, name="benchmarks"),
+    path("benchmarks/new/", benchmark_views.benchmark_new, name="benchmark_new"),
+    path("benchmarks/<int:pk>/", benchmark_views.benchmark, name="benchmark"),
+    path("benchmarks/<int:pk>/delete/", benchmark_views.benchmark_delete, name="benchmark_delete"),
     path("rules/", rule_views.rules, name="rules"),
     path("rules/<int:pk>/edit/", rule_views.rule_edit, name="rule_edit"),
 ]

@@ -53,5 +53,5 @@ class Suite(models.Model):
 
     @property
     def item_count(self) -> int:
-        """Benchmark items that one measurement answers."""
-        return sum(benchmark["item_count"] for benchmark in self.benchmarks)
+        """Benchmark items that one measurement answers, as far as that is known beforehand."""
+        return sum(benchmark["item_count"] or 0 for benchmark in self.benchmarks)

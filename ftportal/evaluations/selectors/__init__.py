@@ -1,5 +1,12 @@
 """What pages and other floors read about evaluations. Everything public stands here."""
 
+from ftportal.evaluations.selectors.benchmarks import (
+    KnownBenchmark,
+    benchmark_titles,
+    judged_benchmarks,
+    known_benchmarks,
+    own_benchmark_items,
+)
 from ftportal.evaluations.selectors.changed import CHANGES, changed_items
 from ftportal.evaluations.selectors.divergence import (
     DivergenceRow,
@@ -9,7 +16,6 @@ from ftportal.evaluations.selectors.divergence import (
 from ftportal.evaluations.selectors.measured import (
     STATE_FILTERS,
     baselines,
-    benchmark_titles,
     default_suite,
     documents_of,
     evaluation_list,
@@ -44,6 +50,7 @@ __all__ = [
     "Cell",
     "Change",
     "DivergenceRow",
+    "KnownBenchmark",
     "RetentionRow",
     "Row",
     "anchor_sentence",
@@ -58,9 +65,12 @@ __all__ = [
     "evaluation_list",
     "evaluation_of",
     "items_of",
+    "judged_benchmarks",
+    "known_benchmarks",
     "latest_verdict",
     "live_evaluations",
     "measured_evaluation",
+    "own_benchmark_items",
     "retention_jobs",
     "retention_rows",
     "rule_sentences",

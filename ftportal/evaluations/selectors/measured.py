@@ -6,7 +6,6 @@ from typing import Any
 from django.db.models import QuerySet
 
 from evaluation.comparison import Document, Item
-from evaluation.suites import local_benchmarks
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
@@ -100,11 +99,6 @@ def documents_of(evaluation: Evaluation) -> dict[str, list[Document]]:
         one = Document(doc_hash=doc_hash, nll_nats=nll_nats, tokens=tokens)
         found.setdefault(name, []).append(one)
     return found
-
-
-def benchmark_titles() -> dict[str, str]:
-    """The names that people read, by the names of benchmarks."""
-    return {one.name: one.title for one in local_benchmarks()}
 
 
 STATE_FILTERS: dict[str, dict[str, Any]] = {

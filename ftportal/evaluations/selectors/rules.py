@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from evaluation.rule import Rule
 from ftportal.evaluations.models import Suite, VerdictRule
-from ftportal.evaluations.selectors.measured import benchmark_titles
+from ftportal.evaluations.selectors.benchmarks import benchmark_titles
 
 
 def points(share: float) -> str:

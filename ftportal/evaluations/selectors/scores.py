@@ -16,8 +16,8 @@ from evaluation.rule import Rule
 from evaluation.verdict import POOLED_NAME
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.selectors.benchmarks import benchmark_titles
 from ftportal.evaluations.selectors.measured import (
-    benchmark_titles,
     documents_of,
     items_of,
     measured_evaluation,

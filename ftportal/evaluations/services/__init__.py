@@ -1,5 +1,10 @@
 """Changes to suites, rules, evaluations and verdicts. Everything public stands here."""
 
+from ftportal.evaluations.services.benchmarks import (
+    ItemsRefusedError,
+    own_benchmark_delete,
+    own_benchmark_upload,
+)
 from ftportal.evaluations.services.follow_ups import follow_ups_sweep
 from ftportal.evaluations.services.requests import (
     checkpoint_measure,
@@ -24,6 +29,7 @@ from ftportal.evaluations.services.verdicts import (
 
 __all__ = [
     "EvaluationError",
+    "ItemsRefusedError",
     "checkpoint_judge",
     "checkpoint_measure",
     "default_measure",
@@ -31,6 +37,8 @@ __all__ = [
     "evaluation_request",
     "evaluations_seed",
     "follow_ups_sweep",
+    "own_benchmark_delete",
+    "own_benchmark_upload",
     "retention_finish",
     "retention_request",
     "suite_create",

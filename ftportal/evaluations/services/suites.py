@@ -9,9 +9,9 @@ from django.db import transaction
 from django.db.models import Max
 
 from evaluation.rule import Rule
-from evaluation.suites import local_benchmarks
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Suite, VerdictRule
+from ftportal.evaluations.selectors import known_benchmarks
 
 SETTINGS = {
     "window_tokens": 1024,
@@ -21,6 +21,7 @@ SETTINGS = {
     "device": "auto",
     "seed": 0,
     "kl_tokens": 512,
+    "allow_code_execution": False,
     "max_documents": None,
     "max_document_tokens": 1024,
 }
@@ -69,7 +70,8 @@ def suite_create(
     """Make a suite; `benchmarks` are {"name", "source", "limit"}, `settings` override SETTINGS.
 
     `version` None takes the next one of that name. A default suite takes the place of the one
-    before. Raises EvaluationError for an unknown benchmark or setting, or a version that exists.
+    before. Raises EvaluationError for an unknown benchmark or setting, a version that exists, a
+    suite without anything to measure, or a benchmark that runs code where that is not allowed.
     """
     unknown = settings.keys() - SETTINGS.keys()
     if unknown:
@@ -90,6 +92,7 @@ def suite_create(
         rule=rule,
         is_default=is_default,
     )
+    _check_content(suite, held_out_sets)
     suite.content_hash = _content_hash(suite, held_out_sets)
     suite.full_clean()
     if is_default:
@@ -97,6 +100,23 @@ def suite_create(
     suite.save()
     suite.held_out_sets.set(held_out_sets)
     return suite
+
+
+def _check_content(suite: Suite, held_out_sets: Sequence[HeldOutSet]) -> None:
+    if not suite.benchmarks and not held_out_sets:
+        raise EvaluationError("The suite measures nothing.", "Choose a benchmark or a text.")
+    names = [one["name"] for one in suite.benchmarks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"{twice} stands in it twice.", "Leave one of the two out.")
+    known = known_benchmarks()
+    for name in names:
+        runs_code = name in known and known[name].runs_code
+        if runs_code and not suite.settings["allow_code_execution"]:
+            raise EvaluationError(
+                f"{known[name].title} runs code that the model wrote, which is switched off.",
+                "Allow it for this suite, or leave it out.",
+            )
 
 
 def suite_check(suite: Suite) -> None:
@@ -117,23 +137,33 @@ def suite_check(suite: Suite) -> None:
 
 
 def _benchmark_pinned(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """What a suite keeps of a benchmark: with the hash of its items where they are kept here."""
     name, limit = benchmark["name"], benchmark.get("limit")
-    known = {one.name: one for one in local_benchmarks()}
-    if benchmark.get("source", "local") != "local" or name not in known:
+    source = benchmark.get("source", "local")
+    known = known_benchmarks().get(name)
+    if source == "lm_eval" and (known is None or known.source == "lm_eval"):
+        counts = known.item_count if known else None
+        return {
+            "name": name,
+            "source": source,
+            "limit": limit,
+            "item_count": min(filter(None, (limit, counts)), default=None),
+            "content_hash": None,
+        }
+    if known is None or known.source != source:
+        names = ", ".join(one for one, two in known_benchmarks().items() if two.source == source)
+        raise EvaluationError(f"There is no benchmark called {name}.", f"There are: {names}.")
+    if limit is not None and not 1 <= limit <= known.item_count:
         raise EvaluationError(
-            f"There is no benchmark called {name}.", f"There are: {', '.join(known)}."
-        )
-    if limit is not None and not 1 <= limit <= known[name].item_count:
-        raise EvaluationError(
-            f"{name} has {known[name].item_count} items, so {limit} of them cannot be measured.",
+            f"{known.title} has {known.item_count} items, so {limit} of them cannot be measured.",
             "Choose a limit in between, or none.",
         )
     return {
         "name": name,
-        "source": "local",
+        "source": source,
         "limit": limit,
-        "item_count": limit or known[name].item_count,
-        "content_hash": known[name].content_hash,
+        "item_count": limit or known.item_count,
+        "content_hash": known.content_hash,
     }
 
 

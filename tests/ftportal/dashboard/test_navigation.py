@@ -44,6 +44,7 @@ def titles(user: User) -> list[str]:
         ("/checkpoints/", "checkpoints"),
         ("/evaluations/4/", "evaluations"),
         ("/verdicts/4/", "evaluations"),
+        ("/benchmarks/3/", "benchmarks"),
         ("/suites/", "suites"),
         ("/rules/", "rules"),
         ("/reviews/2/next/", "reviews"),
@@ -72,6 +73,7 @@ def test_the_lines_stand_in_pipeline_order(cast: SimpleNamespace) -> None:
         "jobs",
         "held_out",
         "prompts",
+        "benchmarks",
         "suites",
         "rules",
     ]
