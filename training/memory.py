@@ -150,7 +150,7 @@ def memory_estimate(
     if config.diagnostics.sharpness and config.dtype == "float32" and not on_gpu:
         step[SHARPNESS] = trained
         measuring[SHARPNESS] = 2 * trained
-    if _gradients_stand(config):
+    if _gradients_stand(config, workload):
         backward[GRADIENTS] = trained
     moments = [backward, step, measuring]
     worst = max(moments, key=lambda moment: sum(moment.values()))
@@ -226,19 +226,24 @@ def _step_work(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return _FLOAT32_BYTES * (copies * sum(plain) + 2 * largest)
 
 
-def _gradients_stand(config: RunConfig) -> bool:
+def _together(config: RunConfig, workload: Workload) -> int:
+    """Conversations that are walked side by side, of those that are among the longest."""
+    return config.context.together_at_length(config.examples_per_step, workload.longest_tokens)
+
+
+def _gradients_stand(config: RunConfig, workload: Workload) -> bool:
     """Whether gradients of an earlier backward of the step are there when the largest begins.
 
     Else they take the place of the activations that are done with.
     """
-    return config.context_frozen or config.examples_per_step > config.context.conversations_at_once
+    return config.context_frozen or config.examples_per_step > _together(config, workload)
 
 
 def _backward(
     config: RunConfig, decoder: DecoderShape, workload: Workload, on_gpu: bool
 ) -> dict[str, int]:
     """What is alive when the backward of the longest decision begins."""
-    together = config.context.conversations_at_once
+    together = _together(config, workload)
     number = _number_bytes(config)
     decision = workload.longest_decision_tokens
     frozen = config.context_frozen

@@ -45,7 +45,7 @@ def _levers(config: RunConfig) -> list[tuple[str, tuple[str, ...]]]:
     """What can be lowered in this recipe, and the parts of the peak that it concerns."""
     found: list[tuple[str, tuple[str, ...]]] = []
     walked = (ACTIVATIONS, CACHE, LOGITS)
-    if config.context.conversations_at_once > 1:
+    if config.context.together(config.examples_per_step) > 1:
         found.append(("set conversations_at_once to 1", walked))
     if not config.context_frozen:
         found.append(("set context_frozen to true", (ACTIVATIONS,)))

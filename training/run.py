@@ -223,9 +223,9 @@ def _streaming_check(
         curriculum.samples[0].encoded.token_ids,
         device,
         grad_window=config.context.grad_window,
-        together=config.context.conversations_at_once,
+        together=config.context.together(config.examples_per_step),
     )
-    if config.context.conversations_at_once > 1 and not found.can_pad:
+    if (config.context.conversations_at_once or 1) > 1 and not found.can_pad:
         kind = base_model(model).config.model_type
         message = (
             f"models of type {kind} do not bear pads: only conversations whose decisions stand in "

@@ -216,11 +216,13 @@ def recipe_words(
 def context_words(recipe: Mapping[str, Any]) -> str:
     """What of the context gets gradient, and how many conversations are walked at once."""
     settings = recipe.get("context") or {}  # runs of earlier versions have none
-    window, together = settings.get("grad_window", 0), settings.get("conversations_at_once", 1)
+    window, together = settings.get("grad_window", 0), settings.get("conversations_at_once")
     words = "with gradient"
     if recipe.get("context_frozen", True):
         words = f"frozen but for the last {window:,} tokens" if window else "frozen: no gradient"
-    return words if together == 1 else f"{words}; {together} conversations at once"
+    if together is None:
+        return words
+    return f"{words}; {together} conversation{'' if together == 1 else 's'} at once"
 
 
 def ranks_words(ranks: Mapping[str, Any]) -> str:

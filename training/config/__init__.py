@@ -12,7 +12,7 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
-from training.config.context import ContextConfig
+from training.config.context import USUAL_TOKENS_TOGETHER, ContextConfig
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
@@ -32,6 +32,7 @@ __all__ = [
     "METHODS",
     "SCHEDULES",
     "SHARDINGS",
+    "USUAL_TOKENS_TOGETHER",
     "BatchConfig",
     "ConfigError",
     "ContextConfig",

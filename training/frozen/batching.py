@@ -1,8 +1,9 @@
 """Which conversations of a step are walked side by side. No torch here."""
 
+import math
 from collections.abc import Sequence
 
-from training.config import RunConfig
+from training.config import USUAL_TOKENS_TOGETHER, RunConfig
 from training.frozen.stretches import Stretch, padded_arithmetic, stretches
 from training.samples import Sample
 
@@ -13,13 +14,16 @@ _WASTE_MAX = 1.25
 def conversations_group(
     samples: Sequence[Sample], config: RunConfig, *, can_pad: bool
 ) -> list[list[Sample]]:
-    """Return the samples in groups of at most `conversations_at_once`, the longest first.
+    """Return the samples in groups of so many as the recipe allows, the longest first.
 
     can_pad: whether the model may see conversations of different lengths together; else only those
     whose decisions stand in the same places share a group. Where context gets gradient, pads follow
     everything else and do no harm to any model.
     """
-    together = config.context.conversations_at_once
+    together = config.context.together(config.examples_per_step)
+    tokens_most = math.inf
+    if config.context.conversations_at_once is None:
+        tokens_most = USUAL_TOKENS_TOGETHER
     if together == 1:
         return [[sample] for sample in samples]
     rows = [_row(sample, config) for sample in samples]
@@ -27,7 +31,9 @@ def conversations_group(
     order = sorted(range(len(samples)), key=lambda index: _size(rows[index]), reverse=True)
     groups: list[list[int]] = []
     for index in order:
-        if groups and _fits(groups[-1], index, rows, together, can_pad):
+        within = groups and len(groups[-1]) < together
+        within = within and _tokens([rows[one] for one in (*groups[-1], index)]) <= tokens_most
+        if within and _fits([rows[one] for one in groups[-1]], rows[index], can_pad):
             groups[-1].append(index)
         else:
             groups.append([index])
@@ -46,17 +52,15 @@ def _size(row: Sequence[Stretch]) -> tuple[int, ...]:
     return (len(row), *(length for part in row for length in (part.start, part.end)))
 
 
-def _fits(
-    group: Sequence[int],
-    index: int,
-    rows: Sequence[Sequence[Stretch]],
-    together: int,
-    can_pad: bool,
-) -> bool:
-    if len(group) == together:
-        return False
+def _tokens(rows: Sequence[Sequence[Stretch]]) -> int:
+    """Tokens that are read, as if all were as long as the longest."""
+    return len(rows) * max((row[-1].end for row in rows if row), default=0)
+
+
+def _fits(group: Sequence[Sequence[Stretch]], row: Sequence[Stretch], can_pad: bool) -> bool:
+    """Whether a conversation may join a group by its lengths."""
     if not can_pad:
-        return _size(rows[group[0]]) == _size(rows[index])
-    wanted = [rows[one] for one in (*group, index)]
-    alone = sum(padded_arithmetic([row]) for row in wanted)
+        return _size(group[0]) == _size(row)
+    wanted = [*group, row]
+    alone = sum(padded_arithmetic([one]) for one in wanted)
     return padded_arithmetic(wanted) <= _WASTE_MAX * alone

@@ -22,8 +22,8 @@ class ContextFields(forms.Form):
         "Conversations at once",
         1,
         "Of a step's examples, so many are walked through side by side where their lengths are "
-        "alike. The result is the same; it takes more memory and is faster on a GPU, seldom on a "
-        "processor.",
+        "alike: faster the shorter they are, with the same result, and more memory. Empty: up to "
+        "4, long ones alone.",
         required=False,
     )
 
@@ -31,5 +31,5 @@ class ContextFields(forms.Form):
         title="Context",
         lead="What stands before a decision: it is read so that the decision can be understood.",
         fields=("grad_window", "conversations_at_once"),
-        defaults={"grad_window": 0, "conversations_at_once": 1},
+        defaults={"grad_window": 0},
     )

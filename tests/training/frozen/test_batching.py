@@ -26,9 +26,17 @@ LONG, TWO = sample((200, 230)), sample((20, 30), (40, 50))
 SAMPLES = [SHORT, LONG, TWO, SHORTER]
 
 
+def test_short_ones_go_together_where_nobody_said_how_many() -> None:
+    assert conversations_group([SHORT] * 6, config(), can_pad=True) == [[SHORT] * 4, [SHORT] * 2]
+    long = sample((900, 930))
+    assert conversations_group([long] * 3, config(), can_pad=True) == [[long] * 2, [long]]
+    assert config(examples_per_step=3).context.together(3) == 3
+
+
 def test_one_at_a_time_keeps_the_order() -> None:
-    groups = conversations_group(SAMPLES, config(), can_pad=True)
-    assert groups == [[one] for one in SAMPLES]
+    one = config(context=ContextConfig(conversations_at_once=1))
+    groups = conversations_group(SAMPLES, one, can_pad=True)
+    assert groups == [[alone] for alone in SAMPLES]
 
 
 def test_neighbours_in_length_go_together() -> None:
