@@ -29,6 +29,7 @@ def recipe(folder: Path, model: Path) -> dict[str, Any]:
     return example_config() | {
         "model": str(model),
         "anchor_model": None,
+        "probes": [],
         "batches": [{**batch, "weight": 1.0}],
         "method": {"name": "adamw"},
         "learning_rate": 1e-3,
