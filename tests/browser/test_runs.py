@@ -76,8 +76,8 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
     batches: list[Any],
     complaints: list[str],
 ) -> None:
-    from ftportal.runs.kind import run_events
     from ftportal.runs.drawings import run_charts
+    from ftportal.runs.kind import run_events
     from ftportal.runs.services import run_submit
 
     run = run_submit(
@@ -119,7 +119,6 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
 def test_who_only_looks_sees_no_buttons(
     page_for: Callable[..., Page], cast: SimpleNamespace, language_model: Any, batches: list[Any]
 ) -> None:
-    from ftportal.runs.drawings import run_charts
     from ftportal.runs.services import run_submit
 
     run = run_submit(
