@@ -95,6 +95,8 @@ class _Tally:
     decision_token_count: int = 0
     decision_count: int = 0
     token_length_max: int = 0
+    decision_length_max: int = 0
+    """The longest decision, in tokens."""
     problem_count: int = 0
 
     def summary(self) -> dict[str, Any]:
@@ -111,6 +113,7 @@ class _Tally:
             "context_token_count": self.context_token_count,
             "decision_token_count": self.decision_token_count,
             "token_length_max": self.token_length_max,
+            "decision_length_max": self.decision_length_max,
             "problem_count": self.problem_count,
         }
 
@@ -194,6 +197,8 @@ class Ingestion:
         tally.context_token_count += encoded.context_token_count
         tally.decision_token_count += encoded.decision_token_count
         tally.token_length_max = max(tally.token_length_max, len(encoded.token_ids))
+        longest = max((s.end - s.start for s in encoded.segments if s.is_decision), default=0)
+        tally.decision_length_max = max(tally.decision_length_max, longest)
         self._example_write(record.line, example)
 
     def _example_write(self, line: int, example: Example) -> None:

@@ -21,8 +21,9 @@ from training.memory import (
 
 
 def memory_words(size_bytes: float) -> str:
-    """A size as pages and events write it: 1.3 GB, 640 MB."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    """A size as pages and events write it: 1.3 GB, 640 MB (of 1024 each, as
+    Django's filesizeformat has it)."""
+    return f"{size_bytes / 2**30:.1f} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MB"
 
 
 def memory_cure(config: RunConfig, estimate: MemoryEstimate | None) -> str:

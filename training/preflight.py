@@ -22,6 +22,8 @@ class Preflight:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self.estimate: MemoryEstimate | None = None
+        self.free_bytes: int | None = None
+        """What the session could have at most, when it was checked."""
 
     def check(
         self, samples: Sequence[Sample], device: torch.device, attempt: Attempt, *, processes: int
@@ -49,7 +51,7 @@ class Preflight:
             workload=workload_of(samples, self._config),
             on_gpu=on_gpu,
         )
-        free = _gpu_free_bytes(device) if on_gpu else _free_bytes()
+        free = self.free_bytes = _gpu_free_bytes(device) if on_gpu else _free_bytes()
         needed_bytes = self.estimate.total_bytes * (1 if on_gpu else processes)
         if free is not None and needed_bytes > free:
             needed = memory_words(needed_bytes)
@@ -58,6 +60,13 @@ class Preflight:
                 f"it may run out. {memory_cure(self._config, self.estimate)}"
             )
             attempt.events.warning(where="memory", message=message)
+
+    def notes(self) -> dict[str, int]:
+        """What the run's summary keeps of it."""
+        if self.estimate is None:
+            return {}
+        free = {} if self.free_bytes is None else {"memory_free_bytes": self.free_bytes}
+        return {"memory_estimate_bytes": self.estimate.total_bytes, **free}
 
     def failure(self) -> EngineError:
         """The words for a session that ran out of memory."""

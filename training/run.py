@@ -90,8 +90,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     )
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
-    if preflight.estimate is not None:
-        trainer.reporter.notes["memory_estimate_bytes"] = preflight.estimate.total_bytes
+    trainer.reporter.notes |= preflight.notes()
     _train(trainer, attempt.resume)
     return session_finish(trainer, encoder, config, attempt)
 

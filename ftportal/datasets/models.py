@@ -59,6 +59,12 @@ class Batch(models.Model):
     context_token_count = models.PositiveBigIntegerField(null=True, blank=True)
     decision_token_count = models.PositiveBigIntegerField(null=True, blank=True)
     decision_count = models.PositiveBigIntegerField(null=True, blank=True)
+    token_length_max = models.PositiveIntegerField(
+        null=True, blank=True, help_text="tokens of the longest example"
+    )
+    decision_length_max = models.PositiveIntegerField(
+        null=True, blank=True, help_text="tokens of the longest decision"
+    )
     problem_count = models.PositiveIntegerField(null=True, blank=True)
     job = models.OneToOneField(Job, null=True, blank=True, on_delete=models.SET_NULL)
     uploaded_by = models.ForeignKey(

@@ -137,6 +137,8 @@ def batch_accept(*, batch: Batch, summary: Mapping[str, Any], examples: Path) ->
                 context_token_count=summary["context_token_count"],
                 decision_token_count=summary["decision_token_count"],
                 decision_count=summary["decision_count"],
+                token_length_max=summary["token_length_max"],
+                decision_length_max=summary["decision_length_max"],
                 problem_count=0,
             )
         )

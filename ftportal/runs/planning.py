@@ -10,6 +10,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import HeldOutSet
 from ftportal.jobs.models import JobState
+from ftportal.runs.memory import memory_plan
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import (
     METHOD_NAMES,
@@ -44,6 +45,9 @@ class Plan:
     displacement_basis: str
     seconds: float
     seconds_basis: str
+    memory_bytes: int | None
+    memory_basis: str
+    """What most of it is for; why it is not known, where memory_bytes is None."""
     shares: tuple[float, ...]
     warnings: tuple[RecipeWarning, ...]
 
@@ -101,6 +105,14 @@ def plan(
         update_norm=update_norm,
     )
     epoch = sum(mixture_counts(counts, weights))
+    memory = memory_plan(
+        parent=parent, config=config, mixture=mixture, shapes=_shapes(str(parent.directory))
+    )
+    warnings = _warnings(
+        config,
+        mixture,
+        examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
+    )
     return Plan(
         step_count=found.step_count,
         examples_per_epoch=epoch,
@@ -111,13 +123,9 @@ def plan(
         seconds=_seconds(found),
         seconds_basis=speed.basis,
         shares=tuple(shares(mixture)),
-        warnings=tuple(
-            _warnings(
-                config,
-                mixture,
-                examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
-            )
-        ),
+        memory_bytes=memory.total_bytes,
+        memory_basis=memory.basis,
+        warnings=tuple(warnings + ([memory.warning] if memory.warning else [])),
     )
 
 

@@ -7,14 +7,15 @@ from urllib.parse import urlencode
 
 from django.db.models import Avg, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import lineage
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import LIVE_STATES, JobState
-from ftportal.pages.templatetags.pages import duration, si
-from ftportal.runs.metrics import MEAN_STEPS, metric_names, metric_series
+from ftportal.pages.templatetags.pages import NOTHING, duration, si
+from ftportal.runs.metrics import MEAN_STEPS, metric_last, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_flatten, recipe_words, shares
 from training.process import DIVERGED
@@ -109,11 +110,20 @@ def outcome_rows(run: Run) -> list[OutcomeRow]:
             measured=length_words(summary("displacement")),
         ),
         OutcomeRow(
+            label="Memory at its peak",
+            forecast=_size_words(ahead("memory_bytes")),
+            measured=_size_words(metric_last(run, "memory_bytes")),
+        ),
+        OutcomeRow(
             label="Time",
             forecast=duration(ahead("seconds")),
             measured=duration(summary("seconds")),
         ),
     ]
+
+
+def _size_words(size_bytes: float | None) -> str:
+    return NOTHING if size_bytes is None else filesizeformat(size_bytes)
 
 
 def displacement_forecast_words(run: Run) -> str:

@@ -1,0 +1,116 @@
+"""The memory of a run, told before it starts and compared with what its worker has."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Batch
+from ftportal.runs.memory import workload_of
+from ftportal.runs.models import Metric, Run
+from ftportal.runs.planning import Plan, plan
+from ftportal.runs.recipes import config_build
+from ftportal.runs.selectors import outcome_rows
+from training.memory import DecoderShape
+
+pytestmark = pytest.mark.django_db
+RECIPE: dict[str, Any] = {"method": {"name": "adamw"}}
+
+
+@pytest.fixture
+def planned(parent: Checkpoint, talks: Batch) -> Callable[..., Plan]:
+    """`planned(**recipe)`: the plan of a run on one batch."""
+
+    def make(**recipe: Any) -> Plan:
+        return plan(parent=parent, mixture=[(talks, 1.0)], recipe={**RECIPE, **recipe})
+
+    return make
+
+
+def test_a_plan_tells_the_peak_and_what_it_is_for(planned: Callable[..., Plan]) -> None:
+    found = planned()
+    assert found.memory_bytes is not None
+    assert found.memory_bytes > 500 << 20
+    assert found.memory_basis.startswith("most of it for the program itself 560 MB, ")
+    assert not any("may run out" in one.message for one in found.warnings)
+
+
+def test_the_last_worker_of_the_model_is_asked(
+    planned: Callable[..., Plan], ended: Callable[..., Run]
+) -> None:
+    run = ended("succeeded")
+    run.summary = {"memory_free_bytes": 300 << 20, "device": "cpu"}
+    run.save()
+    (warning,) = [one for one in planned().warnings if "may run out" in one.message]
+    assert "the worker of Session had 300 MB free" in warning.message
+    run.summary |= {"device": "cuda:0"}
+    run.save()
+    found = planned()  # on a GPU the process itself does not count, and all else is tiny here
+    assert found.memory_bytes is not None
+    assert found.memory_bytes < 100 << 20
+
+
+def test_a_model_of_an_unknown_kind_is_not_estimated(
+    planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = DecoderShape.from_config
+    monkeypatch.setattr(DecoderShape, "from_config", lambda _: read({"hidden_size": 8}))
+    found = planned()
+    assert found.memory_bytes is None
+    assert "num_attention_heads" in found.memory_basis
+
+
+def test_the_longest_example_and_decision_decide(
+    parent: Checkpoint, batch_of: Callable[..., Batch]
+) -> None:
+    def workload(batch: Batch, **recipe: Any) -> tuple[int, int]:
+        mixture = [(batch, 1.0)]
+        config = config_build(parent=parent, mixture=mixture, recipe={**RECIPE, **recipe})
+        found = workload_of(mixture, config)
+        return found.longest_tokens, found.longest_decision_tokens
+
+    kept = batch_of("Kept", token_length_max=900, decision_length_max=70, decision_count=16)
+    assert workload(kept) == (900, 70)
+    assert workload(kept, max_example_tokens=512) == (512, 70)
+    assert workload(kept, context_frozen=False) == (900, 160)  # twice the mean of an example
+    assert workload(batch_of("Earlier")) == (4096, 160)
+
+
+def test_form_and_page_show_it(
+    client_of: Callable[..., Client],
+    cast: SimpleNamespace,
+    submit: Callable[..., Run],
+    parent: Checkpoint,
+    talks: Batch,
+) -> None:
+    form = {
+        "parent": parent.pk,
+        f"weight_{talks.pk}": "1",
+        "method": "adamw",
+        "learning_rate": "1e-5",
+        "epochs": "1",
+        "examples_per_step": "1",
+        "seed": "0",
+        "schedule": "constant",
+        "warmup_steps": "0",
+        "weight_decay": "0",
+        "max_example_tokens": "512",
+        "dtype": "float32",
+        "grad_window": "0",
+        "conversations_at_once": "1",
+    }
+    tina = client_of(cast.tina)
+    page = tina.post(reverse("runs:run_preview"), form).content.decode()
+    assert "Memory at its peak" in page
+    assert "Memory most of it for the program itself 560 MB" in page
+    run = submit()
+    Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
+    Metric.objects.create(run=run, name="memory_bytes", step=1, value=float(700 << 20))
+    page = tina.get(reverse("runs:run", args=[run.pk])).content.decode()
+    assert "<small>estimated 5" in page
+    (row,) = [row for row in outcome_rows(run) if row.label.startswith("Memory")]
+    assert row.measured.startswith("700.0")
