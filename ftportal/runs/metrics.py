@@ -60,9 +60,12 @@ def metric_last(run: Run, name: str) -> float | None:
     return newest.values_list("value", flat=True).first()
 
 
-def loss_now(run: Run) -> float | None:
-    """Mean loss of the last MEAN_STEPS steps, nats per decision token; None before the first."""
-    newest = Metric.objects.filter(run=run, name="loss_nats", value__isnull=False)
+def loss_now(run: Run, name: str = "loss_nats") -> float | None:
+    """Mean loss of the last MEAN_STEPS steps that have one, nats per decision token.
+
+    name: of the metric, such as that of one batch. None before the first.
+    """
+    newest = Metric.objects.filter(run=run, name=name, value__isnull=False)
     values = newest.order_by("-step").values_list("value", flat=True)[:MEAN_STEPS]
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None

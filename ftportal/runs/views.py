@@ -19,7 +19,7 @@ from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.log import log_tail
 from ftportal.runs.metrics import loss_now, metric_last
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import METHOD_NAMES, method_name, recipe_words
+from ftportal.runs.recipes import METHOD_NAMES, batch_key, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
     displacement_forecast_words,
@@ -187,16 +187,30 @@ def _has_metrics(found: Run) -> bool:
     return Metric.objects.filter(run=found).exists()
 
 
+def _batch_losses(found: Run) -> list[tuple[str, float | None]]:
+    """The newest loss of each batch, where there are several: a mean of all hides who learns."""
+    parts = list(found.mixture.select_related("batch"))
+    if len(parts) < 2:
+        return []
+    return [
+        (str(part.batch), loss_now(found, f"loss_nats/batch/{batch_key(part.batch)}"))
+        for part in parts
+    ]
+
+
 def _figures(found: Run) -> dict[str, Any]:
     """The newest values of what matters while a run works."""
     speeds = [metric_last(found, f"{name}_tokens_per_second") for name in ("decision", "context")]
     known = [speed for speed in speeds if speed is not None]
     return {
         "loss_nats": loss_now(found),
+        "batch_losses": _batch_losses(found),
         "displacement": metric_last(found, "displacement"),
         "displacement_pretrained": metric_last(found, "displacement_pretrained"),
         "gradient_norm": metric_last(found, "gradient_norm"),
         "tokens_per_second": sum(known) if known else None,
+        "decision_speed": speeds[0],
+        "context_speed": speeds[1],
         "memory_bytes": metric_last(found, "memory_bytes"),
         "epoch": metric_last(found, "epoch"),
     }

@@ -11,8 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.jobs.models import JobState
 from ftportal.runs.changes import changes_of, short_names
-from ftportal.runs.models import Run
+from ftportal.runs.models import Metric, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -137,3 +138,44 @@ def test_forecast_and_outcome_stand_side_by_side(
     page = client_of(cast.otto).get(reverse("runs:run", args=[run.pk])).content.decode()
     assert "2.30 <small>forecast 1.8 (0.4 to 7)</small>" in page
     assert "Forecast for the end 1.8 (0.4 to 7), measured 2.3." in page
+
+
+def test_the_losses_of_several_batches_stand_beside_their_mean(
+    submit: Callable[..., Run], client_of: Callable[..., Client], cast: SimpleNamespace, talks: Any
+) -> None:
+    run = submit()
+    rows = [("loss_nats", 1.0), (f"loss_nats/batch/b{talks.pk}", 0.25)]
+    rows += [("decision_tokens_per_second", 50.0), ("context_tokens_per_second", 400.0)]
+    Metric.objects.bulk_create(Metric(run=run, name=n, step=1, value=v) for n, v in rows)
+    page = client_of(cast.otto).get(reverse("runs:run_figures", args=[run.pk])).content.decode()
+    assert "<dt>Loss, Talks</dt><dd>0.250</dd>" in page
+    assert "<dt>Loss, General mix</dt><dd>–</dd>" in page
+    assert "450 <small>tokens/s: 50 decision, 400 context</small>" in page
+    alone = submit("Alone", mixture=[(talks, 1.0)])
+    page = client_of(cast.otto).get(reverse("runs:run_figures", args=[alone.pk])).content.decode()
+    assert "Loss, Talks" not in page
+
+
+def test_going_on_with_a_session_and_going_on_from_its_checkpoint_are_two_buttons(
+    made: Callable[[str], Run], client_of: Callable[..., Client], cast: SimpleNamespace
+) -> None:
+    run = made(record({"a.0.b.weight": tensor()}))
+    tina = client_of(cast.tina)
+
+    def page(state: JobState, resume_state: str) -> str:
+        run.job.state, run.job.resume_state, run.job.finish_handled = state, resume_state, True
+        run.job.save()
+        return tina.get(reverse("runs:run", args=[run.pk])).content.decode()
+
+    on_new_data = f'href="{reverse("runs:run_new")}?parent={run.output_id}"'
+    done = page(JobState.SUCCEEDED, "")
+    assert on_new_data in done
+    assert "Continue on new data from this checkpoint" in done
+    assert reverse("runs:run_resume", args=[run.pk]) not in done
+    form = tina.get(reverse("runs:run_new") + f"?parent={run.output_id}").content.decode()
+    assert f'value="{run.output_id}" selected' in form
+    Run.objects.filter(pk=run.pk).update(output=None)
+    stopped = page(JobState.CANCELLED, "attempts/1/trainer/step-000004")
+    assert reverse("runs:run_resume", args=[run.pk]) in stopped
+    assert "Resume this session" in stopped
+    assert "Continue on new data" not in stopped

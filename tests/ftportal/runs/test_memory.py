@@ -106,7 +106,7 @@ def test_form_and_page_show_it(
     tina = client_of(cast.tina)
     page = tina.post(reverse("runs:run_preview"), form).content.decode()
     assert "Memory at its peak" in page
-    assert "Memory most of it for the program itself 560 MB" in page
+    assert "Memory: most of it for the program itself 560 MB" in page
     run = submit()
     Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
     Metric.objects.create(run=run, name="memory_bytes", step=1, value=float(700 << 20))
