@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from evaluation.config import MeasureConfig
 from evaluation.parts import Parts
 from evaluation.progress import Progress
-from training.engine import Attempt
+from training.engine import Attempt, EngineError
+from training.manifest import ManifestError, manifest_check
+from training.process import BAD_INPUT
 
 if TYPE_CHECKING:
     from evaluation.divergence import Reference
@@ -40,6 +42,7 @@ class Step:
 
 def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path) -> dict[str, Any]:
     """Measure all that the config asks for, write the output and return the summary."""
+    _manifest_check(attempt, config)
     from evaluation import loading
 
     reference = _reference(attempt, config, parts)
@@ -62,6 +65,21 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
         "divergence": next((one["divergence"] for one in results if "divergence" in one), None),
     }
     return _results_write(attempt, results, settings)
+
+
+def _manifest_check(attempt: Attempt, config: MeasureConfig) -> None:
+    """Refuse weights that are not those under whose hash the results will be kept."""
+    if config.manifest_sha256 is None:
+        return
+    attempt.events.progress(done=0, total=None, unit="items", phase="checking the model's files")
+    cure = "Register the model again, or put its own files back."
+    try:
+        manifest = manifest_check(config.model)
+    except ManifestError as error:
+        raise EngineError(BAD_INPUT, "model", str(error), cure) from error
+    if manifest["sha256"] != config.manifest_sha256:
+        message = "its files are those of another checkpoint: the manifest's hash differs"
+        raise EngineError(BAD_INPUT, "model", message, cure)
 
 
 def _results_write(

@@ -56,6 +56,9 @@ class MeasureConfig(EngineConfig):
     stride_tokens: int = 512
     """How far the window moves; every token after the first window sees at least
     window - stride tokens before it."""
+    manifest_sha256: str | None = None
+    """What the model's manifest.json has to say, every file hashed anew: results are kept under
+    this hash and must be of no other weights. None: not checked."""
     parent: str | None = None
     """The directory of the model that this one was trained from: forward KL to it is measured on
     the held-out texts and sessions. None: not measured."""
@@ -77,6 +80,8 @@ class MeasureConfig(EngineConfig):
         _unique("benchmarks.name", [one.name for one in self.benchmarks])
         _unique("held_out.key", [one.key for one in self.held_out])
         _unique("sessions.key", [one.key for one in self.sessions])
+        if self.manifest_sha256 is not None:
+            text_check("manifest_sha256", self.manifest_sha256)
         whole_check("kl_tokens", self.kl_tokens, 1)
         if self.parent is not None:
             text_check("parent", self.parent)

@@ -20,7 +20,9 @@ def engine_config(job: Job) -> dict[str, Any]:
     """The engine's config.json for an evaluation, for what a checkpoint kept of its sessions, or
     for both; raises JobRefusedError where it cannot run."""
     evaluation = (
-        Evaluation.objects.select_related("checkpoint__parent", "suite").filter(job=job).first()
+        Evaluation.with_repeats.select_related("checkpoint__parent", "suite")
+        .filter(job=job)
+        .first()
     )
     kept = list(job.retention.select_related("checkpoint", "batch"))
     if evaluation is None and not kept:
@@ -30,10 +32,14 @@ def engine_config(job: Job) -> dict[str, Any]:
         raise JobRefusedError(
             f"Checkpoint {checkpoint}", "Its files were deleted.", "Measure another checkpoint."
         )
-    config: dict[str, Any] = {"action": "measure", "model": str(checkpoint.directory)}
+    config: dict[str, Any] = {
+        "action": "measure",
+        "model": str(checkpoint.directory),
+        "manifest_sha256": checkpoint.manifest_hash,
+    }
     config |= _suite_part(evaluation.suite) if evaluation else {"dtype": kept[0].dtype}
     config["sessions"] = _sessions(kept)
-    if evaluation:
+    if evaluation and not evaluation.repeat:
         config |= _parent_part(checkpoint, config)
     if evaluation is None and not config["sessions"]:
         message, cure = "The examples are gone from the disk.", "Upload the batch again."

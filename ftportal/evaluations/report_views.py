@@ -11,7 +11,13 @@ from ftportal.evaluations.measurement import divergence_context
 from ftportal.evaluations.models import Verdict, VerdictOutcome
 from ftportal.evaluations.remedies import remedies
 from ftportal.evaluations.report import Report, report_of, report_of_verdict
-from ftportal.evaluations.selectors import CHANGES, changed_items, default_suite, retention_rows
+from ftportal.evaluations.selectors import (
+    CHANGES,
+    changed_items,
+    default_suite,
+    noise_floor,
+    retention_rows,
+)
 from ftportal.pages.lists import is_fragment, key_of, page_of
 
 _ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
@@ -51,6 +57,7 @@ def _page(request: HttpRequest, found: Report) -> HttpResponse:
         context["retention"] = retention_rows(found.checkpoint, suite)
     if found.suite is not None and not is_fragment(request):
         context |= divergence_context(found.checkpoint, found.suite)
+        context["noise"] = noise_floor(found.suite, found.checkpoint.language_model)
     if found.verdict is not None and found.card is not None:
         context |= {"verdict": found.verdict, "page": found.card.page}
         context |= _items(request, found.verdict)

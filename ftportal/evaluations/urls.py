@@ -8,6 +8,7 @@ app_name = "evaluations"
 urlpatterns = [
     path("evaluations/", views.evaluations, name="evaluations"),
     path("evaluations/<int:pk>/", views.evaluation, name="evaluation"),
+    path("evaluations/<int:pk>/again/", views.measure_again, name="measure_again"),
     path("evaluations/of/<int:pk>/", views.checkpoint_panel, name="checkpoint_panel"),
     path("evaluations/of/<int:pk>/measure/", views.measure, name="measure"),
     path("reports/<int:pk>/", report_views.report, name="report"),

@@ -17,10 +17,17 @@ from ftportal.evaluations.presentation import accuracy_chart
 from ftportal.evaluations.selectors import (
     STATE_FILTERS,
     evaluation_list,
+    live_repeat,
+    noise_floor,
     score_rows,
     suites_in_use,
 )
-from ftportal.evaluations.services import EvaluationError, checkpoint_judge, checkpoint_measure
+from ftportal.evaluations.services import (
+    EvaluationError,
+    checkpoint_judge,
+    checkpoint_measure,
+    evaluation_repeat,
+)
 from ftportal.pages.lists import is_fragment, key_of, page_of
 
 _SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "created_at"}
@@ -44,8 +51,13 @@ def evaluations(request: HttpRequest) -> HttpResponse:
 def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
     """One measurement: its scores with intervals, what was pinned, progress while it runs."""
     found = get_object_or_404(
-        Evaluation.objects.select_related("checkpoint__language_model", "suite__rule", "job"), pk=pk
+        Evaluation.with_repeats.select_related("checkpoint__language_model", "suite__rule", "job"),
+        pk=pk,
     )
+    if found.repeat:  # what it shows stands on the page of the measurement that it repeats
+        first = Evaluation.objects.get(checkpoint=found.checkpoint, suite=found.suite)
+        return redirect("evaluations:evaluation", pk=first.pk)
+    model, checkpoint = found.checkpoint.language_model, found.checkpoint
     rows = score_rows(found) if found.measured else []
     context = {
         "evaluation": found,
@@ -53,6 +65,8 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
         "chart": accuracy_chart(rows) if rows else None,
         "settings": settings_rows(found),
         "verdicts": found.verdicts.select_related("before__checkpoint", "rule"),
+        "noise": noise_floor(found.suite, model, checkpoint) if found.measured else None,
+        "repeat": live_repeat(found),
         **divergence_context(found.checkpoint, found.suite),
     }
     return render(request, "evaluations/evaluation.html", context)
@@ -63,6 +77,20 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     """What a session cost, for the page of its checkpoint and of its run."""
     found = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
     return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(found)})
+
+
+@require_POST
+def measure_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Measure the same checkpoint once more by the same suite, to see what chance does."""
+    user = require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
+    found = get_object_or_404(Evaluation.objects.select_related("checkpoint", "suite"), pk=pk)
+    try:
+        evaluation_repeat(evaluation=found, created_by=user)
+    except EvaluationError as error:
+        messages.error(request, f"{found.checkpoint} is not measured again. {error}")
+    else:
+        messages.success(request, "It waits in the queue. What differs will stand here.")
+    return redirect("evaluations:evaluation", pk=pk)
 
 
 @require_POST

@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from training.events import read_events
+from training.manifest import manifest_write
 
 
 def start(directory: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -42,8 +45,9 @@ def test_it_measures_says_how_far_it_is_and_writes_everything(
     assert left == {"events.jsonl", "output", "parts"}  # no scratch files stay behind
 
 
-def test_a_stopped_measurement_keeps_what_is_finished_and_goes_on(
-    measure_config: dict[str, Any], tmp_path: Path, attempt: Any
+@pytest.mark.parametrize(("sign", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_stopped_or_killed_measurement_keeps_what_is_finished_and_goes_on(
+    measure_config: dict[str, Any], tmp_path: Path, attempt: Any, sign: int, exit_code: int
 ) -> None:
     directory = tmp_path / "job"
     directory.mkdir()
@@ -58,8 +62,8 @@ def test_a_stopped_measurement_keeps_what_is_finished_and_goes_on(
     while not any(one["event"] == "saved" for one in events(directory)):
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.02)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(60) == 143
+    child.send_signal(sign)
+    assert child.wait(60) == exit_code
     stopped = events(directory)
     assert not (directory / "attempts/0/output").exists()
     saved = [one for one in stopped if one["event"] == "saved"][-1]
@@ -131,3 +135,31 @@ def test_a_part_that_a_power_cut_tore_is_measured_again(
     assert code == 0
     for name in ("scores.json", "samples.jsonl", "documents.jsonl"):
         assert (second / "output" / name).read_text() == (first / "output" / name).read_text()
+
+
+def test_two_models_cannot_get_each_others_answers(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path
+) -> None:
+    """In one directory, one after the other, going on from the other's parts, or in its place."""
+    from tests.tiny_model import tiny_model_write
+
+    answers: dict[str, str] = {}
+    models = {name: tiny_model_write(tmp_path / name, seed) for name, seed in (("a", 3), ("b", 4))}
+    hashes = {name: manifest_write(path)["sha256"] for name, path in models.items()}
+
+    def asked(name: str, **changes: Any) -> dict[str, Any]:
+        own = {"model": str(models[name]), "manifest_sha256": hashes[name]}
+        return measure_config | own | changes
+
+    for number, name in enumerate("abab"):
+        code, directory = attempt(asked(name), "--attempt", str(number))
+        assert code == 0
+        text = (directory / "output/samples.jsonl").read_text()
+        assert answers.setdefault(name, text) == text
+    assert answers["a"] != answers["b"]
+    parts = str(directory / "parts")
+    code, _ = attempt(asked("a"), "--attempt", "4", "--resume", parts)
+    assert code == 2
+    code, directory = attempt(asked("a", manifest_sha256=hashes["b"]), "--attempt", "5")
+    last = read_events(directory / "events.jsonl")[0][-1]
+    assert code == 2 and "those of another checkpoint" in last["message"]

@@ -8,12 +8,27 @@ from ftportal.evaluations.models.suites import Suite
 from ftportal.jobs.models import Job
 
 
+class FirstMeasurements(models.Manager["Evaluation"]):
+    """Measurements without those that were repeated to see the noise."""
+
+    def get_queryset(self) -> models.QuerySet["Evaluation"]:
+        """Repeats are left out: nothing is judged, shown or reused from them."""
+        return super().get_queryset().filter(repeat=0)
+
+
 class Evaluation(models.Model):
-    """One measurement of one checkpoint by one suite; never done twice for the same weights."""
+    """One measurement of one checkpoint by one suite; never done twice for the same weights, but
+    where somebody asks how far two measurements of the same differ."""
 
     checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="evaluations")
     suite = models.ForeignKey(Suite, on_delete=models.PROTECT, related_name="evaluations")
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="evaluation")
+    repeat = models.PositiveSmallIntegerField(
+        default=0, help_text="0 is the measurement that counts; higher ones show the noise"
+    )
+    noise = models.JSONField(
+        default=dict, blank=True, help_text="a repeat against the first: what differs by chance"
+    )
     measured = models.BooleanField(default=False, help_text="scores and samples are stored")
     judged = models.BooleanField(
         default=False, help_text="its verdicts against the baselines of its time are reached"
@@ -24,16 +39,20 @@ class Evaluation(models.Model):
     settings = models.JSONField(default=dict, blank=True, help_text="what the engine really used")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = FirstMeasurements()
+    with_repeats: models.Manager["Evaluation"] = models.Manager()
+
     class Meta:
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(
-                fields=("checkpoint", "suite"), name="nothing_is_measured_twice"
+                fields=("checkpoint", "suite", "repeat"), name="nothing_is_measured_twice"
             ),
         )
 
     def __str__(self) -> str:
-        return f"{self.checkpoint} by {self.suite}"
+        again = f", measurement {self.repeat + 1}" if self.repeat else ""
+        return f"{self.checkpoint} by {self.suite}{again}"
 
 
 class Score(models.Model):

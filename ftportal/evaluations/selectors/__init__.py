@@ -26,6 +26,7 @@ from ftportal.evaluations.selectors.measured import (
     measured_evaluation,
     suites_in_use,
 )
+from ftportal.evaluations.selectors.noise import NoiseFloor, live_repeat, noise_floor
 from ftportal.evaluations.selectors.retention import (
     Change,
     RetentionRow,
@@ -51,6 +52,7 @@ __all__ = [
     "Change",
     "DivergenceRow",
     "KnownBenchmark",
+    "NoiseFloor",
     "RetentionRow",
     "Row",
     "anchor_sentence",
@@ -69,7 +71,9 @@ __all__ = [
     "known_benchmarks",
     "latest_verdict",
     "live_evaluations",
+    "live_repeat",
     "measured_evaluation",
+    "noise_floor",
     "own_benchmark_items",
     "retention_jobs",
     "retention_rows",

@@ -6,6 +6,7 @@ from ftportal.evaluations.services.benchmarks import (
     own_benchmark_upload,
 )
 from ftportal.evaluations.services.follow_ups import follow_ups_sweep
+from ftportal.evaluations.services.repeats import evaluation_repeat
 from ftportal.evaluations.services.requests import (
     checkpoint_measure,
     default_measure,
@@ -34,6 +35,7 @@ __all__ = [
     "checkpoint_measure",
     "default_measure",
     "evaluation_finish",
+    "evaluation_repeat",
     "evaluation_request",
     "evaluations_seed",
     "follow_ups_sweep",

@@ -42,7 +42,7 @@ def on_evaluation_measured(*, evaluation: Evaluation, **_: Any) -> None:
 
 def on_checkpoint_delete_asked(*, checkpoint: Checkpoint, **_: Any) -> str | None:
     """The weights stay while they are being measured."""
-    live = Evaluation.objects.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES).first()
+    live = Evaluation.with_repeats.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES).first()
     if live is not None:
         return f"{checkpoint} is being measured by {live.suite}."
     kept = Retention.objects.filter(checkpoint=checkpoint, job__state__in=LIVE_STATES)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Score
+from ftportal.evaluations.services.repeats import noise_of
 from ftportal.evaluations.services.storing import (
     ResultsError,
     finite_or_none,
@@ -23,14 +24,15 @@ from ftportal.jobs.models import Job, JobState
 
 def evaluation_finish(job: Job) -> None:
     """Store what a finished job has measured and say so; may be called again and again."""
-    evaluation = Evaluation.objects.select_related("job", "suite").filter(job=job).first()
+    found = Evaluation.with_repeats.select_related("job", "suite").filter(job=job)
+    evaluation = found.first()
     if evaluation is None or evaluation.measured or job.state != JobState.SUCCEEDED:
         return
     try:
         _output_import(evaluation, job.output_directory)
     except (ResultsError, OSError) as error:
         message = f"The results could not be used: {error} Measure again."
-        Evaluation.objects.filter(pk=evaluation.pk, measured=False).update(problem=message)
+        found.filter(measured=False).update(problem=message)
 
 
 def _output_import(evaluation: Evaluation, output: Path) -> None:
@@ -42,11 +44,12 @@ def _output_import(evaluation: Evaluation, output: Path) -> None:
     rows_store(Sample, owner, lines_read(output / "samples.jsonl"), partial(_sample, evaluation))
     document = partial(_document, evaluation, held_out=held_out)
     rows_store(DocumentLoss, owner, lines_read(output / "documents.jsonl"), document)
+    noise = noise_of(evaluation) if evaluation.repeat else {}
     with transaction.atomic():
-        changed = Evaluation.objects.filter(pk=evaluation.pk, measured=False).update(
-            measured=True, problem="", settings=settings
+        changed = Evaluation.with_repeats.filter(pk=evaluation.pk, measured=False).update(
+            measured=True, problem="", settings=settings, noise=noise
         )
-        if changed:
+        if changed and not evaluation.repeat:  # nobody waits for a repeat
             evaluation.refresh_from_db()
             transaction.on_commit(
                 lambda: evaluation_measured.send_robust(Evaluation, evaluation=evaluation)

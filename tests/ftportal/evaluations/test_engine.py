@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 
-from evaluation.rule import Rule
-from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.kind import engine_config
 from ftportal.evaluations.models import Suite
-from ftportal.evaluations.selectors import comparison_rows
-from ftportal.evaluations.services import (
-    evaluation_request,
-    verdict_reach,
-    verdict_rule_create,
-)
+from ftportal.evaluations.selectors import noise_floor
+from ftportal.evaluations.services import evaluation_repeat, evaluation_request
 from ftportal.jobs.models import JobState
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.supervisor import job_run_now
@@ -42,31 +36,18 @@ def test_what_the_engine_would_refuse_is_refused_before_it_starts(
     assert refusal.value.cure
 
 
-def test_the_same_weights_measured_twice_never_differ(
-    suite: Suite, language_model: Any, django_capture_on_commit_callbacks: Any
+def test_the_same_checkpoint_measured_twice_never_differs(
+    suite: Suite, language_model: Any
 ) -> None:
-    """Two checkpoints with the same weights: an A/A control through engine, import and verdict."""
-    verdict_rule_create(name="Test rule", rule=Rule(pooled_margin=0.5, default_margin=0.5))
-    suite.refresh_from_db()
+    """An A/A control through engine, import and comparison."""
     anchor = language_model.pretrained
-    twin = Checkpoint.objects.create(
-        language_model=language_model,
-        parent=anchor,
-        depth=1,
-        name="Twin",
-        path=anchor.path,
-        manifest_hash="0" * 64,
-        size_bytes=anchor.size_bytes,
-    )
-    measured = []
-    for checkpoint in (anchor, twin):
-        evaluation = evaluation_request(checkpoint=checkpoint, suite=suite, created_by=None)
-        job = job_run_now(evaluation.job)
+    first = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
+    for evaluation in (first, None):
+        repeat = evaluation or evaluation_repeat(evaluation=first, created_by=None)
+        job = job_run_now(repeat.job)
         assert job.state == JobState.SUCCEEDED, job.error_message
-        evaluation.refresh_from_db()
-        assert evaluation.measured, evaluation.problem
-        measured.append(evaluation)
-    first = measured[0]
+        first.refresh_from_db()
+        assert first.measured, first.problem
     assert first.samples.count() == 4 and first.documents.count() == 4
     assert all(sample.question and sample.answer for sample in first.samples.all())
     assert {score.metric for score in first.scores.all()} >= {
@@ -74,9 +55,28 @@ def test_the_same_weights_measured_twice_never_differ(
         "bits_per_byte",
     }
     assert first.settings["dtype"] == "float32" and first.settings["versions"]["torch"]
-    verdict = verdict_reach(before=first, after=measured[1])
-    row = verdict.evidence["pooled"]
-    assert (row["lost"], row["gained"], row["difference"]) == (0, 0, 0)
-    assert verdict.evidence["perplexities"][0]["ratio"] == 1.0
-    cell = comparison_rows([anchor, twin], suite)[-1].cells[1]
-    assert cell is not None and cell.difference == 0
+    noise = noise_floor(suite, language_model)
+    assert noise is not None and noise.checkpoint == anchor
+    assert (noise.n, noise.lost, noise.gained, noise.problem) == (4, 0, 0, "")
+    assert [one.change_percent for one in noise.texts] == [0.0]
+    assert noise.repeat.samples.count() == 4  # both are kept
+
+
+def test_files_that_were_exchanged_are_never_measured_under_the_old_hash(
+    suite: Suite, language_model: Any
+) -> None:
+    anchor = language_model.pretrained
+    evaluation = evaluation_request(checkpoint=anchor, suite=suite, created_by=None)
+    weights = anchor.directory / "model.safetensors"
+    kept = weights.read_bytes()
+    changed = bytearray(kept)
+    changed[-1] ^= 1
+    try:
+        weights.write_bytes(changed)
+        job = job_run_now(evaluation.job)
+    finally:
+        weights.write_bytes(kept)
+    assert (job.state, job.error_where) == (JobState.FAILED, "model")
+    assert "model.safetensors was changed" in job.error_message
+    evaluation.refresh_from_db()
+    assert not evaluation.measured and not evaluation.samples.exists()

@@ -25,6 +25,7 @@ from ftportal.jobs.supervisor import job_run_now
 from ftportal.runs.models import Run, RunBatch
 from tests.ftportal.evaluations.known import digest, output_write
 from tests.tiny_model import tiny_model_write
+from training.manifest import manifest_write
 
 
 def example_lines(name: str, held_out: int, others: int = 4) -> list[dict[str, Any]]:
@@ -277,7 +278,7 @@ def test_the_engine_measures_it_for_a_checkpoint_and_for_its_anchor(
         depth=1,
         name="Child",
         path=str(other),
-        manifest_hash="1" * 64,
+        manifest_hash=manifest_write(other)["sha256"],
         size_bytes=1,
     )
     session_of(child, batch_of(language_model, "Talks"))
