@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny_model import END_ID, tiny_tokenizer_write
 from training.conversations import ChatEncoder, EncodedExample
-from training.examples import ExampleError, decisions_mark
+from training.examples import ExampleError, decisions_mark, example_from_json
 from training.formats import example_parse
 
 TOOL_TEMPLATE = (
@@ -190,3 +190,19 @@ def test_neither_torch_nor_transformers_is_imported() -> None:
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("knows_tools", [True, False])
+def test_tool_outputs_never_get_gradient(
+    directory: Path, tmp_path: Path, knows_tools: bool
+) -> None:
+    """Not even where a file of examples that was changed by hand says so."""
+    path = with_template(directory, tmp_path / "tools", TOOL_TEMPLATE) if knows_tools else directory
+    encoder = ChatEncoder.from_directory(path)
+    record = decisions_mark(example_parse({"messages": TOOL_TALK}), "all").to_json()
+    for turn in record["turns"]:
+        turn["train"] = True
+    texts = decision_texts(encoder, encoder.encode(example_from_json(record)))
+    assert len(texts) == 2
+    assert texts[1] == "It rains.<|im_end|>"
+    assert not any(word in text for text in texts for word in ("Weather", "rain\n", "wind"))
