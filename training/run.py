@@ -28,6 +28,7 @@ from training.models import (
     model_load,
 )
 from training.preflight import Preflight
+from training.products import linear_layers_prepare
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.recipe import recipe_warnings
@@ -195,6 +196,8 @@ def _hold(
         attempt.events.warning(where="ranks.sharding", message=message)
     place = torch.device("cpu") if sharded else device
     model = model.to(place)
+    if not sharded:
+        linear_layers_prepare(model)
     if config.method.name != "lora" and not sharded and device.type == "cpu":
         embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
     can_pad = ranks.first and _streaming_check(config, model, curriculum, attempt, place)

@@ -29,6 +29,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from training.config import ConfigError, RunConfig
 from training.frozen.reader import base_model
 from training.models import model_load
+from training.products import WeightGradients
 from training.ranks.group import Ranks
 
 _DONE, _DECISION, _CONTEXT = range(3)
@@ -52,7 +53,8 @@ class Copies:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Walk through a rank's conversations, and sum the gradients at the end."""
-        yield
+        with WeightGradients.gathered(self.model):
+            yield
         self.ranks.gradients_sum(self.model.parameters())
 
     @property
