@@ -106,8 +106,8 @@ def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
     if share >= GENERAL_SHARE_MIN - 1e-9:
         return []
     message = (
-        f"{share:.0%} of the examples are general; below {GENERAL_SHARE_MIN:.0%} the model may "
-        "forget what it does not see. Add general examples."
+        f"{100 * share:.0f} % of the examples are general; below {100 * GENERAL_SHARE_MIN:.0f} % "
+        "the model may forget what it does not see. Add general examples."
     )
     return [RecipeWarning(field="batches", message=message)]
 

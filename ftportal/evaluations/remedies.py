@@ -81,10 +81,11 @@ def _gentler(run: Run) -> list[Remedy]:
 
 def _more_general(run: Run) -> list[Remedy]:
     share = _general_share(run)
-    weights = _general_weights(run, _wanted_share(share))
+    wanted = _wanted_share(share)
+    weights = _general_weights(run, wanted)
     if share >= GENERAL_SHARE_MOST:
         return []
-    title = f"More general examples: {_wanted_share(share):.0%} instead of {share:.0%}"
+    title = f"More general examples: {100 * wanted:.0f} % instead of {100 * share:.0f} %"
     reason = (
         "A model forgets what it does not see. General examples beside the new ones keep the rest "
         "in use."

@@ -72,4 +72,4 @@ def _suggest(
     parts = {
         key: total * weights[key] / before if before else total / len(chosen) for key in chosen
     }
-    return Suggestion(weights=parts, message=f"{share:.0%} of the examples are {word} now.")
+    return Suggestion(weights=parts, message=f"{100 * share:.0f} % of the examples are {word} now.")

@@ -50,7 +50,7 @@ def test_the_form_forecasts_and_warns_while_it_is_filled_in(
     preview = page.locator("#preview")
     expect(preview).to_contain_text("Give a batch a weight")
     page.get_by_label("Harbour talks").fill("3")
-    expect(preview).to_contain_text("0% of the examples are general")
+    expect(preview).to_contain_text("0 % of the examples are general")
     page.get_by_label("General mix").fill("1")
     expect(page.locator(f"#share-{batches[0].pk}")).to_have_text("75 %")
     expect(preview).to_contain_text("80 steps")

@@ -39,11 +39,14 @@ class Braked:
 
     def words(self) -> str:
         """Return the warning."""
-        rise = "was no number any more" if self.rise is None else f"had risen by {self.rise:.1%}"
+        rise = "was no number any more"
+        if self.rise is not None:
+            rise = f"had risen by {100 * self.rise:.1f} %"
         kept = f"those of step {self.kept_step}" if self.kept_step else "the parent's own"
         return (
             f"after step {self.step} the perplexity of {self.probe_name} {rise}, past the limit of "
-            f"{self.limit:.1%}: the session was stopped, and the weights that were kept are {kept}"
+            f"{100 * self.limit:.1f} %: the session was stopped, and the weights that were kept "
+            f"are {kept}"
         )
 
 

@@ -144,8 +144,8 @@ def _warn(config: RunConfig, left_out: LeftOut, attempt: Attempt) -> None:
         if not total or not gone:
             continue
         message = (
-            f"{batch.name}: {gone:,} of {total:,} decision tokens ({gone / total:.1%}) are read "
-            f"but not learnt, for the parent gives them a probability below {threshold:g}"
+            f"{batch.name}: {gone:,} of {total:,} decision tokens ({100 * gone / total:.1f} %) are "
+            f"read but not learnt, for the parent gives them a probability below {threshold:g}"
         )
         if empty := left_out.example_counts[batch.key]:
             word = "example has" if empty == 1 else "examples have"

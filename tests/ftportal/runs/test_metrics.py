@@ -159,4 +159,4 @@ def test_a_plan_warns(submit: Callable[..., Run], talks: Batch, general: Batch) 
         parent=parent, mixture=[(talks, 1.0)], recipe={**safe, "learning_rate": 3e-4, "epochs": 9}
     )
     assert {warning.field for warning in found.warnings} == {"learning_rate", "epochs", "batches"}
-    assert any("0% of the examples are general" in one.message for one in found.warnings)
+    assert any("0 % of the examples are general" in one.message for one in found.warnings)

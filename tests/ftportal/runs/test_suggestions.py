@@ -61,7 +61,7 @@ def test_the_button_sets_the_weights(
     response = client_of(cast.tina).post(address, form)
     page = response.content.decode()
     assert f'id="id_weight_{general.pk}" value="1"' in page
-    assert "25% of the examples are general now" in page
+    assert "25 % of the examples are general now" in page
     assert response["HX-Trigger-After-Settle"] == "mixture-changed"
     assert client_of(cast.tina).get(address).status_code == 405
     assert client_of(cast.otto).post(address, form).status_code == 403

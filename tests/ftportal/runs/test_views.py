@@ -239,7 +239,7 @@ def test_the_preview_warns(tina: Client, form: dict[str, Any], general: Batch) -
     risky = {**form, "learning_rate": "3e-4", f"weight_{general.pk}": "", "name": ""}
     page = tina.post(reverse("runs:run_preview"), risky).content.decode()
     assert "outside 1e-5 to 5e-5" in page
-    assert "0% of the examples are general" in page
+    assert "0 % of the examples are general" in page
 
 
 @pytest.mark.parametrize(
