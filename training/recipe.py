@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.config import APOLLO_METHODS, RunConfig
+from training.measures.tensornames import is_projected
 
 SAFE_RATES = {
     "adamw": (1e-5, 5e-5),
@@ -58,6 +59,44 @@ def recipe_warnings(
         *_defence_warnings(values.get("defences") or {}),
         *_brake_warnings(values.get("watch") or {}),
     ]
+
+
+def data_warnings(
+    config: RunConfig,
+    *,
+    example_count: int | None = None,
+    general_count: int | None = None,
+    tensor_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[RecipeWarning]:
+    """Return what a recipe asks for in vain of its examples and its parent.
+
+    example_count: that the run learns in all, over all epochs. general_count: different general
+    ones that it may learn. tensor_shapes: of the parent. What is not known is not looked at.
+    """
+    found = []
+    wanted = config.examples_per_step
+    if example_count is not None and wanted > example_count:
+        message = (
+            f"A step asks for {wanted:,} examples and the run has {example_count:,} in all: it is "
+            f"one step of {example_count:,}. Use {example_count:,} or fewer, or more examples."
+        )
+        found.append(RecipeWarning(field="examples_per_step", message=message))
+    wanted = config.defences.ewc_examples or 0
+    if general_count is not None and wanted > general_count:
+        message = (
+            f"EWC asks for {wanted:,} general examples and there are {general_count:,}: it "
+            "measures on those. Add general examples, or ask for fewer."
+        )
+        found.append(RecipeWarning(field="ewc_examples", message=message))
+    sides = [min(s) for name, s in (tensor_shapes or {}).items() if is_projected(name, s)]
+    wanted = config.method.rank or 0
+    if sides and wanted > max(sides):
+        message = (
+            f"Rank {wanted:,} is above the smaller side of every matrix of this model: each has "
+            f"its own smaller side as rank, {max(sides):,} at most."
+        )
+        found.append(RecipeWarning(field="rank", message=message))
+    return found
 
 
 def _is_number(value: Any) -> bool:
@@ -113,11 +152,19 @@ def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
 
 
 def _diagnostics_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
-    settings = values.get("diagnostics") or {}
-    if values.get("dtype") != "bfloat16" or not settings.get("sharpness", True):
-        return []
-    message = "Sharpness is not measured in bfloat16: its rounding is larger than the difference."
-    return [RecipeWarning(field="sharpness", message=message)]
+    settings, found = values.get("diagnostics") or {}, []
+    if values.get("dtype") == "bfloat16" and settings.get("sharpness", True):
+        message = (
+            "Sharpness is not measured in bfloat16: its rounding is larger than the difference."
+        )
+        found.append(RecipeWarning(field="sharpness", message=message))
+    if not values.get("context_frozen", True) and settings.get("gradient_cosine", True):
+        message = (
+            "Frozen and full gradient are not compared, for the context is not frozen: all of the "
+            "gradient is learnt from."
+        )
+        found.append(RecipeWarning(field="gradient_cosine", message=message))
+    return found
 
 
 def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
@@ -129,6 +176,15 @@ def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
             f"Raise the examples per step to {count:,} or more."
         )
         found.append(RecipeWarning(field="processes", message=message))
+    together = (values.get("context") or {}).get("conversations_at_once")
+    if _is_number(together) and _is_number(count) and _is_number(examples) and count > 1:
+        own = max(1, -(-examples // count))
+        if own < together <= examples:
+            message = (
+                f"{count:,} processes share a step's {examples:,} examples, so none walks "
+                f"{together:,} side by side but {own:,} at most. Raise the examples per step."
+            )
+            found.append(RecipeWarning(field="conversations_at_once", message=message))
     if ranks.get("sharding", "none") != "none":
         message = (
             "Where each process holds a part of the model, the session is not watched; gradient "

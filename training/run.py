@@ -18,7 +18,6 @@ from training.engine import Attempt, StoppedError, is_out_of_memory
 from training.finishing import session_finish
 from training.frozen.parity import parity_check
 from training.frozen.reader import base_model
-from training.measures.displacement import Reference
 from training.measures.meter import DisplacementMeter
 from training.modelcheck import directory_check, tensor_shapes
 from training.models import (
@@ -31,7 +30,7 @@ from training.preflight import Preflight
 from training.products import linear_layers_prepare
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
-from training.recipe import recipe_warnings
+from training.recipe import RecipeWarning, data_warnings, recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
 from training.trainer import RunTrainer
@@ -65,17 +64,21 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
     config.steps_check(curriculum.step_count)
-    config.shapes_check(tensor_shapes(config.model))
+    shapes = tensor_shapes(config.model)
+    config.shapes_check(shapes)
+    count = len(curriculum.samples)
+    _warn(data_warnings(config, example_count=count, tensor_shapes=shapes), attempt)
     preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)
     holding, can_pad = _hold(config, model, curriculum, attempt, device, ranks)
     progress.next()
-    meter = _displacement_meter(config, holding.whole(), attempt)
+    meter = DisplacementMeter.of_run(config, holding.whole(), attempt)
     progress.next()
     curriculum, left_out = curriculum_reduce(
         config, holding.model, curriculum, attempt, device, holding
     )
+    config.steps_check(curriculum.step_count)  # fewer, where examples were left out
     penalty = penalty_prepare(config, holding.model, curriculum.pools, attempt, device, ranks)
     watch = _watch(config, encoder, holding, curriculum, device)
     trainer = RunTrainer(
@@ -124,8 +127,12 @@ def _check(config: RunConfig, attempt: Attempt) -> None:
         directory_check("anchor_model", config.anchor_model)
     if attempt.resume is not None:
         state_check(attempt.resume)
-    for warning in recipe_warnings(config):
-        attempt.events.warning(where=warning.field, message=warning.message)
+    _warn(recipe_warnings(config), attempt)
+
+
+def _warn(warnings: Sequence[RecipeWarning], attempt: Attempt) -> None:
+    for one in warnings:
+        attempt.events.warning(where=one.field, message=one.message)
 
 
 def _encoder(config: RunConfig) -> ChatEncoder:
@@ -150,6 +157,14 @@ def _curriculum(
             count = f"{pool.too_long_count:,} examples of {pool.name}"
             message = f"{count} are longer than {limit:,} tokens: left out"
             attempt.events.warning(where="max_example_tokens", message=message)
+    learnt = {sample.batch_key for sample in curriculum.samples}
+    for batch in config.batches:
+        if batch.key not in learnt:
+            steps = "one step" if curriculum.step_count == 1 else f"{curriculum.step_count:,} steps"
+            message = f"nothing of {batch.name} is learnt in {steps}"
+            attempt.events.warning(
+                where="max_steps", message=f"{message}: use more, or leave it out"
+            )
     for pool in curriculum.pools:
         _tokens_check(model, [sample.encoded for sample in (*pool.train, *pool.held_out)])
     return curriculum
@@ -252,31 +267,6 @@ def _watch(
     for probe in probes:
         _tokens_check(model, probe.examples)
     return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
-
-
-def _displacement_meter(
-    config: RunConfig, model: nn.Module | None, attempt: Attempt
-) -> DisplacementMeter:
-    """model: None where another rank measures."""
-    if model is None:
-        return DisplacementMeter(None, None, same=False)
-    anchor_path = config.anchor_model
-    same = anchor_path is not None and Path(anchor_path).samefile(config.model)
-    parent = _reference(config.model, "model", model, attempt)
-    anchor = None
-    if anchor_path is not None and not same:
-        anchor = _reference(anchor_path, "anchor_model", model, attempt)
-    return DisplacementMeter(parent, anchor, same, config.diagnostics.diagnostics_share)
-
-
-def _reference(path: str, where: str, model: nn.Module, attempt: Attempt) -> Reference | None:
-    reference = Reference(path)
-    missing = reference.missing(model)
-    if missing is None:
-        return reference
-    message = f"displacement cannot be measured: the stored weights have no {missing} of this shape"
-    attempt.events.warning(where=where, message=message)
-    return None
 
 
 def _train(trainer: RunTrainer, resume: Path | None) -> None:

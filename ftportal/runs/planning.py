@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
-from ftportal.datasets.models import HeldOutSet
+from ftportal.datasets.models import BatchKind, HeldOutSet
 from ftportal.jobs.models import JobState
 from ftportal.runs.memory import memory_plan
 from ftportal.runs.models import Run
@@ -25,7 +25,7 @@ from training.forecast import Forecast, forecast
 from training.frozen.stretches import mean_arithmetic
 from training.mixture import mixture_counts, step_count
 from training.modelcheck import tensor_shapes
-from training.recipe import RecipeWarning, recipe_warnings
+from training.recipe import RecipeWarning, data_warnings, recipe_warnings
 
 STEPS_MAX = 1_000_000
 """More steps are a slip of the finger; a forecast of them would also take too long."""
@@ -111,6 +111,7 @@ def plan(
     warnings = _warnings(
         config,
         mixture,
+        _shapes(str(parent.directory)),
         examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
     )
     return Plan(
@@ -191,9 +192,15 @@ def _mean_example(mixture: Mixture) -> _MeanExample:
     return _MeanExample(context_tokens=context, decision_tokens=decision, decisions=decisions)
 
 
-def _warnings(config: RunConfig, mixture: Mixture, *, examples: int) -> list[RecipeWarning]:
+def _warnings(
+    config: RunConfig, mixture: Mixture, shapes: Mapping[str, tuple[int, ...]], *, examples: int
+) -> list[RecipeWarning]:
     decision = _mean_example(mixture).decision_tokens
-    return recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision)
+    general = sum(example_count(batch) for batch, _ in mixture if batch.kind == BatchKind.GENERAL)
+    return [
+        *recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision),
+        *data_warnings(config, example_count=examples, general_count=general, tensor_shapes=shapes),
+    ]
 
 
 def _earlier_runs(model: LanguageModel, config: RunConfig) -> list[Run]:

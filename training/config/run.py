@@ -77,7 +77,7 @@ class RunConfig:
     """Longer examples are left out, with a warning that counts them."""
     dtype: str = "float32"
     """One of DTYPES: of weights, gradients and optimizer state; ftportal's APOLLO keeps float32
-    state."""
+    state, and LoRA's adapter is float32 as a whole."""
     device: str = "auto"
     """One of DEVICES; auto takes the GPU where there is one."""
     save_every_steps: int = 20

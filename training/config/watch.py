@@ -51,11 +51,22 @@ class WatchConfig:
         whole_check("watch.watch_probe_tokens", self.watch_probe_tokens, 2)
         whole_check("watch.watch_kl_tokens", self.watch_kl_tokens, 1)
         number_check("watch.brake_rise", self.brake_rise, above=True, optional=True)
+        if not self.watch_every_steps:
+            self._unwatched_check()
         if self.brake_rise is not None and not self.watch_every_steps:
             message = "without a look there is nothing that the brake could go by"
             raise ConfigError(
                 "watch.brake_rise", message, "Set watch_every_steps, or leave it out."
             )
+
+    def _unwatched_check(self) -> None:
+        """Refuse an amount of what is never looked at; ConfigError names it."""
+        for name in ("watch_probe_tokens", "watch_kl_tokens"):
+            if getattr(self, name) != getattr(type(self), name):
+                message = "has no meaning where nothing is watched"
+                raise ConfigError(
+                    f"watch.{name}", message, "Leave it out, or set watch_every_steps."
+                )
 
     def texts_check(self, batches: Sequence[BatchConfig], probes: Sequence[ProbeConfig]) -> None:
         """Refuse probes that share a key, and a brake that no text could ever pull."""

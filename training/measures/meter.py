@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from training.config import RunConfig
+from training.engine import Attempt
 from training.measures.budget import SHARE, Budget
 from training.measures.displacement import Displacement, Reference
 from training.ranks.group import Ranks
@@ -116,6 +117,19 @@ class DisplacementMeter:
         self._same = same
         self._budget = Budget(every_steps=_MEASURE_EVERY_STEPS, share=share)
 
+    @classmethod
+    def of_run(cls, config: RunConfig, model: torch.nn.Module | None, attempt: Attempt) -> Self:
+        """Return a run's own; model: None where another rank measures."""
+        if model is None:
+            return cls(None, None, same=False)
+        anchor_path = config.anchor_model
+        same = anchor_path is not None and Path(anchor_path).samefile(config.model)
+        parent = _reference(config.model, "model", model, attempt)
+        anchor = None
+        if anchor_path is not None and not same:
+            anchor = _reference(anchor_path, "anchor_model", model, attempt)
+        return cls(parent, anchor, same, config.diagnostics.diagnostics_share)
+
     def due(self, step: int, last: bool) -> bool:
         """Whether to measure after this step: the first, the last, every fifth if time allows."""
         return last or self._budget.due(step)
@@ -128,6 +142,17 @@ class DisplacementMeter:
             if self._anchor and not self._same:
                 anchor = self._anchor.measure(model)
         return parent, anchor
+
+
+def _reference(path: str, where: str, model: torch.nn.Module, attempt: Attempt) -> Reference | None:
+    reference = Reference(path)
+    missing = reference.missing(model)
+    if missing is None:
+        return reference
+    what = "displacement and the rank of the change" if where == "model" else "displacement"
+    message = f"{what} cannot be measured: the stored weights have no {missing} of this shape"
+    attempt.events.warning(where=where, message=message)
+    return None
 
 
 class Clock:

@@ -26,7 +26,7 @@ class MoreFields(forms.Form):
     dtype = forms.ChoiceField(
         label="Precision",
         choices=[(name, name) for name in DTYPES],
-        help_text="Of weights, gradients and optimizer state.",
+        help_text="Of weights, gradients and optimizer state; LoRA's adapter is float32.",
     )
     implementation = forms.ChoiceField(
         label="APOLLO by",

@@ -160,3 +160,12 @@ def test_a_plan_warns(submit: Callable[..., Run], talks: Batch, general: Batch) 
     )
     assert {warning.field for warning in found.warnings} == {"learning_rate", "epochs", "batches"}
     assert any("0 % of the examples are general" in one.message for one in found.warnings)
+    vain = {
+        "examples_per_step": 64,
+        "context_frozen": False,
+        "defences": {"ewc_strength": 1.0, "ewc_examples": 20},
+    }
+    found = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe={**safe, **vain})
+    assert {"examples_per_step", "gradient_cosine", "ewc_examples"} <= {
+        warning.field for warning in found.warnings
+    }
