@@ -26,7 +26,11 @@ WORD_BY_WORD = ("exact_match", "em")
 
 
 class CountingModel(HFLM):
-    """lm-eval's own model class, which says after every batch how far it is."""
+    """lm-eval's own model class, which says after every batch how far it is.
+
+    It asks for the logits of the answers alone. Over a large vocabulary those of the questions,
+    which nobody looks at, would be a good part of a small model's work.
+    """
 
     def __init__(self, loaded: Loaded, batch_size: int) -> None:
         super().__init__(
@@ -38,18 +42,24 @@ class CountingModel(HFLM):
         self.on_share: Callable[[float], None] = lambda share: None
         """Called with the share of the current benchmark's sequences that are done."""
         self._done = self._total = 0
+        self._first_scored: dict[tuple[int, ...], int] = {}
 
     def _loglikelihood_tokens(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         # Choices that differ in their last token alone share one forward pass.
         self._begin(len({(*context, *choice[:-1]) for _, context, choice in requests}))
+        self._first_scored = first_scored(requests, self.max_length)
         return super()._loglikelihood_tokens(requests, *args, **kwargs)
 
     def generate_until(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[str]:
         self._begin(len(requests))
         return super().generate_until(requests, *args, **kwargs)
 
+    @torch.no_grad()
     def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
+        """inps: [batch, tokens], padded with 0 on the right. Returns [batch, kept, vocabulary]:
+        lm-eval counts places from the end where logits are fewer than tokens."""
+        first = min(self._first_scored[_unpadded(row)] for row in inps.tolist())
+        logits: torch.Tensor = self.model(inps, logits_to_keep=inps.shape[1] - first).logits
         self._count(inps.shape[0])
         return logits
 
@@ -64,6 +74,29 @@ class CountingModel(HFLM):
     def _count(self, sequences: int) -> None:
         self._done += sequences
         self.on_share(self._done / self._total)
+
+
+def first_scored(requests: Sequence[Any], max_length: int) -> dict[tuple[int, ...], int]:
+    """The first place whose logits are needed, by the tokens that the model sees.
+
+    `requests`: (texts, context tokens, answer tokens). As in lm-eval the model sees all but the
+    last token, from the left cut to its longest input. Zeros at the end look like padding; where
+    two inputs differ in nothing else, the earlier place counts.
+    """
+    places: dict[tuple[int, ...], int] = {}
+    for _, context, answer in requests:
+        seen = [*context, *answer][-(max_length + 1) : -1]
+        key = _unpadded(seen)
+        first = len(seen) - len(answer)
+        places[key] = min(first, places.get(key, first))
+    return places
+
+
+def _unpadded(tokens: list[int]) -> tuple[int, ...]:
+    end = len(tokens)
+    while end and tokens[end - 1] == 0:
+        end -= 1
+    return tuple(tokens[:end])
 
 
 def benchmark_measure(

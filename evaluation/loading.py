@@ -15,6 +15,7 @@ from evaluation.config import EngineConfig
 from training.engine import EngineError
 from training.manifest import file_sha256
 from training.process import BAD_INPUT
+from training.products import linear_layers_prepare
 
 ATTENTION = "sdpa"
 """Pinned: another kernel changes the last bits of a likelihood."""
@@ -31,6 +32,8 @@ class Loaded:
     """Stands before every text, so that its first token has something to follow."""
     context_limit_tokens: int | None
     """The longest sequence the model was made for; None where its config does not say."""
+    products: str
+    """Which library multiplies in its linear layers: oneDNN where that is faster, else torch's."""
 
 
 def model_load(config: EngineConfig) -> Loaded:
@@ -66,13 +69,22 @@ def model_load(config: EngineConfig) -> Loaded:
         cure = "Set bos_token or eos_token in tokenizer_config.json."
         raise EngineError(BAD_INPUT, "model", message, cure)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    model = model.to(device).eval()
     return Loaded(
-        model=model.to(device).eval(),
+        model=model,
         tokenizer=tokenizer,
         device=device,
         prefix_token_id=prefix,
         context_limit_tokens=limit,
+        products=_products(model, config, device),
     )
+
+
+def _products(model: Any, config: EngineConfig, device: torch.device) -> str:
+    """Let oneDNN multiply where it can, and say who does."""
+    if device.type != "cpu" or config.dtype != "float32":
+        return "torch"
+    return "oneDNN" if linear_layers_prepare(model) else "torch"
 
 
 def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
@@ -84,6 +96,7 @@ def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
         "dtype": config.dtype,
         "device": loaded.device.type,
         "attention": ATTENTION,
+        "products": loaded.products,
         "batch_size": config.batch_size,
         "seed": config.seed,
         "threads": torch.get_num_threads(),

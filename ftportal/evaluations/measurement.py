@@ -32,6 +32,7 @@ _SETTING_WORDS = {
     "max_document_tokens": "Tokens of each document, at most",
     "seed": "Seed",
     "attention": "Attention",
+    "products": "Matrix products by",
     "kl_tokens": "Tokens compared with the parent, at most",
     "divergence tokens": "Tokens compared with the parent",
     "divergence memory_bytes": "Memory for the parent's probabilities, bytes",
