@@ -1,16 +1,12 @@
 """Child processes of `make bench-train`, one a measurement, with the memory the kernel counted."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.children import child_run
 from training.events import read_events
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,39 +25,17 @@ def measure(directory: Path, kind: str) -> Measurement:
     """Run one child on a case's directory; kind is ours, trl or masked."""
     if kind == "ours":
         shutil.rmtree(directory / "attempts", ignore_errors=True)
-        _, peak = _child(["-m", "training", str(directory)], directory / "ours.log")
-        return _from_events(directory / "attempts/0/events.jsonl", peak)
+        child = child_run(["-m", "training", str(directory)], directory / "ours.log")
+        return _from_events(directory / "attempts/0/events.jsonl", child.peak_bytes)
     arguments = ["-m", "benchmarks.training_baselines", str(directory), kind]
-    output, peak = _child(arguments, directory / f"{kind}.log")
-    answer = json.loads(output.strip().splitlines()[-1])
+    child = child_run(arguments, directory / f"{kind}.log")
+    answer = json.loads(child.output.strip().splitlines()[-1])
     timed = answer["seconds"][1:]
     return Measurement(
         seconds=sum(timed) / len(timed),
-        peak_bytes=answer["gpu_peak_bytes"] or peak,
+        peak_bytes=answer["gpu_peak_bytes"] or child.peak_bytes,
         loss=answer["losses"][1],
     )
-
-
-def _child(arguments: list[str], log: Path) -> tuple[str, int]:
-    """Return a child's standard output and its peak resident bytes; stop where it fails."""
-    # As the engine sets it for itself; the baselines are given the same.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        assert process.stdout is not None  # noqa: S101  (for the type checker)
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
-    return output, usage.ru_maxrss * 1024
 
 
 def _from_events(path: Path, peak_bytes: int) -> Measurement:

@@ -15,11 +15,14 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from evaluation.config import MeasureConfig
 from evaluation.loading import Loaded
 from evaluation.samples import not_finite, rows_of
 from evaluation.tasks import BenchmarkTasks
+from training.engine import EngineError
+from training.process import BAD_INPUT
 
 WORD_BY_WORD = ("exact_match", "em")
 """Metrics for which the right answer is a text that the model should have written."""
@@ -64,6 +67,7 @@ class CountingModel(HFLM):
         return logits
 
     def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        kwargs["logits_processor"] = LogitsProcessorList([_NumbersOnly()])
         tokens: torch.Tensor = super()._model_generate(context, *args, **kwargs)
         self._count(context.shape[0])
         return tokens
@@ -74,6 +78,18 @@ class CountingModel(HFLM):
     def _count(self, sequences: int) -> None:
         self._done += sequences
         self.on_share(self._done / self._total)
+
+
+class _NumbersOnly(LogitsProcessor):
+    """Stops a model that answers with NaN: it would write something, and only seem stupid."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """scores: [batch, vocabulary], handed on as they are."""
+        if torch.isnan(scores).any():
+            message = "answers with values that are no numbers"
+            cure = "The checkpoint's weights are broken: choose another one, or train it again."
+            raise EngineError(BAD_INPUT, "model", message, cure)
+        return scores
 
 
 def first_scored(requests: Sequence[Any], max_length: int) -> dict[tuple[int, ...], int]:

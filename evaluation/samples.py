@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.answers import (
+    ENDING_CHARACTERS,
+    METRICS,
+    is_missing,
+    no_answer,
+    right_places,
+)
 from evaluation.tasks import BenchmarkTasks
 from training.engine import EngineError
 from training.process import BAD_INPUT
-
-METRICS = ("acc_norm", "acc", "exact_match", "pass@1", "pass_at_1", "prompt_level_strict_acc", "em")
-"""Yes/no metrics of an item, the one that counts first: length-normalised where a task has it."""
 
 SHOWN_CHARACTERS = 4_000
 
@@ -105,13 +109,9 @@ def _choices(benchmark: str, task: Any, sample: dict[str, Any]) -> list[_Choice]
         return None
     texts = task.doc_to_choice(sample["doc"])
     target = sample["target"]
-    right = {
-        texts.index(one) if isinstance(one, str) and one in texts else one
-        for one in (target if isinstance(target, list) else [target])
-    }
-    # lm-eval only warns of an index that names no choice, and counts the item as wrong.
-    if not right or not all(isinstance(one, int) and 0 <= one < len(texts) for one in right):
-        raise _no_answer(benchmark, sample, f"its {len(texts)} choices do not hold it")
+    right = right_places(texts, target)
+    if right is None:
+        raise no_answer(benchmark, _prompt(sample), f"its {len(texts)} choices do not hold it")
     # Some metrics ask for every choice again without the question; those come last.
     continuations = [arguments[1] for arguments in sample["arguments"]][: len(texts)]
     likelihoods = [float(response[0]) for response in sample["filtered_resps"]][: len(texts)]
@@ -136,8 +136,8 @@ def _choice_texts(choices: list[_Choice], metric: str) -> tuple[str, str, float 
 def _free_answer(benchmark: str, sample: dict[str, Any]) -> tuple[str, str]:
     """What was right, and what the model said."""
     target = sample["target"]
-    if target is None or target == [] or (isinstance(target, str) and not target.strip()):
-        raise _no_answer(benchmark, sample, "it is empty")
+    if is_missing(target):
+        raise no_answer(benchmark, _prompt(sample), "it is empty")
     return str(target), str(sample["filtered_resps"][0])
 
 
@@ -146,12 +146,6 @@ def _own_nats(task: Any, sample: dict[str, Any]) -> float | None:
     if task.OUTPUT_TYPE != "loglikelihood":
         return None
     return float(sample["filtered_resps"][0][0])
-
-
-def _no_answer(benchmark: str, sample: dict[str, Any], why: str) -> EngineError:
-    message = f"the item ending in “{_ending(sample)}” has no right answer: {why}"
-    cure = "Use a split of the data that has answers, or another benchmark."
-    return EngineError(BAD_INPUT, f"benchmark {benchmark}", message, cure)
 
 
 def _prompt(sample: dict[str, Any]) -> str:
@@ -177,4 +171,4 @@ def not_finite(benchmark: str, sample: dict[str, Any]) -> EngineError:
 
 
 def _ending(sample: dict[str, Any]) -> str:
-    return " ".join(_prompt(sample).split())[-80:]
+    return " ".join(_prompt(sample).split())[-ENDING_CHARACTERS:]

@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_eval.tasks import TaskManager
 
+from evaluation.answers import answers_check
 from evaluation.config import BenchmarkConfig, MeasureConfig
 from evaluation.items import content_hash
 from evaluation.suites import local_benchmarks, local_items
@@ -44,13 +45,15 @@ class BenchmarkTasks:
 
 
 def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTasks]:
-    """Load every benchmark's items. Raises EngineError (BAD_INPUT) naming what cannot be had."""
+    """Load every benchmark's items. Raises EngineError (BAD_INPUT) naming what cannot be had, or
+    the item that has no answer."""
     prepared = [_prepare(benchmark, config, scratch) for benchmark in config.benchmarks]
     for one in prepared:
         for task in one.tasks.values():
             if task.get_config("num_fewshot") is None:
                 task.set_config(key="num_fewshot", value=0)
             task.set_fewshot_seed(seed=config.seed)
+        answers_check(one)
     return prepared
 
 

@@ -55,3 +55,25 @@ def test_a_standard_task_is_measured_from_a_folder_of_copies(
     last = read_events(directory / "events.jsonl")[0][-1]
     assert (code, last["where"]) == (2, "benchmark arc_challenge")
     assert "data cannot be had" in last["message"] and "/nowhere" in last["cure"]
+
+
+def test_a_standard_task_s_item_without_an_answer_is_refused_before_anything_is_measured(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = arc_copy(tmp_path / "copies")
+    test_split = folder / "allenai/ai2_arc/ARC-Easy/test.jsonl"
+    lines = [json.loads(line) for line in test_split.read_text().splitlines()]
+    lines[2]["answerKey"] = ""
+    test_split.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    benchmarks = [*measure_config["benchmarks"], {"name": "arc_easy", "source": "lm_eval"}]
+    code, directory = attempt(
+        measure_config | {"benchmarks": benchmarks, "datasets_folder": str(folder)}
+    )
+    events = read_events(directory / "events.jsonl")[0]
+    assert (code, events[-1]["where"]) == (2, "benchmark arc_easy")
+    assert "Which of these is 2?" in events[-1]["message"]
+    assert not [one for one in events if one["event"] == "saved"]
+    assert not (directory / "output").exists()

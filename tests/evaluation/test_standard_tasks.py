@@ -1,6 +1,5 @@
 """Tasks of other kinds than the local ones: free answers, groups, subsets, length-normalised."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,6 @@ from evaluation.benchmarks import CountingModel, benchmark_measure
 from evaluation.config import BenchmarkConfig, MeasureConfig
 from evaluation.tasks import BenchmarkTasks
 from training.engine import EngineError
-
-
-@pytest.fixture
-def task_make(tmp_path: Path) -> Any:
-    """`task_make(name, docs, **fields)`: an lm-eval task on these documents."""
-    from lm_eval.tasks import TaskManager
-
-    def make(name: str, docs: list[dict[str, Any]], **fields: Any) -> Any:
-        data = tmp_path / f"{name}.jsonl"
-        data.write_text("".join(json.dumps(doc) + "\n" for doc in docs))
-        config = {
-            "task": name,
-            "dataset_path": "json",
-            "dataset_kwargs": {
-                "data_files": {"test": str(data)},
-                "cache_dir": str(tmp_path / "cache"),
-            },
-            "test_split": "test",
-            "doc_to_text": "{{question}}",
-            "doc_to_target": "{{target}}",
-            "num_fewshot": 0,
-            **fields,
-        }
-        return TaskManager(include_defaults=False).load([config])["tasks"][name]
-
-    return make
 
 
 def measured(
