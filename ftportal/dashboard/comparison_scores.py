@@ -59,8 +59,9 @@ def text_group(found: Comparison) -> Group:
         note = f"Perplexity a token on held-out text; lower is better. {against}"
         return _group("Perplexity", note, found, [_perplexity(name) for name in names])
     note = (
-        "These runs teach different language models, whose tokens differ: bits per byte can be "
-        f"compared, perplexity a token cannot. Lower is better. {against}"
+        "These runs teach different language models or changed the tokenizer, so that their "
+        "tokens differ: bits per byte can be compared, perplexity a token cannot. Lower is better. "
+        f"{against}"
     )
     return _group("Bits per byte", note, found, [_bits(name) for name in names])
 

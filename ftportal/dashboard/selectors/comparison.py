@@ -131,7 +131,8 @@ class Comparison:
     rule: Rule | None
     """Of the suite: what it allows a session to lose."""
     one_tokenizer: bool
-    """False where the runs teach different language models: perplexity a token says nothing."""
+    """False where tokens differ between what was measured, as between language models: then
+    perplexity a token says nothing."""
     trades: Sequence[Trade]
     """What each run learned against what it lost, in the order of the columns."""
 
@@ -181,7 +182,8 @@ def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
         suite=suite,
         baseline=baseline,
         rule=Rule.from_json(suite.rule.rule) if suite is not None else None,
-        one_tokenizer=len({run.parent.language_model_id for run in runs}) == 1,
+        one_tokenizer=len({run.parent.language_model_id for run in runs}) == 1
+        and len(set(measurements.tokenizers(evaluation_of.values()).values())) <= 1,
         trades=trades(
             runs,
             {pk: measured[evaluation] for pk, evaluation in evaluation_of.items()},

@@ -9,7 +9,11 @@ from django.db.models import Count, Q, Sum
 
 from evaluation.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.dashboard.selectors.measurements import evaluations_by_checkpoint, suite_in_common
+from ftportal.dashboard.selectors.measurements import (
+    evaluations_by_checkpoint,
+    suite_in_common,
+    tokenizers,
+)
 from ftportal.evaluations.models import DocumentLoss, Sample
 
 ANSWERS = "right answers"
@@ -23,6 +27,12 @@ class Totals:
     correct: int = 0
     nll_nats_per_token: dict[str, float] = field(default_factory=dict)
     """By the domain of the held-out text."""
+    tokenizer: str | None = None
+    """Hash of the file that made the tokens; None where it is not known."""
+
+    def tokens_differ(self, other: "Totals") -> bool:
+        """Whether the two read texts with different tokenizers, so that tokens do not compare."""
+        return None not in (self.tokenizer, other.tokenizer) and self.tokenizer != other.tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +106,13 @@ def _totals(evaluation_ids: Collection[int]) -> dict[int, Totals]:
     )
     for pk, domain, nll, token_count in rows:
         texts[pk][domain] = nll / token_count
+    tokenizer_of = tokenizers(evaluation_ids)
     return {
         pk: Totals(
             items=counts.get(pk, (0, 0))[0],
             correct=counts.get(pk, (0, 0))[1],
             nll_nats_per_token=dict(sorted(texts[pk].items())),
+            tokenizer=tokenizer_of.get(pk),
         )
         for pk in evaluation_ids
     }
@@ -111,7 +123,7 @@ def _cost(before: Totals | None, after: Totals | None, rule: Rule) -> Cost | Non
         return None
     parts = []
     for domain, value in after.nll_nats_per_token.items():
-        if domain in before.nll_nats_per_token:
+        if domain in before.nll_nats_per_token and not before.tokens_differ(after):
             ratio = math.exp(value - before.nll_nats_per_token[domain])
             beyond = ratio > rule.perplexity_margin_ratio
             parts.append(CostPart(name=domain, value=100 * (ratio - 1), unit="%", is_beyond=beyond))

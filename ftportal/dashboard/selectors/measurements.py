@@ -106,6 +106,13 @@ def evaluations_by_checkpoint(
     return dict(found.order_by("-pk").values_list("checkpoint_id", "pk"))
 
 
+def tokenizers(evaluation_ids: Collection[int]) -> dict[int, str]:
+    """Evaluation -> hash of the tokenizer that it read texts with, where the engine said so."""
+    found = Evaluation.objects.filter(pk__in=evaluation_ids)
+    hashes = dict(found.order_by().values_list("pk", "settings__tokenizer_sha256"))
+    return {pk: value for pk, value in hashes.items() if value}
+
+
 def measurements(evaluation_ids: Collection[int]) -> dict[int, Measurement]:
     """The measurements of these evaluations, in two queries."""
     found: dict[int, Measurement] = {pk: Measurement() for pk in evaluation_ids}

@@ -90,6 +90,19 @@ def _check_pair(before: Evaluation, after: Evaluation) -> None:
                 f"{was} before, {now} after.",
                 "Measure both alike.",
             )
+    _check_tokenizers(before, after)
+
+
+def _check_tokenizers(before: Evaluation, after: Evaluation) -> None:
+    """Perplexity a token says nothing across tokenizers; right and wrong answers still do."""
+    was, now = (one.settings.get("tokenizer_sha256") for one in (before, after))
+    if was and now and was != now and after.suite.held_out_sets.exists():
+        raise EvaluationError(
+            f"{before.checkpoint} and {after.checkpoint} have different tokenizers, so their "
+            "perplexity a token cannot be compared.",
+            "Compare their bits a byte, which both measurements show, or measure both by a suite "
+            "without held-out text.",
+        )
 
 
 def _rule_for(stored: VerdictRule, before: Evaluation, after: Evaluation) -> Rule:

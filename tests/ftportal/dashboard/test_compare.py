@@ -13,6 +13,8 @@ from scipy import stats
 from ftportal.dashboard.comparison_cells import Cell, Group
 from ftportal.dashboard.comparison_table import comparison_groups
 from ftportal.dashboard.selectors.comparison import comparison, selection
+from ftportal.dashboard.selectors.costs import costs
+from ftportal.evaluations.models import Evaluation
 from tests.ftportal.dashboard import world
 
 
@@ -271,7 +273,22 @@ def test_different_models_compare_by_bits_per_byte(
     assert cell.change is not None
     assert cell.change.value == pytest.approx(100 / 400 / math.log(2))
     page = client_of(contrast.cast.otto).get(address(contrast.careful, run, base="first"))
-    assert b"whose tokens differ" in page.content
+    assert b"so that their tokens differ" in page.content
+
+
+def test_a_changed_tokenizer_compares_by_bits_per_byte(contrast: SimpleNamespace) -> None:
+    """Within one model too: only the hash that the engine told says so."""
+    careful, reckless = contrast.careful, contrast.reckless
+    measured = Evaluation.objects.filter(checkpoint=world.output_of(reckless))
+    measured.update(settings={"tokenizer_sha256": "a"})
+    assert "Perplexity" in groups_of(careful, reckless)  # the others do not say: older ones
+    anchor = Evaluation.objects.filter(checkpoint=contrast.anchor)
+    assert anchor.update(settings={"tokenizer_sha256": "b"}) == 1
+    assert "changed the tokenizer" in groups_of(careful, reckless)["Bits per byte"].note
+    pair = (contrast.anchor, world.output_of(reckless))
+    cost = costs([pair])[pair[0].pk, pair[1].pk]
+    assert cost is not None and cost.answers is not None
+    assert not cost.texts
 
 
 def test_an_unknown_baseline_falls_back(contrast: SimpleNamespace, client_of: Any) -> None:

@@ -99,6 +99,20 @@ def test_what_was_measured_differently_is_refused(
         verdict_reach(before=before, after=other)
 
 
+def test_a_changed_tokenizer_is_refused_where_tokens_are_compared(
+    suite: Suite, bare_model: Any, child_of: Any, measured: Any
+) -> None:
+    anchor, child = bare_model.pretrained, child_of(bare_model.pretrained, "one")
+    before = measured(anchor, SMALL, tokenizer_sha256="a" * 64)
+    after = measured(child, SMALL, tokenizer_sha256="b" * 64)
+    assert verdicts_reach_possible(evaluation=after) == []
+    after.refresh_from_db()
+    assert "have different tokenizers" in after.problem and "bits a byte" in after.problem
+    assert not after.judged and not Verdict.objects.exists()
+    suite.held_out_sets.clear()  # right and wrong answers alone can be compared
+    assert verdict_reach(before=before, after=after).outcome
+
+
 def test_a_measurement_brings_all_verdicts_that_became_possible(
     suite: Suite,
     bare_model: Any,
