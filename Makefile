@@ -7,8 +7,8 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test check format screenshots clean chromium bench-apollo bench-train bench-verdicts \
-	study-freezing
+.PHONY: run test check format screenshots clean chromium bench-apollo bench-eval bench-train \
+	bench-verdicts study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -33,6 +33,10 @@ format: $(VENV)/.test
 # A step of our APOLLO against the authors' package, on the model that `make run` unpacks.
 bench-apollo: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.apollo $(ARGS)
+
+# Our evaluation beside the lm_eval command line, and what a second session's costs.
+bench-eval: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.evaluation $(ARGS)
 
 # Context-frozen training against TRL and against masked labels.
 bench-train: $(VENV)/.bench
