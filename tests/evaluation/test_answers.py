@@ -17,7 +17,10 @@ CHOICES = {
     "doc_to_target": "target",
     "metric_list": [{"metric": "acc"}],
 }
-WORDS = {"output_type": "generate_until", "metric_list": [{"metric": "exact_match"}]}
+WORDS: dict[str, Any] = {
+    "output_type": "generate_until",
+    "metric_list": [{"metric": "exact_match"}],
+}
 
 
 def prepared(task: Any, indices: dict[str, list[int]] | None = None) -> BenchmarkTasks:
@@ -63,7 +66,7 @@ def test_the_word_none_is_an_answer_and_other_metrics_need_none(task_make: Any) 
     word = [{"question": "What does print() return?", "target": "None"}]
     answers_check(prepared(task_make("word", word, **WORDS)))
     weighed = [{"question": "Go on.", "target": ""}]
-    fields = {"output_type": "generate_until", "metric_list": [{"metric": "bleu"}]}
+    fields = WORDS | {"metric_list": [{"metric": "bleu"}]}
     answers_check(prepared(task_make("weighed", weighed, **fields)))
 
 
@@ -80,7 +83,7 @@ def test_a_model_that_writes_with_nan_is_refused(
     benchmark = BenchmarkConfig(name="bench", source="lm_eval")
     loaded = model_load(MeasureConfig(model=str(broken), benchmarks=(benchmark,), device="cpu"))
     loaded.model.model.norm.weight.data[:] = float("nan")
-    fields = {"output_type": "generate_until", "metric_list": [{"metric": "bleu"}]}
+    fields = WORDS | {"metric_list": [{"metric": "bleu"}]}
     fields |= {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 2}}
     task = task_make("written", [{"question": "Go on.", "target": "On."}], **fields)
     with pytest.raises(EngineError, match="no numbers") as refusal:
