@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from training.frozen.caches import CacheFilledError, StreamCache
+from training.frozen.masks import layer_masks
 from training.frozen.stretches import Stretch
 
 
@@ -16,6 +17,22 @@ def base_model(model: nn.Module) -> Any:
     """Return the transformers model inside a PEFT model, or the model itself."""
     get_base_model: Any = getattr(model, "get_base_model", None)
     return model if get_base_model is None else get_base_model()
+
+
+def caching_check(model: nn.Module) -> None:
+    """Refuse, by ValueError, what would make a forward without a cache of a forward with one."""
+    modules = base_model(model).modules()
+    if model.training and any(getattr(one, "gradient_checkpointing", False) for one in modules):
+        raise ValueError("gradient checkpointing switches the cache off, silently")
+
+
+def context_read(base: Any, cache: StreamCache, inputs: dict[str, Any]) -> None:
+    """Read tokens into the cache, without gradient and without logits."""
+    # FSDP's hooks after a module must run, or it stays gathered.
+    cache.only_fill = not isinstance(base, FSDPModule)
+    with torch.no_grad(), suppress(CacheFilledError):
+        base.get_decoder()(**inputs)
+    cache.only_fill = False
 
 
 class StreamReader:
@@ -38,11 +55,7 @@ class StreamReader:
         """rows: the stretches of each conversation, those with most stretches first."""
         self.model = model
         self.base = base_model(model)
-        checkpointing = any(
-            getattr(module, "gradient_checkpointing", False) for module in self.base.modules()
-        )
-        if checkpointing and model.training:
-            raise ValueError("gradient checkpointing switches the cache off, silently")
+        caching_check(model)
         self.token_ids = token_ids
         self.rows = rows
         self.device = device
@@ -87,12 +100,7 @@ class StreamReader:
         """Read up to the stretches' starts, without gradient and without logits."""
         starts = self._starts()
         if any(start > read for start, read in zip(starts, self.read, strict=True)):
-            inputs = self._inputs(starts)
-            # FSDP's hooks after a module must run, or it stays gathered.
-            self.cache.only_fill = not isinstance(self.base, FSDPModule)
-            with torch.no_grad(), suppress(CacheFilledError):
-                self.base.get_decoder()(**inputs)
-            self.cache.only_fill = False
+            context_read(self.base, self.cache, self._inputs(starts))
             self.read = starts
 
     def decision(self) -> torch.Tensor:
@@ -152,19 +160,8 @@ class StreamReader:
         own = slots == slots[total - length :].unsqueeze(1)  # (length, cached)
         distance = positions.unsqueeze(2) - self.places.unsqueeze(1)
         seen = (self.places >= 0).unsqueeze(1) & (distance >= 0)
-        masks = {}
-        for window in set(self.cache.windows):
-            near = seen if window is None else seen & (distance < window)
-            name = "full_attention" if window is None else "sliding_attention"
-            # Pads see themselves, for the softmax over nothing is no number.
-            masks[name] = self._mask_form((near | own).unsqueeze(1))
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
-    def _mask_form(self, mask: torch.Tensor) -> torch.Tensor:
-        if self.base.config._attn_implementation != "eager":
-            return mask
-        dtype = self.base.dtype
-        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+        # Pads see themselves, for the softmax over nothing is no number.
+        return layer_masks(self.base, self.cache.windows, seen, distance, always=own)
 
 
 def _extent(row: Sequence[Stretch]) -> list[tuple[int, int]]:

@@ -20,8 +20,9 @@ import torch
 from torch import nn
 
 from training.conversations import EncodedExample
+from training.frozen.gathering import GatheredReader
 from training.frozen.reader import StreamReader, base_model
-from training.frozen.stretches import stretches
+from training.frozen.stretches import Stretch, stretches, stretches_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +58,17 @@ def decisions_walk(
     device: torch.device,
     *,
     grad_window: int = 0,
+    gather: bool = False,
 ) -> Iterator[Decisions]:
     """Walk conversations side by side and yield the first decision of each, then the second of
     each that has two, and so on. The graph must be done with when the next is asked for.
+
+    gather: yield short decisions of a conversation that is alone together; see `GatheredReader`.
     """
     parts = [stretches(example, grad_window) for example in examples]
+    if gather and len(examples) == 1 and len(groups := stretches_group(parts[0])) < len(parts[0]):
+        yield from _gathered_walk(model, examples[0], device, groups)
+        return
     order = sorted(range(len(examples)), key=lambda index: -len(parts[index]))
     rows = [parts[index] for index in order]  # those with most decisions first
     reader = StreamReader(model, [examples[index].token_ids for index in order], rows, device)
@@ -77,15 +84,42 @@ def decisions_walk(
         reader.detach()
 
 
+def _gathered_walk(
+    model: nn.Module,
+    example: EncodedExample,
+    device: torch.device,
+    groups: Sequence[Sequence[Stretch]],
+) -> Iterator[Decisions]:
+    reader = GatheredReader(model, example.token_ids, device)
+    for group in groups:
+        reader.context(group[-1].start)
+        targets = [example.token_ids[place] for part in group for place in part.targets]
+        with head_on(model, _columns(group)):
+            logits = reader.decisions(group)
+        yield Decisions(logits=logits, targets=targets, rows=[0] * len(targets))
+        reader.keep(group[-1])
+
+
+def _columns(group: Sequence[Stretch]) -> list[tuple[int, int]]:
+    """Where the targets' predictions stand when the stretches are read one behind the other."""
+    found, offset = [], 0
+    for part in group:
+        found += [(0, offset + place - 1 - part.start) for place in part.targets]
+        offset += part.end - part.start
+    return found
+
+
 def frozen_losses(
     model: nn.Module,
     examples: Sequence[EncodedExample],
     device: torch.device,
     *,
     grad_window: int = 0,
+    gather: bool = False,
 ) -> Iterator[DecisionLoss]:
     """Yield the losses of `decisions_walk`; call backward on each before asking for the next."""
-    for decisions in decisions_walk(model, examples, device, grad_window=grad_window):
+    walk = decisions_walk(model, examples, device, grad_window=grad_window, gather=gather)
+    for decisions in walk:
         yield _loss(decisions, len(examples))
 
 

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from training.conversations import EncodedExample
 
+GATHERED_TOKENS = 256
+"""Tokens of decisions that share a backward: enough for matrix products at full speed, and few
+enough for their graph to take less memory than the gradients do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
@@ -36,6 +40,19 @@ def stretches(example: EncodedExample, grad_window: int = 0) -> list[Stretch]:
         end = max(targets[-1], start + 2)
         found.append(Stretch(start=start, end=end, targets=tuple(targets)))
     return found
+
+
+def stretches_group(parts: Sequence[Stretch]) -> list[list[Stretch]]:
+    """Return neighbours together, up to GATHERED_TOKENS in a group; a longer one is alone."""
+    groups: list[list[Stretch]] = []
+    tokens = GATHERED_TOKENS
+    for part in parts:
+        tokens += part.end - part.start
+        if tokens > GATHERED_TOKENS or not groups:
+            groups.append([])
+            tokens = part.end - part.start
+        groups[-1].append(part)
+    return groups
 
 
 def arithmetic(example: EncodedExample, *, context_frozen: bool, grad_window: int = 0) -> int:

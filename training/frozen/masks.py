@@ -1,0 +1,35 @@
+"""Attention masks of our own, made from the positions of tokens."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+
+def layer_masks(
+    base: Any,
+    windows: Iterable[int | None],
+    seen: torch.Tensor,
+    distance: torch.Tensor,
+    always: torch.Tensor | None = None,
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """Return what a model takes as `attention_mask`: by kind of layer where it has several.
+
+    windows: of each layer, in tokens, or None. seen: (rows, new, all) what a token sees but for
+    the window; distance: (rows, new, all) how many tokens it lies back. always: (new, all) what is
+    seen whatever the window.
+    """
+    masks = {}
+    for window in set(windows):
+        near = seen if window is None else seen & (distance < window)
+        name = "full_attention" if window is None else "sliding_attention"
+        mask = near if always is None else near | always
+        masks[name] = _form(base, mask.unsqueeze(1))
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def _form(base: Any, mask: torch.Tensor) -> torch.Tensor:
+    if base.config._attn_implementation != "eager":
+        return mask
+    dtype = base.dtype
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
