@@ -90,7 +90,8 @@ class Workload:
     longest_tokens: int
     """Of one example."""
     longest_decision_tokens: int
-    """Of one decision; with label masking of all decisions of an example together."""
+    """Of what shares a backward: one decision or a group of short ones; with label masking all
+    decisions of an example."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 
 from training.config import RunConfig
 from training.engine import Attempt, EngineError
-from training.frozen.stretches import stretches
+from training.frozen.stretches import stretches, stretches_group
 from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
 from training.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.modelcheck import tensor_shapes
@@ -85,7 +85,8 @@ def workload_of(samples: Sequence[Sample], config: RunConfig) -> Workload:
     """Return the largest that these samples ask for."""
     parts = [stretches(sample.encoded) for sample in samples]
     if config.context_frozen:
-        decisions = [part.end - part.start for row in parts for part in row]
+        groups = [group for row in parts for group in stretches_group(row)]
+        decisions = [sum(part.end - part.start for part in group) for group in groups]
     else:
         decisions = [sum(len(part.targets) for part in row) for row in parts]
     return Workload(

@@ -71,7 +71,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)
-    holding, can_pad = _hold(config, model, curriculum, attempt, device, ranks)
+    holding, can_pad, can_gather = _hold(config, model, curriculum, attempt, device, ranks)
     progress.next()
     meter = DisplacementMeter.of_run(config, holding.whole(), attempt)
     progress.next()
@@ -89,6 +89,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
         displacement=meter,
         penalty=penalty,
         can_pad=can_pad,
+        can_gather=can_gather,
         watch=watch,
         holding=holding,
     )
@@ -199,11 +200,12 @@ def _hold(
     attempt: Attempt,
     device: torch.device,
     ranks: Ranks,
-) -> tuple[Holding, bool]:
+) -> tuple[Holding, bool, bool]:
     """Check that the model can be streamed and let this rank hold its copy or part of it.
 
-    Returns also whether conversations of different lengths may be walked side by side. The check
-    needs the whole model: where that is never on one GPU, it is made on the CPU.
+    Returns also whether conversations of different lengths may be walked side by side, and whether
+    short decisions of one may share a backward. The check needs the whole model: where that is
+    never on one GPU, it is made on the CPU.
     """
     sharded = config.ranks.sharding != "none" and not ranks.alone
     if config.ranks.sharding != "none" and not sharded:
@@ -215,11 +217,13 @@ def _hold(
         linear_layers_prepare(model)
     if config.method.name != "lora" and not sharded and device.type == "cpu":
         embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
-    can_pad = ranks.first and _streaming_check(config, model, curriculum, attempt, place)
-    can_pad = ranks.agree(can_pad)
+    can_pad = can_gather = False
+    if ranks.first:
+        can_pad, can_gather = _streaming_check(config, model, curriculum, attempt, place)
+    can_pad, can_gather = ranks.agree(can_pad), ranks.agree(can_gather)
     if sharded:
-        return Shards(model, ranks, config, device.type), can_pad
-    return Copies(model, ranks), can_pad
+        return Shards(model, ranks, config, device.type), can_pad, False
+    return Copies(model, ranks), can_pad, can_gather
 
 
 def _streaming_check(
@@ -228,19 +232,21 @@ def _streaming_check(
     curriculum: Curriculum,
     attempt: Attempt,
     device: torch.device,
-) -> bool:
-    """Return whether conversations of different lengths may be walked side by side.
+) -> tuple[bool, bool]:
+    """Return whether conversations of different lengths may be walked side by side, and whether
+    decisions of one may share a backward.
 
     ConfigError where the model cannot be streamed at all.
     """
     if not config.context_frozen:
-        return True
+        return True, False
     found = parity_check(
         model,
         curriculum.samples[0].encoded.token_ids,
         device,
         grad_window=config.context.grad_window,
         together=config.context.together(config.examples_per_step),
+        gather=any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
     )
     if (config.context.conversations_at_once or 1) > 1 and not found.can_pad:
         kind = base_model(model).config.model_type
@@ -249,7 +255,7 @@ def _streaming_check(
             "the same places are walked side by side, the others one by one"
         )
         attempt.events.warning(where="context.conversations_at_once", message=message)
-    return found.can_pad
+    return found.can_pad, found.can_gather
 
 
 def _watch(

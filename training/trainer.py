@@ -91,10 +91,13 @@ class RunTrainer(Trainer):
         displacement: DisplacementMeter,
         penalty: ParentPenalty | None = None,
         can_pad: bool = False,
+        can_gather: bool = False,
         watch: Watch | None = None,
         holding: Holding | None = None,
     ) -> None:
-        """can_pad: whether conversations of different lengths may be walked side by side."""
+        """can_pad: whether conversations of different lengths may be walked side by side.
+        can_gather: whether short decisions of one conversation may share a backward.
+        """
         self.network = model
         """The model itself; Trainer's `model` and `model_wrapped` are typed as perhaps None."""
         self.holding = holding or Copies(model, ALONE)
@@ -108,7 +111,9 @@ class RunTrainer(Trainer):
         self.can_pad = can_pad
         self.losses: LossFunction = masked_losses
         if config.context_frozen:
-            self.losses = partial(frozen_losses, grad_window=config.context.grad_window)
+            self.losses = partial(
+                frozen_losses, grad_window=config.context.grad_window, gather=can_gather
+            )
         self.stopped = False
         self.braked = False
         """Whether the brake ended the session: then the first rank alone has the weights kept."""

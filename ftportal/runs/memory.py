@@ -9,6 +9,7 @@ from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import Mixture
 from training.config import RunConfig
+from training.frozen.stretches import GATHERED_TOKENS
 from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
 from training.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.recipe import RecipeWarning
@@ -86,9 +87,11 @@ def workload_of(mixture: Mixture, config: RunConfig) -> Workload:
         count = batch.decision_count or batch.example_count or 1
         mean = (batch.decision_token_count or 0) / count
         decision = max(decision, batch.decision_length_max or round(2 * mean))
-        if not config.context_frozen:  # all decisions of an example are learnt in one backward
-            together = 2 * (batch.decision_token_count or 0) / (batch.example_count or 1)
-            decision = max(decision, round(together))
+        # Of an example all decisions share a backward, or with frozen context the short ones.
+        together = round(2 * (batch.decision_token_count or 0) / (batch.example_count or 1))
+        if config.context_frozen:
+            together = min(together, GATHERED_TOKENS)
+        decision = max(decision, together)
     return Workload(longest_tokens=longest, longest_decision_tokens=min(decision, longest))
 
 

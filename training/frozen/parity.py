@@ -46,6 +46,8 @@ class Parity:
     """‖difference‖ ÷ ‖gradient‖, of all parameters that are compared."""
     can_pad: bool
     """Whether conversations of different lengths can be walked together; else only alike ones."""
+    can_gather: bool
+    """Whether short decisions of one conversation can share a backward."""
 
 
 def parity_check(
@@ -55,8 +57,10 @@ def parity_check(
     *,
     grad_window: int = 0,
     together: int = 1,
+    gather: bool = False,
 ) -> Parity:
-    """Stream a slice of `token_ids`; where `together` is above 1 also beside a shorter one.
+    """Stream a slice of `token_ids`; where `together` is above 1 also beside a shorter one, and
+    with `gather` also with its decisions in one backward.
 
     Raises ConfigError, naming the architecture, where streaming one conversation does not match.
     Leaves no gradients and the model in the mode it was in. The slice is longer than the model's
@@ -76,10 +80,12 @@ def parity_check(
     model.eval()
     try:
         logits, gradient = _refused(check, long, base.config.model_type)
-        can_pad = together > 1 and not cache.has_states and check.holds([short, long])
+        bears_masks = not cache.has_states
+        can_pad = bears_masks and together > 1 and check.holds([short, long])
+        can_gather = bears_masks and gather and check.holds([long], gather=True)
     finally:
         model.train(was_training)
-    return Parity(logits=logits, gradient=gradient, can_pad=can_pad)
+    return Parity(logits=logits, gradient=gradient, can_pad=can_pad, can_gather=can_gather)
 
 
 def _refused(check: "_Check", example: EncodedExample, kind: str) -> tuple[float, float]:
@@ -134,19 +140,21 @@ class _Check:
         """Of logits and of gradients."""
         return _TOLERANCES.get(next(self.model.parameters()).dtype, _ROUNDED_TOLERANCES)
 
-    def holds(self, examples: Sequence[EncodedExample]) -> bool:
-        """Whether these can be walked together."""
+    def holds(self, examples: Sequence[EncodedExample], *, gather: bool = False) -> bool:
+        """Whether these can be walked together, or one with its decisions gathered."""
         try:
-            found = self.differences(examples)
+            found = self.differences(examples, gather=gather)
         except _FAILURES as error:
             if is_out_of_memory(error):
                 raise
             return False
         return all(one <= most for one, most in zip(found, self.tolerances, strict=True))
 
-    def differences(self, examples: Sequence[EncodedExample]) -> tuple[float, float]:
+    def differences(
+        self, examples: Sequence[EncodedExample], *, gather: bool = False
+    ) -> tuple[float, float]:
         """Return the differences of logits and of gradients, as `Parity` has them."""
-        logits, gradients = self._streamed(examples)
+        logits, gradients = self._streamed(examples, gather)
         plain_logits: list[torch.Tensor] = []
         plain = [torch.zeros_like(one) for one in self.parameters]
         cut: set[nn.Module] = set()
@@ -158,11 +166,13 @@ class _Check:
         return difference.item(), self._gradient_difference(gradients, plain, cut)
 
     def _streamed(
-        self, examples: Sequence[EncodedExample]
+        self, examples: Sequence[EncodedExample], gather: bool
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         logits: list[list[torch.Tensor]] = [[] for _ in examples]
         gradients = [torch.zeros_like(one) for one in self.parameters]
-        walk = decisions_walk(self.model, examples, self.device, grad_window=self.grad_window)
+        walk = decisions_walk(
+            self.model, examples, self.device, grad_window=self.grad_window, gather=gather
+        )
         for decisions in walk:
             self._backward(decisions.logits, decisions.targets, gradients)
             rows = torch.tensor(decisions.rows, device=self.device)
