@@ -202,6 +202,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "out of memory" in text
-    )
+    # The last is all that oneDNN says when it gets no memory for a product.
+    words = ("can't allocate memory", "out of memory", "could not create a primitive")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)

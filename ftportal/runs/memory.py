@@ -90,7 +90,8 @@ def workload_of(mixture: Mixture, config: RunConfig) -> Workload:
         # Of an example all decisions share a backward, or with frozen context the short ones.
         together = round(2 * (batch.decision_token_count or 0) / (batch.example_count or 1))
         if config.context_frozen:
-            together = min(together, GATHERED_TOKENS)
+            several = (batch.decision_count or 0) > (batch.example_count or 0)
+            together = min(together, GATHERED_TOKENS) if several else 0
         decision = max(decision, together)
     return Workload(longest_tokens=longest, longest_decision_tokens=min(decision, longest))
 

@@ -175,7 +175,7 @@ def child_run(directory: Path, spare_bytes: int) -> subprocess.CompletedProcess[
 
 
 def wide_model(directory: Path) -> Path:
-    """A model whose weights, 40 MB, do not fit where 24 MB are left."""
+    """A model whose weights, gradients and moments do not fit where 300 MB are left."""
     from tests.tiny_model import tiny_model_write
 
     return tiny_model_write(directory, hidden_size=640, layers=2)
@@ -192,7 +192,7 @@ def test_a_process_without_memory_ends_with_what_to_lower(
         anchor_model=None,
         method={"name": "adamw"},
     )
-    ended = child_run(directory, 120 << 20)
+    ended = child_run(directory, 300 << 20)
     assert ended.returncode == OUT_OF_MEMORY, ended.stderr[-2000:]
     error = events_of(directory)[-1]
     assert error["where"] == "memory"

@@ -74,8 +74,10 @@ def test_the_longest_example_and_decision_decide(
         return found.longest_tokens, found.longest_decision_tokens
 
     kept = batch_of("Kept", token_length_max=900, decision_length_max=70, decision_count=16)
-    assert workload(kept) == (900, 70)
-    assert workload(kept, max_example_tokens=512) == (512, 70)
+    assert workload(kept) == (900, 160)  # short decisions of an example share a backward
+    assert workload(kept, max_example_tokens=512) == (512, 160)
+    single = batch_of("Single", token_length_max=900, decision_length_max=70, decision_count=8)
+    assert workload(single) == (900, 70)
     assert workload(kept, context_frozen=False) == (900, 160)  # twice the mean of an example
     assert workload(batch_of("Earlier")) == (4096, 160)
 
