@@ -19,6 +19,8 @@ class Child:
     """Its standard output."""
     seconds: float
     """From its start to its end, imports and loading included."""
+    cpu_seconds: float
+    """Of all its threads, its own children's too: what it costs however busy the machine is."""
     peak_bytes: int
     """The most memory that was resident at once."""
 
@@ -47,4 +49,9 @@ def child_run(
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
-    return Child(output=output, seconds=seconds, peak_bytes=usage.ru_maxrss * 1024)
+    return Child(
+        output=output,
+        seconds=seconds,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_bytes=usage.ru_maxrss * 1024,
+    )

@@ -5,6 +5,7 @@ is queued is done here, one after the other.
 """
 
 import os
+import resource
 import shutil
 import time
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ class SessionCost:
 
     seconds: float
     """From asking for it to the verdict."""
+    cpu_seconds: float
+    """Of the engines."""
     measured: int
     """Models that had to be measured."""
     outcome: str
@@ -73,7 +76,7 @@ class Portal:
         from ftportal.jobs.supervisor import job_run_now
 
         candidate = self._candidates[number]
-        started = time.monotonic()
+        started, cpu = time.monotonic(), _children_cpu_seconds()
         checkpoint_measure(checkpoint=candidate, suite=suite, created_by=None)
         queued = list(Job.objects.filter(state=JobState.QUEUED).order_by("created_at"))
         for job in queued:
@@ -84,11 +87,22 @@ class Portal:
         if verdict is None:
             raise SystemExit(f"{candidate} was measured, but no verdict was reached")
         seconds = time.monotonic() - started
-        return SessionCost(seconds=seconds, measured=len(queued), outcome=verdict.outcome)
+        return SessionCost(
+            seconds=seconds,
+            cpu_seconds=_children_cpu_seconds() - cpu,
+            measured=len(queued),
+            outcome=verdict.outcome,
+        )
+
+
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _django_start(folder: Path, threads: int) -> None:
     """Django with the portal's settings, an empty database in `folder`, and no Redis."""
+    folder.mkdir()
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "ftportal.settings",
         "FTPORTAL_SECRET_KEY": "for-the-benchmark-only",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.children import Child
-from benchmarks.evaluation import first_line, second_line, table, whole_lines
+from benchmarks.evaluation import Found, first_line, lines_of, second_line, table
 from benchmarks.evaluation_portal import SessionCost, candidate_write
 from benchmarks.evaluation_sides import (
     Answers,
@@ -17,7 +17,13 @@ from benchmarks.evaluation_sides import (
 
 
 def child(seconds: float, peak_bytes: int = 100) -> Child:
-    return Child(output="", seconds=seconds, peak_bytes=peak_bytes)
+    return Child(output="", seconds=seconds, cpu_seconds=2 * seconds, peak_bytes=peak_bytes)
+
+
+def cost(seconds: float, measured: int = 1) -> SessionCost:
+    return SessionCost(
+        seconds=seconds, cpu_seconds=2 * seconds, measured=measured, outcome="retained"
+    )
 
 
 def answers(margins: dict[str, float], score: float = 0.5, seconds: float = 1.0) -> Answers:
@@ -90,15 +96,28 @@ def test_lines_hold_the_medians_of_the_pairs_and_what_is_asked_for() -> None:
     first = first_line("first", ours, theirs)
     assert (first["ratio"], first["first"], first["spread"]) == (1.0, 1.0, [0.5, 2.0])
     assert (first["must"], first["ratio_memory"], first["pairs"]) == ({"first": 1.05}, 1.5, 3)
-    sessions = [SessionCost(seconds=one, measured=1, outcome="retained") for one in (4.0, 5.0)]
-    second = second_line("both", sessions, [8.0, 20.0])
+    second = second_line("both", [cost(4.0), cost(5.0)], [cost(8.0, 2), cost(20.0, 2)])
+    assert second["cpu_seconds"] == [9.0, 28.0]
     assert (second["second"], second["ratio"]) == (0.375, 3.0)
     assert second["must"] == {"second": 0.55}
-    pair = (answers({"a": 1.0}, seconds=2.0), answers({"a": 1.0}, seconds=3.0))
-    whole, scores = whole_lines([pair, pair])
-    assert whole["ratio"] == 1.5 and whole["case"] == "first evaluation, all 1 items"
-    assert scores["identical"] is True and scores["case"] == "scores, 1 items, 2 models"
-    written = table([first, second, whole, scores])
+
+
+def test_all_lines_of_a_run() -> None:
+    found = Found(
+        ours=[answers({"a": 1.0}, seconds=2.0)] * 2,
+        theirs=[answers({"a": 1.0}, seconds=3.0)] * 2,
+        ours_candidate=[answers({"a": -1.0})],
+        theirs_candidate=[answers({"a": -1.0}, seconds=5.0), answers({"a": 1.0}, seconds=5.0)],
+        both_anew=[cost(5.0, 2)] * 2,
+        second=[cost(2.5)] * 2,
+    )
+    scores, first, second, against_theirs = lines_of(found)
+    assert scores["identical"] is True and scores["case"] == "scores, 1 items"
+    assert scores["pairs"] == 3  # the candidate is measured by both once
+    assert (first["case"], first["ratio"]) == ("first evaluation, 1 items", 1.5)
+    assert (second["second"], second["models_measured"]) == (0.5, 1)
+    assert against_theirs["ratio"] == 3.2
+    written = table([scores, first, second, against_theirs])
     assert "identical True" in written and "<= 0.55" in written
 
 
