@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from evaluation.sequential import BETS, log_growth
+from evaluation.skewness import narrowed_sizes, skewness_of_ratio
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -29,11 +30,15 @@ class Estimates:
     error: Floats
     freedom: float
     group_size: float = 1.0
+    skewness: Floats | None = None
+    """As in evaluation.statistics.MeanEstimate; None: no allowance for it."""
 
     def p_below(self, limit: float) -> Floats:
         """One-sided p of "the true mean is at or above limit"; 0 or 1 where nothing varied."""
         with np.errstate(divide="ignore", invalid="ignore"):
             t = (self.mean - limit) / self.error
+        if self.skewness is not None:
+            t = np.copysign(narrowed_sizes(np.abs(t), self.skewness), t)
         p = special.stdtr(self.freedom, t)
         return np.where(self.error == 0, np.where(self.mean < limit, 0.0, 1.0), p)
 
@@ -214,14 +219,19 @@ def draw_texts(
     """Changes of likelihood in nats a token, estimated over documents of 128 to 512 tokens.
 
     A document's change is `change` plus `spread` (a standard deviation) times a standardised draw:
-    normal, heavy (Student's t with 3 degrees of freedom) or skewed (exponential: most documents
-    change little, a few get much worse).
+    normal, heavy (Student's t with 3 degrees of freedom), skewed (exponential: most documents
+    change little, a few get much worse) or extreme (lognormal with sigma 0.8, skewness 3.7).
     """
+    log_variance = 0.8**2
     size = (draws, documents)
     noise = {
         "normal": lambda: rng.standard_normal(size),
         "heavy": lambda: rng.standard_t(3, size) / np.sqrt(3),
         "skewed": lambda: rng.standard_exponential(size) - 1,
+        "extreme": lambda: (
+            (np.exp(rng.normal(0, np.sqrt(log_variance), size) - log_variance / 2) - 1)
+            / np.sqrt(np.exp(log_variance) - 1)
+        ),
     }[shape]()
     tokens = rng.integers(128, 513, size).astype(np.float64)
     return ratio_estimates((change + spread * noise) * tokens, tokens)
@@ -233,7 +243,9 @@ def ratio_estimates(nats: Floats, tokens: Floats) -> Estimates:
     ratio = nats.sum(axis=1) / total
     squares = ((nats - ratio[:, None] * tokens) ** 2).sum(axis=1)
     error = np.sqrt(documents / (documents - 1) * squares) / total
-    return Estimates(mean=ratio, error=error, freedom=documents - 1)
+    return Estimates(
+        mean=ratio, error=error, freedom=documents - 1, skewness=skewness_of_ratio(tokens)
+    )
 
 
 def text_verdicts(one: Estimates, *, log_margin: float, alpha: float) -> Counts:

@@ -29,6 +29,7 @@ from benchmarks.verdict_draws import FORGOTTEN, RETAINED, Counts
 
 ALPHA = 0.05
 SEED = 2024
+HELLASWAG_ITEMS = 10_042
 Row = list[str]
 
 
@@ -131,7 +132,7 @@ def texts(report: Report, rng: np.random.Generator, count: int) -> list[Row]:
     """Perplexity on one held-out text; three percent are allowed."""
     rows, margin = [], math.log(1.03)
     for documents, spread, shape in product(
-        (8, 24, 43), (0.02, 0.05), ("normal", "heavy", "skewed")
+        (8, 10, 16, 24, 43, 60), (0.02, 0.05), ("normal", "heavy", "skewed", "extreme")
     ):
         codes = [
             draws.text_verdicts(
@@ -150,7 +151,7 @@ def adaptive(report: Report, rng: np.random.Generator, count: int) -> list[Row]:
     """Mean share of items that adaptive mode takes, and what it says."""
     rows = []
     settings = [(1, *one) for one in product((339, 1000, 3000), (0.1, 0.2), (0.05, 0.1))]
-    settings += [(5, 1000, 0.1, 0.05), (5, 3000, 0.1, 0.05)]
+    settings += [(1, HELLASWAG_ITEMS, 0.1, 0.02), (5, 1000, 0.1, 0.05), (5, 3000, 0.1, 0.05)]
     for size, n, changed, margin in settings:
         row = [str(size), str(n), f"{changed:g}", f"{margin:g}"]
         for times in (0.0, 0.5, 1.0, 2.0):
@@ -177,7 +178,7 @@ def adaptive_draws(
     size: int,
 ) -> tuple[Counts, Counts]:
     """Outcomes and items used of `count` draws, a few at a time to save memory."""
-    parts, batch = [], 200
+    parts, batch = [], max(1, 600_000 // n)
     for start in range(0, count, batch):
         rows = min(batch, count - start)
         sums, sizes = draws.draw_units(rng, rows, n, loss, changed, size=size)

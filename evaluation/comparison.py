@@ -94,6 +94,14 @@ class BenchmarkComparison:
     """p_mcnemar where more was lost than gained, else 1: evidence of a loss."""
     p_loss_holm: float
     """p_loss after Holm's correction over the comparisons judged together."""
+    items_in_all: int | None = None
+    """All items that there are, where adaptive mode decided after how many to stop: p and intervals
+    are then those of `evaluation.sequential`. None where all were measured as agreed."""
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether adaptive mode left items out."""
+        return self.items_in_all is not None and self.n < self.items_in_all
 
     @property
     def score_before(self) -> float:
@@ -118,7 +126,8 @@ class BenchmarkComparison:
             margin=self.margin,
             alpha=self.alpha,
             p_non_inferior=self.p_non_inferior,
-            p_loss=self.p_loss_holm,
+            # A real loss that only looked too large at some moment proves nothing: see sequential.
+            p_loss=1.0 if self.is_stopped_early else self.p_loss_holm,
             loss_low=self.loss_low,
         )
 
@@ -212,8 +221,7 @@ class PerplexityComparison:
         if self.log_ratio.standard_error is None:
             return 2
         gap = _gap(self.log_ratio.mean, math.log(self.margin_ratio))
-        variance = self.documents * self.log_ratio.standard_error**2
-        needed = statistics.items_needed(variance, gap, alpha=self.alpha)
+        needed = statistics.documents_needed(self.log_ratio, self.documents, gap, alpha=self.alpha)
         return max(needed, self.documents + 1)
 
     def to_json(self) -> dict[str, Any]:

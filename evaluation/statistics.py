@@ -7,6 +7,7 @@ model got worse. Nothing here knows about files, benchmarks or pages.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special  # not scipy.stats: it takes a second to load, in every web process
+
+from evaluation.skewness import narrowed, skewness_of_ratio, widened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +40,16 @@ class MeanEstimate:
     degrees_of_freedom: int
     group_size: float = 1.0
     """Items in the cluster of an item, on average; 1 where items stand alone."""
+    skewness: float = 0.0
+    """Skewness of the mean that intervals and p allow for (`evaluation.skewness`); 0: none."""
 
     def interval(self, level: float) -> Interval | None:
-        """Student's t interval; None where one observation leaves no spread to estimate."""
+        """Student's t interval, widened for skewness; None where one observation leaves no spread
+        to estimate."""
         if self.standard_error is None or self.degrees_of_freedom < 1:
             return None
-        quantile = special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2)
-        half_width = self.standard_error * float(quantile)
+        quantile = float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        half_width = self.standard_error * widened(quantile, self.skewness)
         return Interval(low=self.mean - half_width, high=self.mean + half_width)
 
     def p_below(self, limit: float) -> float | None:
@@ -56,7 +62,7 @@ class MeanEstimate:
             return None
         if self.standard_error == 0:
             return 0.0 if self.mean < limit else 1.0
-        t = (self.mean - limit) / self.standard_error
+        t = narrowed((self.mean - limit) / self.standard_error, self.skewness)
         return float(special.stdtr(self.degrees_of_freedom, t))
 
 
@@ -201,7 +207,8 @@ def log_perplexity_ratio(
     """R = sum(NLL_after - NLL_before) / sum(T) over J documents, in nats a token.
 
     exp(R) is the ratio of the perplexities. The standard error is that of a ratio estimate:
-    sqrt(J / (J - 1) sum_j (d_j - R T_j)^2) / sum(T), with J - 1 degrees of freedom.
+    sqrt(J / (J - 1) sum_j (d_j - R T_j)^2) / sum(T), with J - 1 degrees of freedom. The estimate
+    allows for documents that change as unevenly as exponential draws.
     """
     d = np.asarray(nll_after_nats, dtype=np.float64) - np.asarray(nll_before_nats, dtype=np.float64)
     t = np.asarray(tokens, dtype=np.float64)
@@ -212,7 +219,12 @@ def log_perplexity_ratio(
         return MeanEstimate(mean=ratio, standard_error=None, degrees_of_freedom=0)
     squares = float(np.sum((d - ratio * t) ** 2))
     error = math.sqrt(d.size / (d.size - 1) * squares) / float(t.sum())
-    return MeanEstimate(mean=ratio, standard_error=error, degrees_of_freedom=d.size - 1)
+    return MeanEstimate(
+        mean=ratio,
+        standard_error=error,
+        degrees_of_freedom=d.size - 1,
+        skewness=float(skewness_of_ratio(t)),
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -238,6 +250,29 @@ def items_needed(
         raise ValueError("a margin of zero would need infinitely many items")
     quantiles = float(special.ndtri(1 - alpha) + special.ndtri(power))
     return math.ceil(quantiles**2 * discordant_share / margin**2)
+
+
+def documents_needed(
+    estimate: MeanEstimate, documents: int, gap: float, *, alpha: float = 0.05, power: float = 0.8
+) -> int:
+    """Documents, as uneven as the `documents` measured, that show a difference of `gap`.
+
+    As `items_needed`, but with the quantile that `MeanEstimate.p_below` uses for so many. Raises
+    ValueError where there is no spread to estimate.
+    """
+    if estimate.standard_error is None or not gap > 0:
+        raise ValueError("one document shows no spread, and no gap needs infinitely many")
+    variance, reach = documents * estimate.standard_error**2, float(special.ndtri(power))
+
+    def are_enough(count: int) -> bool:
+        skewness = estimate.skewness * math.sqrt(documents / count)
+        quantile = widened(float(special.stdtrit(count - 1, 1 - alpha)), skewness)
+        return (quantile + reach) ** 2 * variance <= gap**2 * count
+
+    most = 2
+    while not are_enough(most):
+        most *= 2
+    return bisect.bisect_left(range(most), True, lo=2, key=are_enough)
 
 
 def items_needed_without_change(margin: float, alpha: float) -> int:

@@ -55,8 +55,8 @@ def test_error_rates_of_ten_benchmarks(gate_on: str, draw: Draw) -> None:
     assert rate(codes, draws.FORGOTTEN) <= ALPHA + TOLERANCE * math.sqrt(2)
 
 
-@pytest.mark.parametrize("documents", [24, 43])
-@pytest.mark.parametrize("shape", ["normal", "heavy"])
+@pytest.mark.parametrize("documents", [8, 10, 24, 60])
+@pytest.mark.parametrize("shape", ["normal", "heavy", "skewed"])
 def test_error_rates_of_perplexity(documents: int, shape: str) -> None:
     rng, log_margin = np.random.default_rng(7), math.log(1.03)
     at_margin = draws.draw_texts(rng, DRAWS, documents, log_margin, 0.02, shape)

@@ -3,12 +3,14 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from evaluation import statistics
+from evaluation.skewness import narrowed, skewness_of_ratio, widened
 
 SIX_DIGITS = 5e-7
 
@@ -111,6 +113,55 @@ def test_perplexity_error_agrees_with_a_bootstrap_over_documents() -> None:
     centre = sum(means) / len(means)
     spread = math.sqrt(sum((m - centre) ** 2 for m in means) / (len(means) - 1))
     assert estimate.standard_error == pytest.approx(spread, rel=0.08)
+
+
+def test_the_interval_of_few_documents_allows_for_skewness() -> None:
+    # Five documents of one length: k = 2 / sqrt(5); Student's quantile for 4 degrees is 2.1318468.
+    estimate = statistics.log_perplexity_ratio([0.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0], [10] * 5)
+    k, z = 2 / math.sqrt(5), 2.1318467863266504
+    assert estimate.skewness == pytest.approx(k)
+    assert estimate.standard_error == pytest.approx(math.sqrt(2.5 / 5) / 10)
+    quantile = z + k * (2 * z * z + 1) / 6 + 11 * k * k * z * (z * z + 2) / 72
+    interval = estimate.interval(0.90)
+    assert interval is not None
+    assert interval.high == pytest.approx(0.3 + quantile * math.sqrt(0.5) / 10)
+    assert interval.low == pytest.approx(0.6 - interval.high)
+    # The limit of the interval is where the one-sided p is 5 %, on both sides.
+    assert estimate.p_below(interval.high) == pytest.approx(0.05)
+    assert estimate.p_below(interval.low) == pytest.approx(0.95)
+
+
+@given(st.floats(0, 1.2), st.floats(0, 50))
+def test_widening_is_undone_and_never_narrows(skewness: float, quantile: float) -> None:
+    wide = widened(quantile, skewness)
+    assert wide >= quantile
+    assert narrowed(wide, skewness) == pytest.approx(quantile, rel=1e-6, abs=1e-6)
+    assert narrowed(-wide, skewness) == -narrowed(wide, skewness)
+
+
+def test_the_quantiles_are_those_of_exponential_documents() -> None:
+    rng = np.random.default_rng(4)
+    for documents in (10, 24, 60):
+        tokens = rng.integers(128, 513, documents).astype(float)
+        changes = (rng.standard_exponential((40_000, documents)) - 1) * tokens
+        ratio = changes.sum(1) / tokens.sum()
+        squares = ((changes - ratio[:, None] * tokens) ** 2).sum(1)
+        t = ratio * tokens.sum() / np.sqrt(documents / (documents - 1) * squares)
+        student = -float(special.stdtrit(documents - 1, 0.05))
+        quantile = -widened(student, float(skewness_of_ratio(tokens)))
+        assert 0.03 < np.mean(t < quantile) < 0.055 < 0.08 < np.mean(t < -student)
+
+
+def test_documents_needed_are_the_fewest_that_are_enough() -> None:
+    draw = random.Random(2)
+    after = [draw.gauss(0.2, 10.0) for _ in range(20)]
+    estimate = statistics.log_perplexity_ratio([0.0] * 20, after, [200] * 20)
+    needed = statistics.documents_needed(estimate, 20, 0.02)
+    spread, quantile = 20 * (estimate.standard_error or 0.0) ** 2, special.stdtrit(needed - 1, 0.95)
+    wide = widened(float(quantile), 2 / math.sqrt(needed))
+    assert needed == pytest.approx((wide + 0.8416212) ** 2 * spread / 0.02**2, rel=0.01)
+    assert needed > statistics.items_needed(spread, 0.02)
+    assert statistics.documents_needed(estimate, 20, 10.0) == 2
 
 
 def test_one_document_has_no_interval() -> None:
