@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,13 +116,24 @@ def _unpadded(tokens: list[int]) -> tuple[int, ...]:
     return tuple(tokens[:end])
 
 
-def benchmark_measure(
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model answered to the items of a benchmark."""
+
+    metric: str | None
+    """The yes/no metric that counts; None where there is none."""
+    rows: list[dict[str, Any]]
+    results: Any
+    """All that lm-eval says of them."""
+
+
+def answers_measure(
     benchmark: BenchmarkTasks,
     model: CountingModel,
     config: MeasureConfig,
     on_share: Callable[[float], None],
-) -> dict[str, Any]:
-    """Measure one benchmark: {"scores": [...], "samples": [...]}.
+) -> Answers:
+    """Let the model answer the items that `benchmark.indices` names; all of them without it.
 
     Raises EngineError (BAD_INPUT) naming the item where a likelihood is not finite.
     """
@@ -140,10 +152,25 @@ def benchmark_measure(
     model.on_share = lambda share: on_share(1.0)  # a little is left to do: see below
     target_nats = _target_nats(benchmark, results["samples"], model)
     metric, rows = rows_of(benchmark, results["samples"], target_nats)
-    scores = [] if metric is None else [_share(benchmark.config.name, metric, rows)]
+    return Answers(metric=metric, rows=rows, results=results)
+
+
+def benchmark_measure(
+    benchmark: BenchmarkTasks,
+    model: CountingModel,
+    config: MeasureConfig,
+    on_share: Callable[[float], None],
+) -> dict[str, Any]:
+    """Measure one benchmark whole: {"scores": [...], "samples": [...]}.
+
+    Raises EngineError as `answers_measure`.
+    """
+    found = answers_measure(benchmark, model, config, on_share)
+    metric, rows = found.metric, found.rows
+    scores = [] if metric is None else [share_score(benchmark.config.name, metric, rows)]
     if not benchmark.is_group:
         (name,) = benchmark.tasks
-        scores += _others(benchmark.config.name, name, results, known=metric)
+        scores += _others(benchmark.config.name, name, found.results, known=metric)
     return {"scores": scores, "samples": rows}
 
 
@@ -183,7 +210,8 @@ def _target_nats(
     return found
 
 
-def _share(benchmark: str, metric: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def share_score(benchmark: str, metric: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The share of right answers with its standard error."""
     n = len(rows)
     value = sum(row["correct"] for row in rows) / n
     return {

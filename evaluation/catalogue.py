@@ -63,7 +63,13 @@ def standard_prepare(benchmark: BenchmarkConfig, config: MeasureConfig) -> Bench
     if indices:
         tasks = {name: task for name, task in tasks.items() if indices.get(name)}
     count = sum(len(chosen) for chosen in indices.values()) or sum(sizes.values())
-    return BenchmarkTasks(config=benchmark, tasks=tasks, indices=indices, item_count=count)
+    return BenchmarkTasks(
+        config=benchmark,
+        tasks=tasks,
+        indices=indices,
+        item_count=count,
+        is_group=len(tasks) > 1,
+    )
 
 
 def _subset(sizes: dict[str, int], limit: int | None) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
         *_text_steps(config, loaded),
         *_session_steps(config, loaded, attempt),
         *_divergence_steps(config, loaded, reference),
-        *_benchmark_steps(config, loaded, scratch),
+        *_benchmark_steps(config, loaded, scratch, attempt),
     ]
     attempt.check_stop()
     sizes = {step.name: (step.items, step.cost_tokens) for step in steps}
@@ -62,6 +62,7 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
     settings = loading.settings_of(config, loaded) | {
         "window_tokens": config.window_tokens,
         "stride_tokens": config.stride_tokens,
+        "adaptive": _adaptive_settings(config, results),
         "divergence": next((one["divergence"] for one in results if "divergence" in one), None),
     }
     return _results_write(attempt, results, settings)
@@ -110,7 +111,7 @@ def _step_run(step: Step, attempt: Attempt, parts: Parts, progress: Progress) ->
         message = "has no yes/no metric, so it is shown but cannot decide a verdict"
         attempt.events.warning(where=f"benchmark {step.name}", message=message)
     parts.put(step.key, result)
-    progress.finish(step.name)
+    progress.finish(step.name, result.get("stop", {}).get("words", ""))
     return result
 
 
@@ -182,21 +183,57 @@ def _divergence_steps(
     )
 
 
-def _benchmark_steps(config: MeasureConfig, loaded: Loaded, scratch: Path) -> Iterator[Step]:
+def _benchmark_steps(
+    config: MeasureConfig, loaded: Loaded, scratch: Path, attempt: Attempt
+) -> Iterator[Step]:
     if not config.benchmarks:
         return
     from evaluation.benchmarks import CountingModel, benchmark_measure
+    from evaluation.stopping import group_measure, stoppable_groups
     from evaluation.tasks import TOKENS_AN_ITEM, benchmarks_prepare
 
     model = CountingModel(loaded, config.batch_size)
-    for benchmark in benchmarks_prepare(config, scratch):
+    prepared = benchmarks_prepare(config, scratch)
+
+    def on_whole(name: str, why: str) -> None:
+        message = f"it is measured whole and not stopped early: {why}"
+        attempt.events.warning(where=f"benchmark {name}", message=message)
+
+    groups = stoppable_groups(config.adaptive, prepared, on_whole) if config.adaptive else []
+    stoppable = {name for one in groups for name in one.group.benchmarks}
+    for benchmark in prepared:
+        if benchmark.config.name not in stoppable:
+            yield Step(
+                name=benchmark.config.name,
+                key=f"benchmark:{benchmark.config.name}",
+                items=benchmark.item_count,
+                cost_tokens=benchmark.item_count * TOKENS_AN_ITEM,
+                run=partial(benchmark_measure, benchmark, model, config),
+            )
+    for found in groups:
         yield Step(
-            name=benchmark.config.name,
-            key=f"benchmark:{benchmark.config.name}",
-            items=benchmark.item_count,
-            cost_tokens=benchmark.item_count * TOKENS_AN_ITEM,
-            run=partial(benchmark_measure, benchmark, model, config),
+            name=found.group.name,
+            key=f"adaptive:{'+'.join(found.group.benchmarks)}",
+            items=found.item_count,
+            cost_tokens=found.item_count * TOKENS_AN_ITEM,
+            run=partial(group_measure, found, model, config),
         )
+
+
+def _adaptive_settings(
+    config: MeasureConfig, results: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """How it was stopped early, so that nobody takes the results for those of all items."""
+    if config.adaptive is None:
+        return None
+    found = config.adaptive
+    return {
+        "alpha": found.alpha,
+        "together": found.together,
+        "seed": found.seed,
+        "before_sha256": found.before_sha256,
+        "groups": [one["stop"] for one in results if "stop" in one],
+    }
 
 
 def json_write(path: Path, value: Any) -> None:

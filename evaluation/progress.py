@@ -39,13 +39,13 @@ class Progress:
         if time.monotonic() - self._shown >= SHOW_EVERY_SECONDS:
             self._show(part, min(1.0, max(0.0, share)))
 
-    def finish(self, part: str) -> None:
-        """Say that a part is done."""
+    def finish(self, part: str, note: str = "") -> None:
+        """Say that a part is done, and what there is to say of how it ended."""
         self._finished.add(part)
-        self._show(part, 1.0)
+        self._show(part, 1.0, note)
         self._attempt.check_stop()
 
-    def _show(self, part: str, share: float) -> None:
+    def _show(self, part: str, share: float, note: str = "") -> None:
         self._shown = time.monotonic()
         items = cost = 0.0
         for name, (part_items, part_cost) in self._parts.items():
@@ -59,6 +59,6 @@ class Progress:
             done=int(items),
             total=self._total_items,
             unit=self._unit,
-            phase=part,
+            phase=f"{part}: {note}" if note else part,
             seconds_left=left,
         )

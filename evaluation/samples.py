@@ -65,9 +65,6 @@ def _row(
     metric: str,
     target_nats: float | None,
 ) -> dict[str, Any]:
-    doc_hash = sample["doc_hash"]
-    if benchmark.is_group:  # two subtasks may ask the same of different choices
-        doc_hash = hashlib.sha256(f"{task_name}:{doc_hash}".encode()).hexdigest()
     choices = _choices(benchmark.config.name, task, sample)
     if choices is None:
         target, answer = _free_answer(benchmark.config.name, sample)
@@ -76,7 +73,7 @@ def _row(
         target, answer, margin = _choice_texts(choices, metric)
     return {
         "benchmark": benchmark.config.name,
-        "doc_hash": doc_hash,
+        "doc_hash": doc_hash_of(benchmark, task_name, sample["doc_hash"]),
         "prompt_hash": sample["prompt_hash"],
         "target_hash": sample["target_hash"],
         "correct": int(sample[metric]),
@@ -86,6 +83,14 @@ def _row(
         "answer": answer[:SHOWN_CHARACTERS],
         "cluster": _cluster(benchmark, task_name, sample),
     }
+
+
+def doc_hash_of(benchmark: BenchmarkTasks, task_name: str, doc_hash: str) -> str:
+    """The hash that joins an item's rows: lm-eval's own, with the task's name in a group, as two
+    subtasks may ask the same of different choices."""
+    if not benchmark.is_group:
+        return doc_hash
+    return hashlib.sha256(f"{task_name}:{doc_hash}".encode()).hexdigest()
 
 
 def _cluster(benchmark: BenchmarkTasks, task_name: str, sample: dict[str, Any]) -> str | None:

@@ -40,6 +40,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.statistics import Interval
+
 UNDECIDED = "undecided"
 HARM_SHOWN = "harm shown"
 NON_INFERIORITY_SHOWN = "non-inferiority shown"
@@ -47,6 +49,8 @@ NON_INFERIORITY_SHOWN = "non-inferiority shown"
 BETS = (0.05, 0.15, 0.4, 0.9)
 """Shares of the admissible range, about a factor of 2.6 apart: some bet is never far from the best
 one, and a bet half or one and a half times the best still grows three quarters as fast."""
+
+LIMIT_PRECISION = 1e-9
 
 LARGEST_LOG = 700.0
 """Evidence is shown up to exp(700); beyond lies infinity, which JSON does not know."""
@@ -76,14 +80,18 @@ class SequentialTest:
     """Takes outcomes one after another and says after each whether the answer is certain.
 
     `largest_unit` is the number of items of the largest cluster (1 where items stand alone). It has
-    to be known beforehand: it is the scale of the bets on a cluster.
+    to be known beforehand: it is the scale of the bets on a cluster. Where `together` comparisons
+    are judged, and one that shows a loss is enough, harm has to be so many times as evident.
     """
 
-    def __init__(self, *, margin: float, alpha: float = 0.05, largest_unit: int = 1) -> None:
+    def __init__(
+        self, *, margin: float, alpha: float = 0.05, largest_unit: int = 1, together: int = 1
+    ) -> None:
         """Raise ValueError where margin or alpha is not inside (0, 1), or the unit is empty."""
         if not 0 < margin < 1 or not 0 < alpha < 1 or largest_unit < 1:
             raise ValueError("margin and alpha lie between 0 and 1, a unit has at least one item")
         self._margin, self._threshold = margin, 1 / alpha
+        self._harm_threshold = together / alpha
         self._largest = largest_unit
         self._logs = np.zeros((3, len(BETS)))
         self._harm_was_shown = False
@@ -102,10 +110,10 @@ class SequentialTest:
         self._logs += log_growth(total, size, self._margin, self._largest)[:, 0]
         self.items_used += len(losses)
         self.loss_sum += sum(losses)
-        self._harm_was_shown |= self.e_harm >= self._threshold
+        self._harm_was_shown |= self.e_harm >= self._harm_threshold
         if self.e_non_inferior >= self._threshold:
             self.outcome = NON_INFERIORITY_SHOWN
-        elif self._harm_was_shown and self.e_excess >= self._threshold:
+        elif self._harm_was_shown and self.e_excess >= self._harm_threshold:
             self.outcome = HARM_SHOWN
         return self.outcome
 
@@ -155,6 +163,42 @@ def log_growth(
             np.log1p(bets / (1 + margin) * excess),
         )
     )
+
+
+def harm_and_kept(
+    losses: NDArray[np.float64], sizes: NDArray, margin: float, largest_unit: int
+) -> tuple[float, float]:
+    """The most evidence for harm that there ever was over these units, and that for non-inferiority
+    after the last: one over each is a p that holds whenever one stops."""
+    growth = log_growth(losses, sizes, margin, largest_unit)
+    harm = max(_log_mean_exp(logs) for logs in growth[0].cumsum(axis=0))
+    return math.exp(harm), math.exp(_log_mean_exp(growth[1].sum(axis=0)))
+
+
+def loss_limits(
+    losses: NDArray[np.float64], sizes: NDArray, largest_unit: int, alpha: float
+) -> Interval:
+    """All mean losses against which the bets on these units have not reached 1 / alpha.
+
+    Each limit is wrong with a probability of at most alpha whenever one stops: the ends of the
+    confidence sequence that belongs to the bets on non-inferiority and on excess.
+    """
+
+    def is_ruled_out(row: int, loss: float) -> bool:
+        logs = log_growth(losses, sizes, loss, largest_unit)[row].sum(axis=0)
+        return _log_mean_exp(logs) >= math.log(1 / alpha)
+
+    def limit(row: int, end: float) -> float:
+        inside, outside = -end, end
+        if not is_ruled_out(row, outside):
+            return math.copysign(1.0, end)
+        while abs(outside - inside) > LIMIT_PRECISION:
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if is_ruled_out(row, middle) else (middle, outside)
+        return outside
+
+    almost = 1 - LIMIT_PRECISION
+    return Interval(low=limit(2, -almost), high=limit(1, almost))
 
 
 def sequential_order(hashes: Sequence[str], seed: str = "") -> list[int]:

@@ -37,11 +37,8 @@ class BenchmarkTasks:
     item_count: int
     cluster_field: str | None = None
     """The field of a document that says which source it shares with others."""
-
-    @property
-    def is_group(self) -> bool:
-        """Whether several tasks make up this benchmark."""
-        return len(self.tasks) > 1
+    is_group: bool = False
+    """Whether several tasks make up this benchmark."""
 
 
 def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTasks]:

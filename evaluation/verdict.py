@@ -41,6 +41,13 @@ class Verdict:
     pooled: BenchmarkComparison | None
     """All items together; None where no benchmark was compared."""
     perplexities: tuple[PerplexityComparison, ...]
+    stops: tuple[str, ...] = ()
+    """In adaptive mode: where each group of benchmarks was stopped, in words."""
+
+    def stopped_early(self, stops: Sequence[str]) -> Verdict:
+        """The same verdict, saying that items came in random order and where that ended."""
+        reason = f"{self.reason} Asked in random order, {'; '.join(stops)}."
+        return replace(self, stops=tuple(stops), reason=reason)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain JSON values, for storage."""
@@ -51,6 +58,7 @@ class Verdict:
             "benchmarks": [one.to_json() for one in self.benchmarks],
             "pooled": self.pooled.to_json() if self.pooled else None,
             "perplexities": [one.to_json() for one in self.perplexities],
+            "stops": list(self.stops),
         }
 
 
@@ -65,8 +73,29 @@ def verdict(
     The comparisons' own margins and alpha are replaced by the rule's, so the rule alone decides.
     `titles` gives the names that the reason uses for benchmarks and domains.
     """
-    by_rule = [_benchmark_under(rule, one) for one in benchmarks]
-    pooled = [_pooled_under(rule, by_rule)] if by_rule else []
+    by_rule = [benchmark_under(rule, one) for one in benchmarks]
+    return comparisons_judge(
+        benchmarks=by_rule,
+        totals=[_pooled_under(rule, by_rule)] if by_rule else [],
+        perplexities=perplexities,
+        rule=rule,
+        titles=titles or {},
+    )
+
+
+def comparisons_judge(
+    *,
+    benchmarks: Sequence[BenchmarkComparison],
+    totals: Sequence[BenchmarkComparison],
+    perplexities: Sequence[PerplexityComparison],
+    rule: Rule,
+    titles: Mapping[str, str],
+) -> Verdict:
+    """Judge comparisons that follow the rule's margins already; held-out texts are brought to them.
+
+    `totals` decide where the rule pools: the items of several benchmarks as one.
+    """
+    by_rule, pooled = list(benchmarks), list(totals)
     texts = [_perplexity_under(rule, one) for one in perplexities]
     if rule.gate_on == "pooled":
         pooled, texts = _corrected(pooled, texts)
@@ -80,7 +109,7 @@ def verdict(
     outcome = _overall([one.outcome for one in gating])
     return Verdict(
         outcome=outcome,
-        reason=verdict_words.reason(outcome, gating, by_rule, titles or {}),
+        reason=verdict_words.reason(outcome, gating, by_rule, titles),
         rule=rule,
         benchmarks=tuple(by_rule),
         pooled=pooled[0] if pooled else None,
@@ -96,7 +125,8 @@ def _overall(outcomes: Sequence[str]) -> str:
     return RETAINED
 
 
-def _benchmark_under(rule: Rule, one: BenchmarkComparison) -> BenchmarkComparison:
+def benchmark_under(rule: Rule, one: BenchmarkComparison) -> BenchmarkComparison:
+    """The same counts by the rule's own margin and error rate."""
     return benchmark_from_counts(
         name=one.name,
         n=one.n,
@@ -145,7 +175,7 @@ def _corrected(
 
 
 def _loss_low(one: BenchmarkComparison, judged_together: int) -> float:
-    if judged_together == 1:
-        return one.loss_low
+    if judged_together == 1 or one.items_in_all is not None:
+        return one.loss_low  # adaptive mode knows beforehand how many are judged together
     level = 1 - 2 * one.alpha / judged_together
     return loss_interval(one.lost, one.gained, one.n, one.clustered, level).low

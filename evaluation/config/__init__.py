@@ -13,6 +13,7 @@ from evaluation.config.actions import (
     MeasureConfig,
     config_from_json,
 )
+from evaluation.config.adaptive import AdaptiveConfig, AdaptiveGroup
 from evaluation.config.items import (
     ROLES,
     SOURCES,
@@ -27,6 +28,8 @@ __all__ = [
     "DTYPES",
     "ROLES",
     "SOURCES",
+    "AdaptiveConfig",
+    "AdaptiveGroup",
     "BenchmarkConfig",
     "EngineConfig",
     "GenerateConfig",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.config.adaptive import AdaptiveConfig, adaptive_of
 from evaluation.config.items import BenchmarkConfig, HeldOutConfig, PromptConfig, SessionConfig
 from training.config import ConfigError, choice_check, fields_of, text_check, whole_check
 
@@ -71,6 +72,8 @@ class MeasureConfig(EngineConfig):
     """Copies of hub data sets, each at <folder>/<owner>/<name>; they go before cache and hub."""
     allow_code_execution: bool = False
     """Whether benchmarks may run code that the model wrote. An administrator's decision."""
+    adaptive: AdaptiveConfig | None = None
+    """Measure benchmarks in random order and stop where the answer is certain; None: whole."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
@@ -80,6 +83,10 @@ class MeasureConfig(EngineConfig):
         _unique("benchmarks.name", [one.name for one in self.benchmarks])
         _unique("held_out.key", [one.key for one in self.held_out])
         _unique("sessions.key", [one.key for one in self.sessions])
+        known = {one.name for one in self.benchmarks}
+        for group in self.adaptive.groups if self.adaptive else ():
+            for name in group.benchmarks:
+                choice_check("adaptive.groups.benchmarks", name, tuple(known))
         if self.manifest_sha256 is not None:
             text_check("manifest_sha256", self.manifest_sha256)
         whole_check("kl_tokens", self.kl_tokens, 1)
@@ -140,6 +147,7 @@ def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
     _nest(rest, "benchmarks", BenchmarkConfig)
     _nest(rest, "held_out", HeldOutConfig)
     _nest(rest, "sessions", SessionConfig)
+    rest["adaptive"] = adaptive_of(rest.get("adaptive"))
     measure: MeasureConfig = MeasureConfig(**fields_of(MeasureConfig, rest, ""))
     return measure
 

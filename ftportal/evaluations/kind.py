@@ -9,7 +9,12 @@ from evaluation.config import config_from_json
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Retention, Suite
 from ftportal.evaluations.selectors import divergence_missing
-from ftportal.evaluations.services import evaluation_finish, follow_ups_sweep, retention_finish
+from ftportal.evaluations.services import (
+    early_config,
+    evaluation_finish,
+    follow_ups_sweep,
+    retention_finish,
+)
 from ftportal.evaluations.services.retention import LIMITS
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind, JobRefusedError
@@ -39,8 +44,10 @@ def engine_config(job: Job) -> dict[str, Any]:
     }
     config |= _suite_part(evaluation.suite) if evaluation else {"dtype": kept[0].dtype}
     config["sessions"] = _sessions(kept)
-    if evaluation and not evaluation.repeat:
+    if evaluation and not evaluation.repeat and not evaluation.adaptive_key:
         config |= _parent_part(checkpoint, config)
+    if evaluation and evaluation.adaptive_key:
+        config["adaptive"] = early_config(evaluation)
     if evaluation is None and not config["sessions"]:
         message, cure = "The examples are gone from the disk.", "Upload the batch again."
         raise JobRefusedError(f"Batch {kept[0].batch}", message, cure)

@@ -1,11 +1,12 @@
 """What one measurement's page shows beside scores: what was pinned, distance to the parent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors import (
+    benchmark_titles,
     divergence_missing,
     divergence_rows,
     measured_evaluation,
@@ -42,8 +43,21 @@ _SETTING_WORDS = {
 
 def settings_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
     """What was pinned, in words: what the engine said it used, and the suite's own settings."""
-    merged = _flat(evaluation.suite.settings | evaluation.settings)
+    used = {name: value for name, value in evaluation.settings.items() if name != "adaptive"}
+    merged = _flat(evaluation.suite.settings | used)
     return [(_SETTING_WORDS.get(name, _words(name)), value) for name, value in merged.items()]
+
+
+def stop_lines(evaluation: Evaluation) -> list[str]:
+    """Where a measurement was stopped early, a line a group; none where all was measured."""
+    titles = benchmark_titles()
+    return [
+        f"{_group_title(one['benchmarks'], titles)}: {one['words']}." for one in evaluation.stops
+    ]
+
+
+def _group_title(names: Sequence[str], titles: Mapping[str, str]) -> str:
+    return titles.get(names[0], names[0]) if len(names) == 1 else "All benchmarks together"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -11,9 +11,11 @@ from ftportal.evaluations.selectors import (
     Row,
     baselines,
     comparison_rows,
+    early_evaluations,
     evaluation_of,
     latest_verdict,
     live_evaluations,
+    measured_evaluation,
     retention_jobs,
     suites_in_use,
 )
@@ -65,6 +67,10 @@ class Panel:
     live: list[Evaluation] = field(default_factory=list)
     failed: list[Evaluation] = field(default_factory=list)
     unmeasured: list[Suite] = field(default_factory=list)
+    early: list[Evaluation] = field(default_factory=list)
+    """What stops, or stopped, as soon as it was certain."""
+    early_suites: list[Suite] = field(default_factory=list)
+    """By which it can be measured so: there are answers to hold it against."""
     retention_jobs: list[Job] = field(default_factory=list)
     """What measures only what was kept of sessions: alive, or ended without result."""
 
@@ -77,10 +83,13 @@ def panel_of(checkpoint: Checkpoint) -> Panel:
         live=live_evaluations([*compared, checkpoint]),
         retention_jobs=retention_jobs([*compared, checkpoint]),
     )
+    panel.early.extend(early_evaluations(checkpoint))
     for suite in suites_in_use():
         evaluation = evaluation_of(checkpoint, suite)
         if evaluation is None:
             panel.unmeasured.append(suite)
+            if compared and suite.benchmarks and measured_evaluation(compared[-1], suite):
+                panel.early_suites.append(suite)
         elif evaluation.measured:
             panel.blocks.append(_block(checkpoint, suite, evaluation, compared))
         elif not evaluation.job.is_live:

@@ -44,6 +44,8 @@ class BenchmarkLine:
     p_loss: float
     p_loss_holm: float
     is_total: bool = False
+    items_in_all: int | None = None
+    """How many there are, where it was stopped as soon as the answer was certain."""
 
     @property
     def items_of(self) -> str:
@@ -184,6 +186,7 @@ def _benchmark_line(
         p_loss=one["p_loss"],
         p_loss_holm=one["p_loss_holm"],
         is_total=total,
+        items_in_all=one.get("items_in_all"),
     )
 
 

@@ -38,7 +38,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 def verdict(request: HttpRequest, pk: int) -> HttpResponse:
     """The same page for one verdict, which keeps its address when a later one takes its place."""
     found = get_object_or_404(
-        Verdict.objects.select_related(
+        Verdict.with_early.select_related(
             "rule",
             "before__checkpoint",
             "after__checkpoint__language_model",

@@ -7,11 +7,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from ftportal.accounts.models import Role
+from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.evaluations.measurement import divergence_context, settings_rows
-from ftportal.evaluations.models import Evaluation, Suite
+from ftportal.evaluations.measurement import divergence_context, settings_rows, stop_lines
+from ftportal.evaluations.models import Evaluation, Suite, Verdict
 from ftportal.evaluations.panel import panel_of
 from ftportal.evaluations.presentation import accuracy_chart
 from ftportal.evaluations.selectors import (
@@ -26,6 +26,7 @@ from ftportal.evaluations.services import (
     EvaluationError,
     checkpoint_judge,
     checkpoint_measure,
+    early_request,
     evaluation_repeat,
 )
 from ftportal.pages.lists import is_fragment, key_of, page_of
@@ -51,7 +52,9 @@ def evaluations(request: HttpRequest) -> HttpResponse:
 def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
     """One measurement: its scores with intervals, what was pinned, progress while it runs."""
     found = get_object_or_404(
-        Evaluation.with_repeats.select_related("checkpoint__language_model", "suite__rule", "job"),
+        Evaluation.with_repeats.select_related(
+            "checkpoint__language_model", "suite__rule", "job", "against__checkpoint"
+        ),
         pk=pk,
     )
     if found.repeat:  # what it shows stands on the page of the measurement that it repeats
@@ -64,11 +67,17 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
         "rows": rows,
         "chart": accuracy_chart(rows) if rows else None,
         "settings": settings_rows(found),
-        "verdicts": found.verdicts.select_related("before__checkpoint", "rule"),
-        "noise": noise_floor(found.suite, model, checkpoint) if found.measured else None,
-        "repeat": live_repeat(found),
-        **divergence_context(found.checkpoint, found.suite),
+        "stops": stop_lines(found),
+        "verdicts": Verdict.with_early.filter(after=found).select_related(
+            "before__checkpoint", "rule"
+        ),
     }
+    if not found.adaptive_key:
+        context |= {
+            "noise": noise_floor(found.suite, model, checkpoint) if found.measured else None,
+            "repeat": live_repeat(found),
+            **divergence_context(found.checkpoint, found.suite),
+        }
     return render(request, "evaluations/evaluation.html", context)
 
 
@@ -101,6 +110,8 @@ def measure(request: HttpRequest, pk: int) -> HttpResponse:
         Checkpoint.objects.select_related("language_model", "parent"), pk=pk
     )
     suite = get_object_or_404(Suite, pk=key_of(request.POST.get("suite", "")))
+    if request.POST.get("early"):
+        return _measure_early(request, checkpoint, suite, user)
     try:
         asked = checkpoint_measure(checkpoint=checkpoint, suite=suite, created_by=user, again=True)
     except EvaluationError as error:
@@ -109,6 +120,20 @@ def measure(request: HttpRequest, pk: int) -> HttpResponse:
     made = checkpoint_judge(evaluation=asked[-1]) if asked[-1].measured else []
     messages.success(request, _asked_text(checkpoint, suite, asked, len(made)))
     return redirect("checkpoints:checkpoint", pk)
+
+
+def _measure_early(
+    request: HttpRequest, checkpoint: Checkpoint, suite: Suite, user: User
+) -> HttpResponse:
+    try:
+        asked = early_request(checkpoint=checkpoint, suite=suite, created_by=user)
+    except EvaluationError as error:
+        messages.error(request, f"{checkpoint} is not measured. {error}")
+        return redirect("checkpoints:checkpoint", checkpoint.pk)
+    if not asked.measured:
+        text = "It waits in the queue, and ends as soon as the answer is certain."
+        messages.success(request, text)
+    return redirect("evaluations:evaluation", asked.pk)
 
 
 def _asked_text(

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from evaluation.benchmarks import CountingModel, benchmark_measure
+from evaluation.comparison import Item
 from evaluation.config import BenchmarkConfig, MeasureConfig
+from evaluation.stopping import whole_reason
 from evaluation.tasks import BenchmarkTasks
 from training.engine import EngineError
 
@@ -17,7 +19,9 @@ def measured(
 ) -> tuple[dict[str, Any], list[float]]:
     benchmark = BenchmarkConfig(name="bench", source="lm_eval")
     config = MeasureConfig(model=str(directory), benchmarks=(benchmark,))
-    prepared = BenchmarkTasks(config=benchmark, tasks=tasks, indices=indices, item_count=4)
+    prepared = BenchmarkTasks(
+        config=benchmark, tasks=tasks, indices=indices, item_count=4, is_group=len(tasks) > 1
+    )
     shares: list[float] = []
     result = benchmark_measure(prepared, CountingModel(loaded, 8), config, shares.append)
     return result, shares
@@ -167,3 +171,22 @@ def test_choices_named_by_their_text_have_margins(
     right, wrong = (text_nats(tiny_loaded, "Which?", text) for text in (" bb", " a"))
     assert row["target"] == "bb"
     assert row["margin_nats"] == pytest.approx(right - wrong, abs=1e-3)
+
+
+def test_examples_drawn_item_by_item_bar_adaptive_mode(task_make: Any) -> None:
+    """In another order, or one by one, the same items would get other examples."""
+    docs = [{"question": f"{i} + {i} =", "target": str(2 * i)} for i in range(6)]
+    shots: dict[str, Any] = {"output_type": "loglikelihood", "fewshot_split": "test"}
+    benchmark = BenchmarkConfig(name="bench", source="lm_eval")
+    right = Item(doc_hash="d", prompt_hash="p", target_hash="t", correct=True)
+
+    def reason(name: str, **fields: Any) -> str:
+        tasks = {name: task_make(name, docs, **shots, **fields)}
+        prepared = BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=6)
+        return whole_reason(prepared, {"bench": [right]})
+
+    assert reason("none") == ""
+    assert "drawn item by item" in reason("drawn", num_fewshot=2)
+    assert reason("first", num_fewshot=2, fewshot_config={"sampler": "first_n"}) == ""
+    prepared = BenchmarkTasks(config=benchmark, tasks={}, indices={}, item_count=6)
+    assert "no right or wrong" in whole_reason(prepared, {})

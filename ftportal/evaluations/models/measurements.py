@@ -1,5 +1,7 @@
 """Measurements of checkpoints by suites: scores, items and documents."""
 
+from typing import Any
+
 from django.db import models
 
 from ftportal.checkpoints.models import Checkpoint
@@ -9,11 +11,12 @@ from ftportal.jobs.models import Job
 
 
 class FirstMeasurements(models.Manager["Evaluation"]):
-    """Measurements without those that were repeated to see the noise."""
+    """Whole measurements, without those that were repeated to see the noise."""
 
     def get_queryset(self) -> models.QuerySet["Evaluation"]:
-        """Repeats are left out: nothing is judged, shown or reused from them."""
-        return super().get_queryset().filter(repeat=0)
+        """Repeats and what was stopped early are left out: nothing is compared with or reused from
+        them."""
+        return super().get_queryset().filter(repeat=0, adaptive_key="")
 
 
 class Evaluation(models.Model):
@@ -28,6 +31,20 @@ class Evaluation(models.Model):
     )
     noise = models.JSONField(
         default=dict, blank=True, help_text="a repeat against the first: what differs by chance"
+    )
+    against = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="adaptive mode: the whole measurement whose answers it is held against",
+    )
+    adaptive = models.JSONField(
+        default=dict, blank=True, help_text="how it may stop early; empty where all is measured"
+    )
+    adaptive_key = models.CharField(
+        max_length=64, blank=True, default="", help_text="hash of against and adaptive"
     )
     measured = models.BooleanField(default=False, help_text="scores and samples are stored")
     judged = models.BooleanField(
@@ -46,13 +63,30 @@ class Evaluation(models.Model):
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(
-                fields=("checkpoint", "suite", "repeat"), name="nothing_is_measured_twice"
+                fields=("checkpoint", "suite", "repeat", "adaptive_key"),
+                name="nothing_is_measured_twice",
             ),
         )
 
     def __str__(self) -> str:
         again = f", measurement {self.repeat + 1}" if self.repeat else ""
-        return f"{self.checkpoint} by {self.suite}{again}"
+        early = ", stopped early" if self.adaptive_key else ""
+        return f"{self.checkpoint} by {self.suite}{again}{early}"
+
+    @property
+    def stops(self) -> list[dict[str, Any]]:
+        """Where each group of benchmarks was stopped early; empty where all was measured."""
+        return (self.settings.get("adaptive") or {}).get("groups", [])
+
+    @property
+    def items_asked(self) -> int:
+        """Benchmark items on which it was stopped early; 0 where all was measured."""
+        return sum(one["items_used"] for one in self.stops)
+
+    @property
+    def items_in_all(self) -> int:
+        """How many of them there are."""
+        return sum(one["items"] for one in self.stops)
 
 
 class Score(models.Model):

@@ -14,6 +14,14 @@ class VerdictOutcome(models.TextChoices):
     INCONCLUSIVE = "inconclusive", "Inconclusive"
 
 
+class WholeVerdicts(models.Manager["Verdict"]):
+    """Verdicts on whole measurements: the ones that gates, ledgers and later steps go by."""
+
+    def get_queryset(self) -> models.QuerySet["Verdict"]:
+        """Verdicts on what was stopped early are left out: they are a first look."""
+        return super().get_queryset().filter(after__adaptive_key="")
+
+
 class Verdict(models.Model):
     """What changed between two evaluations by the same suite, judged by one rule."""
 
@@ -24,6 +32,9 @@ class Verdict(models.Model):
     reason = models.TextField()
     evidence = models.JSONField(help_text="evaluation.verdict.Verdict as JSON: a row a comparison")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = WholeVerdicts()
+    with_early: models.Manager["Verdict"] = models.Manager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from evaluation.comparison import Document, Item
 from ftportal.checkpoints.models import Checkpoint
@@ -112,9 +112,13 @@ STATE_FILTERS: dict[str, dict[str, Any]] = {
 
 
 def evaluation_list(*, checkpoint: str = "", suite: str = "", state: str = "") -> QuerySet:
-    """Evaluations for the list page, filtered by checkpoint's text, suite's name and state."""
-    found = Evaluation.objects.select_related("checkpoint", "suite", "job").prefetch_related(
-        "verdicts__before__checkpoint", "scores"
+    """Evaluations for the list page, those that stop early among them, filtered by checkpoint's
+    text, suite's name and state."""
+    verdicts = Verdict.with_early.select_related("before__checkpoint")
+    found = (
+        Evaluation.with_repeats.filter(repeat=0)
+        .select_related("checkpoint", "suite", "job")
+        .prefetch_related(Prefetch("verdicts", verdicts), "scores")
     )
     if checkpoint:
         found = found.filter(checkpoint__name__icontains=checkpoint)
@@ -131,4 +135,16 @@ def live_evaluations(checkpoints: Sequence[Checkpoint]) -> list[Evaluation]:
         )
         .select_related("checkpoint", "suite", "job")
         .order_by("job__created_at")
+    )
+
+
+def early_evaluations(checkpoint: Checkpoint) -> list[Evaluation]:
+    """The measurements of a checkpoint that stop as soon as they are certain, the newest first."""
+    verdicts = Verdict.with_early.select_related("before__checkpoint")
+    return list(
+        Evaluation.with_repeats.filter(checkpoint=checkpoint)
+        .exclude(adaptive_key="")
+        .select_related("suite", "job", "against__checkpoint")
+        .prefetch_related(Prefetch("verdicts", verdicts))
+        .order_by("-created_at")
     )

@@ -100,7 +100,8 @@ def comparison_rows(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Row
 
 def score_rows(evaluation: Evaluation) -> list[Row]:
     """One evaluation's scores with their intervals."""
-    return comparison_rows([evaluation.checkpoint], evaluation.suite)
+    rows = _accuracy_rows([items_of(evaluation)], evaluation.suite)
+    return rows + _perplexity_rows([documents_of(evaluation)])
 
 
 def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row]:

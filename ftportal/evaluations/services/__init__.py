@@ -5,6 +5,7 @@ from ftportal.evaluations.services.benchmarks import (
     own_benchmark_delete,
     own_benchmark_upload,
 )
+from ftportal.evaluations.services.early import early_config, early_judge, early_request
 from ftportal.evaluations.services.follow_ups import follow_ups_sweep
 from ftportal.evaluations.services.repeats import evaluation_repeat
 from ftportal.evaluations.services.requests import (
@@ -34,6 +35,9 @@ __all__ = [
     "checkpoint_judge",
     "checkpoint_measure",
     "default_measure",
+    "early_config",
+    "early_judge",
+    "early_request",
     "evaluation_finish",
     "evaluation_repeat",
     "evaluation_request",

@@ -9,6 +9,7 @@ from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Retention
 from ftportal.evaluations.selectors import default_suite
+from ftportal.evaluations.services.early import early_sweep
 from ftportal.evaluations.services.requests import default_measure
 from ftportal.evaluations.services.retention import retention_sweep
 from ftportal.evaluations.services.suites import EvaluationError
@@ -63,6 +64,7 @@ def follow_ups_sweep() -> None:
             suites_seen.add(key)
             verdicts_reach_possible(evaluation=evaluation)
     verdicts_renew()
+    early_sweep()
 
 
 def _measure_missing() -> None:

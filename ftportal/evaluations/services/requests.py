@@ -33,7 +33,7 @@ def evaluation_request(
         )
     suite_check(suite)
     if found is not None:
-        return _request_again(found, created_by)
+        return request_again(found, created_by)
     job = job_submit(kind="evaluate", title=_title(checkpoint, suite), created_by=created_by)
     evaluation = Evaluation(checkpoint=checkpoint, suite=suite, job=job)
     evaluation.full_clean()
@@ -41,7 +41,8 @@ def evaluation_request(
     return evaluation
 
 
-def _request_again(evaluation: Evaluation, created_by: User | None) -> Evaluation:
+def request_again(evaluation: Evaluation, created_by: User | None) -> Evaluation:
+    """Queue once more what failed, was stopped or could not be used."""
     if evaluation.job.state == JobState.SUCCEEDED:
         if not evaluation.problem:
             return evaluation  # its results are being stored right now

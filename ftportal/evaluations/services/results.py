@@ -9,6 +9,7 @@ from django.db import transaction
 
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Score
+from ftportal.evaluations.services.early import early_judge
 from ftportal.evaluations.services.repeats import noise_of
 from ftportal.evaluations.services.storing import (
     ResultsError,
@@ -51,6 +52,9 @@ def _output_import(evaluation: Evaluation, output: Path) -> None:
         )
         if changed and not evaluation.repeat:  # nobody waits for a repeat
             evaluation.refresh_from_db()
+            if evaluation.adaptive_key:
+                transaction.on_commit(lambda: early_judge(evaluation=evaluation))
+                return
             transaction.on_commit(
                 lambda: evaluation_measured.send_robust(Evaluation, evaluation=evaluation)
             )

@@ -8,10 +8,12 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from evaluation.comparison import PerplexityComparison
 from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.rule import Rule
 from evaluation.verdict import Verdict as Judgement
 from evaluation.verdict import verdict
+from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Verdict, VerdictRule
 from ftportal.evaluations.selectors import (
     baselines,
@@ -43,12 +45,12 @@ def verdict_reach(*, before: Evaluation, after: Evaluation) -> Verdict:
     Against the pre-trained anchor, where several sessions add up, the rule's cumulative budget
     applies. Raises EvaluationError where the two are not measurements of the same things.
     """
-    _check_pair(before, after)
+    pair_check(before, after)
     rule = VerdictRule.objects.get(suite=after.suite)
     known = Verdict.objects.filter(before=before, after=after, rule=rule).first()
     if known is not None:
         return known
-    judged = _judge(before, after, _rule_for(rule, before, after))
+    judged = _judge(before, after, rule_for(rule, before, after.checkpoint))
     with transaction.atomic():
         made, created = Verdict.objects.get_or_create(
             before=before,
@@ -65,7 +67,8 @@ def verdict_reach(*, before: Evaluation, after: Evaluation) -> Verdict:
     return made
 
 
-def _check_pair(before: Evaluation, after: Evaluation) -> None:
+def pair_check(before: Evaluation, after: Evaluation) -> None:
+    """Raise EvaluationError where two evaluations are not measurements of the same things."""
     for side in (before, after):
         if not side.measured:
             raise EvaluationError(
@@ -105,15 +108,15 @@ def _check_tokenizers(before: Evaluation, after: Evaluation) -> None:
         )
 
 
-def _rule_for(stored: VerdictRule, before: Evaluation, after: Evaluation) -> Rule:
+def rule_for(stored: VerdictRule, before: Evaluation, candidate: Checkpoint) -> Rule:
+    """The rule as it applies to this pair: with the cumulative budget where sessions add up."""
     rule = Rule.from_json(stored.rule)
-    cumulative = before.checkpoint.is_pretrained and after.checkpoint.depth > 1
+    cumulative = before.checkpoint.is_pretrained and candidate.depth > 1
     return rule.against_anchor() if cumulative else rule
 
 
 def _judge(before: Evaluation, after: Evaluation, rule: Rule) -> Judgement:
     items_before, items_after = items_of(before), items_of(after)
-    texts_before, texts_after = documents_of(before), documents_of(after)
     try:
         benchmarks = [
             paired_benchmark(
@@ -125,21 +128,27 @@ def _judge(before: Evaluation, after: Evaluation, rule: Rule) -> Judgement:
             )
             for name in _names(items_before, items_after)
         ]
-        perplexities = [
-            paired_perplexity(
-                domain=name,
-                before=texts_before.get(name, []),
-                after=texts_after.get(name, []),
-                margin_ratio=rule.perplexity_margin_ratio,
-                alpha=rule.alpha,
-            )
-            for name in _names(texts_before, texts_after)
-        ]
+        perplexities = texts_compare(before, after, rule)
     except ComparisonError as error:
         raise EvaluationError(
             f"{before.checkpoint} and {after.checkpoint} cannot be compared. {error}"
         ) from error
     return verdict(benchmarks, perplexities, rule, benchmark_titles())
+
+
+def texts_compare(before: Evaluation, after: Evaluation, rule: Rule) -> list[PerplexityComparison]:
+    """Every held-out text of two evaluations; raises ComparisonError where documents differ."""
+    texts_before, texts_after = documents_of(before), documents_of(after)
+    return [
+        paired_perplexity(
+            domain=name,
+            before=texts_before.get(name, []),
+            after=texts_after.get(name, []),
+            margin_ratio=rule.perplexity_margin_ratio,
+            alpha=rule.alpha,
+        )
+        for name in _names(texts_before, texts_after)
+    ]
 
 
 def _names(before: dict, after: dict) -> list[str]:
