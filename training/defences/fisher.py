@@ -6,7 +6,9 @@ gradients (Kirkpatrick 2017, arXiv 1612.00796; the square of a batch's gradient 
 thing), divided by the mean number of tokens: then ½ Σ F (θ − θ_parent)² estimates nats a decision
 token, as the task's loss counts them. It is the empirical Fisher: the targets are the data's own
 tokens, none are drawn from the model. The gradient is the whole one, through the context too,
-whether or not the run freezes it, for this is a property of the model; dropout is off.
+whether or not the run freezes it, for this is a property of the model; dropout is off. Layers are
+computed once more in the backward, so that the context's activations never lie in memory together:
+a token costs four forwards, and holds the layers' inputs only.
 """
 
 import random
@@ -17,6 +19,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from training.frozen.reference import layers_recomputed
 from training.frozen.streaming import masked_losses
 from training.ranks.group import ALONE, Ranks
 from training.samples import Pool, Sample
@@ -66,7 +69,7 @@ def fisher_measure(
         samples[index]
         for index in ranks.share([len(sample.encoded.token_ids) for sample in samples])
     ]
-    with _gradient_of(model, weights, square):
+    with _gradient_of(model, weights, square), layers_recomputed(model):
         for number, sample in enumerate(own):
             on_example(number)
             for loss in masked_losses(model, [sample.encoded], device):

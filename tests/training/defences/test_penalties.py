@@ -15,6 +15,7 @@ from training.config import ConfigError, DefencesConfig, RunConfig, example_conf
 from training.conversations import ChatEncoder
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.defences.penalties import ParentPenalty, moved_weights
+from training.frozen.streaming import masked_losses
 from training.models import lora_attach
 from training.process import BAD_INPUT, DONE
 from training.samples import Pool, curriculum_build
@@ -159,6 +160,38 @@ def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(
         torch.testing.assert_close(found[name], value / tokens, rtol=1e-4, atol=1e-9)
     name = "model.norm.weight"
     assert not torch.allclose(found[name], together[name] ** 2 / tokens, rtol=0.1)
+
+
+def held_bytes(work: Callable[[], Any]) -> int:
+    """What autograd holds at the end of the largest forward of a piece of work."""
+    held: dict[int, int] = {}
+    largest = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        held[tensor.data_ptr()] = tensor.nbytes
+        largest = max(largest, sum(held.values()))
+        return tensor
+
+    def unpack(tensor: torch.Tensor) -> torch.Tensor:
+        held.clear()  # the backward has begun
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        work()
+    return largest
+
+
+def test_fisher_does_not_hold_the_graph_of_the_context(model: Any, pools: list[Pool]) -> None:
+    """Its memory would be that of ordinary training, which a frozen context is to avoid."""
+
+    def ordinary() -> None:
+        for sample in pools[0].train:
+            for loss in masked_losses(model, [sample.encoded], torch.device("cpu")):
+                loss.nll_sum.backward()
+
+    whole = held_bytes(ordinary)
+    assert 0 < held_bytes(lambda: fisher_of(model, pools, "row")) < whole / 4
 
 
 def test_one_number_a_row_is_the_rows_mean(model: Any, pools: list[Pool]) -> None:
