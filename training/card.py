@@ -45,7 +45,7 @@ evaluation that compares the model with its parent comes afterwards.
 | displacement from the parent, L2 | {moved} |
 | of the parent's norm | {_number(summary["displacement_relative"])} |
 | displacement from the pre-trained model, L2 | {_number(summary["displacement_pretrained"])} |
-| entropy rank of the change, mean over matrices | {_number(summary.get("entropy_rank"))} |
+| entropy rank of the change, mean{_measured(summary)} | {_number(summary.get("entropy_rank"))} |
 | directions that hold 90 % of the change, mean | {_number(summary.get("rank_90"))} |
 | last loss, nats a decision token | {_losses(config, summary)} |
 
@@ -92,6 +92,12 @@ def _settings(config: RunConfig) -> str:
     return "\n".join(
         f"| {name} | {_cell(value)} | {_cell(meaning)} |" for name, value, meaning in rows
     )
+
+
+def _measured(summary: dict[str, Any]) -> str:
+    """Of how many matrices the rank was measured; "" where of none."""
+    measured, every = summary.get("rank_matrices_measured"), summary.get("rank_matrices")
+    return f" ({measured:,} of {every:,} matrices measured)" if measured and every else ""
 
 
 def _losses(config: RunConfig, summary: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ def test_every_cell_tells_its_matrix(
     page = page_for(cast.otto, viewport={"width": width, "height": 1400})
     page.goto(f"/runs/{changed_run.pk}/")
     section = page.locator("#changes")
-    expect(section).to_contain_text("Ranks of 105 of 210 matrices")
+    expect(section).to_contain_text("Ranks measured: 105 of 210 matrices")
     expect(section.locator("[data-chart][data-drawn]")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

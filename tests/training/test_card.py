@@ -33,6 +33,9 @@ def test_it_tells_the_whole_recipe_and_what_is_not_known() -> None:
         assert {f"{group}.{name}" for name in record[group]} <= rows
     assert {"learning_rate", "schedule", "warmup_steps", "dtype", "seed"} <= rows
     assert "models/base" not in card
+    ranks = {"entropy_rank": 5.0, "rank_90": 2, "rank_matrices_measured": 42, "rank_matrices": 211}
+    card = model_card(config, {**SUMMARY, **ranks})
+    assert "| entropy rank of the change, mean (42 of 211 matrices measured) | 5 |" in card
 
 
 @pytest.mark.parametrize(
