@@ -7,15 +7,12 @@ from typing import Any
 from training.config import RunConfig
 from training.conversations import ChatEncoder
 from training.engine import Attempt
+from training.measures.budget import RANK_SECONDS_MIN
 from training.measures.displacement import Displacement
 from training.measures.rank import ChangeRanks, MatrixRank
 from training.measures.reporting import Reporter
 from training.output import output_write
 from training.trainer import RunTrainer
-
-RANK_SECONDS_MIN = 4.0
-"""So much is spent on the ranks of the shortest session too: SmolLM2-135M's 211 matrices take about
-as long."""
 
 
 def session_finish(

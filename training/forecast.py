@@ -72,6 +72,7 @@ def forecast(
     warmup_steps: int = 0,
     tokens_per_example: float | None = None,
     tokens_per_second: float | None = None,
+    beside_share: float = 0.0,
     update_norm: float | None = None,
 ) -> Forecast:
     """Forecast a run.
@@ -80,6 +81,7 @@ def forecast(
     example_counts, weights: of each batch, held-out examples not counted.
     tokens_per_example, tokens_per_second: context and decision tokens together, the latter as an
     earlier run of a like kind measured it; without both, seconds is None.
+    beside_share: what the run computes beside its training, as a share of that (training.passes).
     update_norm: displacement ÷ Σ rate of an earlier run of the same model and method (the done
     summary's `update_norm`); then the forecast is update_norm · Σ rate, give or take a factor 2.
     """
@@ -100,6 +102,7 @@ def forecast(
     seconds, reason = None, "no run with this model was timed yet"
     if tokens_per_example is not None and tokens_per_second:
         seconds = steps * examples_per_step * tokens_per_example / tokens_per_second
+        seconds *= 1.0 + beside_share
     return Forecast(
         step_count=steps,
         displacement=middle,

@@ -10,6 +10,7 @@ from typing import Any
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import BatchKind, HeldOutSet
 from ftportal.jobs.models import JobState
+from ftportal.runs.material import beside_words, material_of, mean_example
 from ftportal.runs.memory import memory_plan
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import (
@@ -22,9 +23,9 @@ from ftportal.runs.recipes import (
 )
 from training.config import ConfigError, RunConfig
 from training.forecast import Forecast, forecast
-from training.frozen.stretches import mean_arithmetic
 from training.mixture import mixture_counts, step_count
 from training.modelcheck import tensor_shapes
+from training.passes import MeanExample, passes_count
 from training.recipe import RecipeWarning, data_warnings, recipe_warnings
 
 STEPS_MAX = 1_000_000
@@ -84,15 +85,25 @@ def plan(
     config = config_build(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set)
     counts = [example_count(batch) for batch, _ in mixture]
     weights = [weight for _, weight in mixture]
-    _check_step_count(config, counts, weights)
-    config.shapes_check(_shapes(str(parent.directory)))
-    speed = _speed(parent.language_model, config, mixture)
+    steps = _step_count(config, counts, weights)
+    shapes = _shapes(str(parent.directory))
+    config.shapes_check(shapes)
     model = parent.language_model
+    example = mean_example(mixture)
+    speed = _speed(model, config, example)
+    passes = passes_count(
+        config,
+        material_of(config, mixture, probe_set, steps),
+        tensor_shapes=shapes,
+        units_per_second=speed.tokens_per_second
+        * _units(example, config)
+        / max(1.0, example.tokens),
+    )
     update_norm, update_basis = _update_norm(model, config)
     found = forecast(
         method=config.method,
         learning_rate=config.learning_rate,
-        tensor_shapes=_shapes(str(parent.directory)),
+        tensor_shapes=shapes,
         example_counts=counts,
         weights=weights,
         epochs=config.epochs,
@@ -100,18 +111,17 @@ def plan(
         max_steps=config.max_steps,
         schedule=config.schedule,
         warmup_steps=config.warmup_steps,
-        tokens_per_example=_mean_example(mixture).tokens,
+        tokens_per_example=example.tokens,
         tokens_per_second=speed.tokens_per_second,
+        beside_share=passes.beside_share,
         update_norm=update_norm,
     )
     epoch = sum(mixture_counts(counts, weights))
-    memory = memory_plan(
-        parent=parent, config=config, mixture=mixture, shapes=_shapes(str(parent.directory))
-    )
+    memory = memory_plan(parent=parent, config=config, mixture=mixture, shapes=shapes)
     warnings = _warnings(
         config,
         mixture,
-        _shapes(str(parent.directory)),
+        shapes,
         examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
     )
     return Plan(
@@ -122,7 +132,7 @@ def plan(
         displacement_high=found.displacement_high,
         displacement_basis=update_basis,
         seconds=_seconds(found),
-        seconds_basis=speed.basis,
+        seconds_basis="; ".join(filter(None, (speed.basis, beside_words(passes)))),
         shares=tuple(shares(mixture)),
         memory_bytes=memory.total_bytes,
         memory_basis=memory.basis,
@@ -130,7 +140,7 @@ def plan(
     )
 
 
-def _check_step_count(config: RunConfig, counts: list[int], weights: list[float]) -> None:
+def _step_count(config: RunConfig, counts: list[int], weights: list[float]) -> int:
     steps = step_count(
         counts,
         weights,
@@ -142,6 +152,7 @@ def _check_step_count(config: RunConfig, counts: list[int], weights: list[float]
         message = f"this would take {steps:,} steps"
         raise ConfigError("epochs", message, f"Stay below {STEPS_MAX:,} steps.")
     config.steps_check(steps)
+    return steps
 
 
 def _seconds(found: Forecast) -> float:
@@ -156,46 +167,10 @@ def _shapes(directory: str) -> dict[str, tuple[int, ...]]:
     return tensor_shapes(Path(directory))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _MeanExample:
-    """What an example drawn from a mixture holds on average."""
-
-    context_tokens: float
-    decision_tokens: float
-    decisions: float
-
-    @property
-    def tokens(self) -> float:
-        """Context and decision tokens together."""
-        return self.context_tokens + self.decision_tokens
-
-    def operations(self, parameter_count: int, config: RunConfig, grad_window: int) -> float:
-        """Of learning it once: 2 N a token forward, 6 N where there is gradient."""
-        units = mean_arithmetic(
-            context_tokens=self.context_tokens,
-            decision_tokens=self.decision_tokens,
-            decisions=self.decisions,
-            context_frozen=config.context_frozen,
-            grad_window=grad_window,
-        )
-        return 2.0 * parameter_count * units
-
-
-def _mean_example(mixture: Mixture) -> _MeanExample:
-    context = decision = decisions = 0.0
-    for (batch, _), share in zip(mixture, shares(mixture), strict=True):
-        examples = batch.example_count or 1
-        context += share * (batch.context_token_count or 0) / examples
-        decision += share * (batch.decision_token_count or 0) / examples
-        # Batches that were read before decisions were counted: one an example.
-        decisions += share * (batch.decision_count or examples) / examples
-    return _MeanExample(context_tokens=context, decision_tokens=decision, decisions=decisions)
-
-
 def _warnings(
     config: RunConfig, mixture: Mixture, shapes: Mapping[str, tuple[int, ...]], *, examples: int
 ) -> list[RecipeWarning]:
-    decision = _mean_example(mixture).decision_tokens
+    decision = mean_example(mixture).decision_tokens
     general = sum(example_count(batch) for batch, _ in mixture if batch.kind == BatchKind.GENERAL)
     return [
         *recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision),
@@ -227,11 +202,15 @@ def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None,
     )
 
 
-def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
+def _units(example: MeanExample, config: RunConfig, grad_window: int | None = None) -> float:
+    """Of learning an example once, at the recipe's gradient window or at another one."""
+    window = config.context.grad_window if grad_window is None else grad_window
+    return example.units(context_frozen=config.context_frozen, grad_window=window)
+
+
+def _speed(model: LanguageModel, config: RunConfig, example: MeanExample) -> _Speed:
     """Tokens a second, context and decision together: measured here, or assumed and said so."""
-    example, count = _mean_example(mixture), model.parameter_count
-    window = config.context.grad_window
-    operations = example.operations(count, config, window)
+    window, units = config.context.grad_window, _units(example, config)
     for run in _earlier_runs(model, config):
         total = run.summary.get("tokens_per_second")
         if (run.recipe.get("ranks") or {}).get("processes", 1) != config.ranks.processes:
@@ -240,9 +219,10 @@ def _speed(model: LanguageModel, config: RunConfig, mixture: Mixture) -> _Speed:
             basis = f"{total:,.0f} tokens/s, measured in {run.name}"
             then = (run.recipe.get("context") or {}).get("grad_window", 0)
             if then != window:
-                total *= example.operations(count, config, then) / max(operations, 1.0)
+                total *= _units(example, config, then) / max(units, 1.0)
                 basis += f" with a gradient window of {then:,}: {total:,.0f} with this one"
             return _Speed(tokens_per_second=total, basis=basis)
+    operations = 2.0 * model.parameter_count * units
     total = ASSUMED_OPERATIONS_PER_SECOND * example.tokens / max(operations, 1.0)
     return _Speed(
         tokens_per_second=total,

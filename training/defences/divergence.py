@@ -14,10 +14,9 @@ from torch.nn import functional
 
 from training.conversations import EncodedExample
 from training.defences.likelihood import logits_before, target_places
+from training.passes import KL_TOKENS_PER_EXAMPLE
 from training.samples import Sample
 
-_TOKENS_PER_EXAMPLE = 32
-"""The first decision tokens of an example; more examples say more than more of one."""
 _ROWS = 32
 
 
@@ -29,7 +28,7 @@ def prompts_choose(
     random.Random(f"{seed}/divergence").shuffle(distinct)  # noqa: S311, an order and no secret
     chosen: list[tuple[EncodedExample, list[int]]] = []
     for example in distinct:
-        places = target_places(example)[: min(_TOKENS_PER_EXAMPLE, tokens)]
+        places = target_places(example)[: min(KL_TOKENS_PER_EXAMPLE, tokens)]
         if not places:
             break
         chosen.append((example, places))

@@ -14,10 +14,8 @@ from training.config import RunConfig
 from training.frozen.reference import layers_recomputed
 from training.frozen.streaming import frozen_losses, masked_losses
 from training.measures.sharpness import evaluating
+from training.passes import RECOMPUTED_UNITS
 from training.samples import Sample
-
-_RECOMPUTED_UNITS = 4
-"""A token's forward, its forward again in the backward, and the backward, in forwards."""
 
 
 class GradientCosine:
@@ -59,7 +57,7 @@ class GradientCosine:
         count = self._config.examples_per_step
         learnt = self._samples[(step - 1) * count : step * count]
         unit = step_seconds / max(1, sum(one.cost(self._config) for one in learnt))
-        units = sample.cost(self._config) + _RECOMPUTED_UNITS * len(sample.encoded.token_ids)
+        units = sample.cost(self._config) + RECOMPUTED_UNITS * len(sample.encoded.token_ids)
         return units * unit, self._session_units * unit
 
     def measure(self, sample: Sample) -> float | None:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 SHARE = 0.05
 """Of the session's time, what one diagnostic may take."""
+RANK_SECONDS_MIN = 4.0
+"""So much is spent on the ranks of the shortest session too: SmolLM2-135M's 211 matrices take about
+as long."""
 
 
 class Budget:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from training.measures.displacement import Reference, weight_sources
 from training.measures.tensornames import TensorName, is_projected, layers_spread
+from training.passes import rank_operations
 
 ENERGY_SHARE = 0.9
 SIDE_MAX = 16_384
@@ -109,12 +110,6 @@ def _threads_for(side: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def operations(shape: tuple[int, ...]) -> float:
-    """Return about how many operations a matrix's ranks take: its Gram matrix and eigenvalues."""
-    side = min(shape)
-    return 1.25 * max(shape) * side**2 + 5.0 * side**3
-
-
 class ChangeRanks:
     """Measures the ranks of a model's changes, as far as the time that is given allows."""
 
@@ -142,7 +137,7 @@ class ChangeRanks:
             reference = self._reference.read(name).to(parameter.device, torch.float32)
             found = effective_rank(parameter.float() - reference)
         self._seconds += time.monotonic() - started
-        self._operations += operations(parameter.shape)
+        self._operations += rank_operations(parameter.shape)
         return found
 
     def seconds_expected(self, name: str) -> float:
@@ -151,7 +146,7 @@ class ChangeRanks:
         parameter, module = self._sources[name]
         if module is not None or not self._operations:
             return 0.0
-        return self._seconds / self._operations * operations(parameter.shape)
+        return self._seconds / self._operations * rank_operations(parameter.shape)
 
     def measure_all(
         self,

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from training.frozen.streaming import masked_losses
+from training.passes import SHARPNESS_TOKENS
 from training.samples import Sample
 
-BATCH_TOKENS = 1024
 _PART_ENTRIES = 1 << 22
 REACH = 1e-4
 """ε‖v‖ is at least this much of ‖θ‖: in float32 a loss of 1 is right to about 1e-7, and the
@@ -35,10 +35,10 @@ def sharpness_batch(samples: Sequence[Sample]) -> list[Sample]:
     samples = [sample for sample in samples if sample.encoded.decision_token_count]
     for sample in samples:
         length = len(sample.encoded.token_ids)
-        if tokens + length <= BATCH_TOKENS and sample not in chosen:
+        if tokens + length <= SHARPNESS_TOKENS and sample not in chosen:
             chosen.append(sample)
             tokens += length
-        if tokens > BATCH_TOKENS // 2:
+        if tokens > SHARPNESS_TOKENS // 2:
             break
     return chosen or sorted(samples, key=lambda sample: len(sample.encoded.token_ids))[:1]
 

@@ -13,6 +13,11 @@ from ftportal.runs.models import Run
 from ftportal.runs.planning import plan
 from ftportal.runs.recipes import recipe_words
 
+ALONE = {
+    "watch": {"watch_every_steps": 0},
+    "diagnostics": {"change_rank": False, "gradient_cosine": False, "sharpness": False},
+}
+"""Nothing but training takes time that is counted."""
 FORM = {
     "name": "Monday",
     "method": "adamw",
@@ -59,7 +64,7 @@ def test_the_forecast_of_time_knows_the_window(
     """60 tokens of context and 80 of decision in 2 decisions: by hand, in 2N operations."""
     batch = batch_of("Two", decision_count=16)
     run = ended("succeeded", name="Before")
-    recipe = {"method": {"name": "adamw"}}
+    recipe = {"method": {"name": "adamw"}, **ALONE}
 
     def seconds(window: int, **changes: object) -> float:
         changed = {**recipe, "context": {"grad_window": window}, **changes}

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -10,7 +11,7 @@ from ftportal.datasets.models import Batch
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.metrics import loss_now, metric_smooth, minmax_indices, trailing_means
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.planning import plan
+from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import method_name
 from ftportal.runs.selectors import recipe_rows, run_again_url, run_list
 
@@ -133,7 +134,9 @@ def test_lists_filter(submit: Callable[..., Run], ended: Callable[..., Run]) -> 
 def test_a_plan_rests_on_earlier_runs_where_there_are_any(
     ended: Callable[..., Run], talks: Batch
 ) -> None:
-    recipe = {"method": {"name": "adamw"}, "max_steps": 4}
+    recipe: dict[str, Any] = {"method": {"name": "adamw"}, "max_steps": 4}
+    recipe["watch"] = {"watch_every_steps": 0}
+    recipe["diagnostics"] = {"change_rank": False, "gradient_cosine": False, "sharpness": False}
     run = ended("succeeded", name="Before")
     before = plan(parent=run.parent, mixture=[(talks, 1.0)], recipe=recipe)
     assert "assumed" in before.seconds_basis
@@ -145,6 +148,41 @@ def test_a_plan_rests_on_earlier_runs_where_there_are_any(
     assert after.displacement == pytest.approx(100 * 4 * 1e-5)
     assert "Before" in after.seconds_basis
     assert "Before" in after.displacement_basis
+
+
+@pytest.mark.django_db
+def test_the_forecast_of_time_counts_what_goes_beside_training(
+    ended: Callable[..., Run], batch_of: Callable[..., Batch], talks: Batch, general: Batch
+) -> None:
+    """By hand, in forwards of one token: an example is 60 of context and 80 of decision, one
+    decision, so 300 to learn; 16 of them are learnt."""
+    held = batch_of("Held", held_out_count=2, examples=10)
+    run = ended("succeeded", name="Before")
+    run.summary = {"tokens_per_second": 140.0}  # 300 units a second
+    run.save()
+    off = {"change_rank": False, "gradient_cosine": False, "sharpness": False}
+    quiet = {"watch": {"watch_every_steps": 0}, "diagnostics": off}
+
+    def planned(mixture: list[tuple[Batch, float]], **changes: Any) -> Plan:
+        recipe = {"method": {"name": "adamw"}, **quiet, **changes}
+        return plan(parent=run.parent, mixture=mixture, recipe=recipe)
+
+    both = [(talks, 1.0), (general, 1.0)]
+    assert planned(both).seconds == pytest.approx(16)
+    found = planned(both, defences={"ewc_strength": 1.0, "mask_below_probability": 0.001})
+    beside = (8 * 4 * 140 + 16 * 140) / 300
+    assert found.seconds == pytest.approx(16 + beside)
+    assert "of the time 39 % for EWC, 19 % for looking for unlikely tokens" in found.seconds_basis
+    # Two held-out examples at three looks (parent, multiples of 4) and the divergence: 4 of 32.
+    watch = {"watch_every_steps": 4, "brake_rise": 0.05, "watch_kl_tokens": 128}
+    general.held_out_count = 2
+    general.save()
+    found = planned([(held, 1.0), (general, 1.0)], watch=watch)
+    assert "for watching" in found.seconds_basis
+    exact = 2 * 140 * (1 + 4)
+    once = 2 * 140, 4 * (60 + 32)
+    others = sum(2 * one + min(4 * one, 0.05 * 14 * 300) for one in once)
+    assert found.seconds == pytest.approx(14 + (exact + others) / 300)
 
 
 @pytest.mark.django_db
