@@ -1,5 +1,6 @@
 """One training run from its recipe to its output directory."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     progress.next()
     meter = DisplacementMeter.of_run(config, holding.whole(), attempt)
     progress.next()
+    began = time.monotonic()
     curriculum, left_out = curriculum_reduce(
         config, holding.model, curriculum, attempt, device, holding
     )
@@ -96,7 +98,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     if left_out is not None:
         trainer.reporter.notes["left_out"] = left_out.to_json()
     trainer.reporter.notes |= preflight.notes()
-    _train(trainer, attempt.resume)
+    _train(trainer, attempt.resume, began)
     return session_finish(trainer, encoder, config, attempt)
 
 
@@ -275,8 +277,8 @@ def _watch(
     return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
 
 
-def _train(trainer: RunTrainer, resume: Path | None) -> None:
-    trainer.reporter.start(resume)
+def _train(trainer: RunTrainer, resume: Path | None, began: float) -> None:
+    trainer.reporter.start(resume, began)
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     if trainer.stopped:
         raise StoppedError

@@ -27,6 +27,11 @@ SCHEDULE_NAMES = {
     "linear": "Falls evenly to zero",
     "cosine": "Falls to zero along a cosine",
 }
+DEVICE_NAMES = {
+    "auto": "the GPU where there is one",
+    "cpu": "the processor",
+    "cuda": "the GPU",
+}
 SHARDING_NAMES = {
     "none": "the whole model",
     "fsdp2": "a part of the model (FSDP2)",
@@ -46,6 +51,8 @@ FIELD_GROUPS = {
 """The form's name of every field that stands in a group of the engine's config."""
 PLACES = ("model", "anchor_model", "batches", "probes")
 """Fields of the engine's config that a recipe does not have: they come from the run itself."""
+_NEVER_EMPTY = ("save_every_steps", "device")
+"""Fields outside of groups for which None means nothing: left empty they take their defaults."""
 
 Mixture = Sequence[tuple[Batch, float]]
 
@@ -117,6 +124,8 @@ def recipe_nest(values: Mapping[str, Any]) -> dict[str, Any]:
     recipe: dict[str, Any] = {}
     for name, value in values.items():
         group = FIELD_GROUPS.get(name)
+        if name in _NEVER_EMPTY and value in (None, ""):
+            continue
         if group is not None and value not in (None, ""):
             recipe.setdefault(group, {})["name" if name == group else name] = value
         elif group is None:
@@ -197,7 +206,10 @@ def recipe_words(
         ("Longest example", f"{get('max_example_tokens', 0):,} tokens"),
         ("Precision", str(get("dtype", "float32"))),
         ("Seed", str(get("seed", 0))),
+        ("Saves its state", f"every {get('save_every_steps', 20):,} steps"),
     ]
+    if get("device", "auto") != "auto" or get("threads") is not None:
+        rows.append(("Computes on", _place_words(recipe)))
     if (get("ranks") or {}).get("processes", 1) != 1:
         rows.append(("Processes", ranks_words(get("ranks") or {})))
     diagnostics = get("diagnostics")
@@ -223,6 +235,14 @@ def context_words(recipe: Mapping[str, Any]) -> str:
     if together is None:
         return words
     return f"{words}; {together} conversation{'' if together == 1 else 's'} at once"
+
+
+def _place_words(recipe: Mapping[str, Any]) -> str:
+    device, threads = str(recipe.get("device", "auto")), recipe.get("threads")
+    words = DEVICE_NAMES.get(device, device)
+    if threads is None:
+        return words
+    return f"{words}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def ranks_words(ranks: Mapping[str, Any]) -> str:

@@ -117,7 +117,8 @@ def outcome_rows(run: Run) -> list[OutcomeRow]:
         OutcomeRow(
             label="Time",
             forecast=duration(ahead("seconds")),
-            measured=duration(summary("seconds")),
+            # Runs of earlier versions counted the steps alone.
+            measured=duration(summary("session_seconds", summary("seconds"))),
         ),
     ]
 
@@ -143,7 +144,8 @@ def run_again_url(run: Run, **changes: Any) -> str:
     """
     fields = recipe_flatten(run.recipe)
     if changes.get("method", fields.get("method")) != fields.get("method"):
-        fields.pop("rank", None)
+        for name in ("rank", "scale", "lora_alpha"):  # they mean something else there, or nothing
+            fields.pop(name, None)
     fields |= {"parent": run.parent_id, "probe_set": run.probe_set_id or ""}
     fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}
     fields |= changes

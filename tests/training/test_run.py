@@ -85,6 +85,8 @@ def test_every_step_is_measured(recipe: Recipe, run_directory: MakeRun) -> None:
     assert (
         metrics[-1]["values"]["displacement"] == events_of(directory)[-1]["summary"]["displacement"]
     )
+    summary = events_of(directory)[-1]["summary"]
+    assert summary["session_seconds"] > summary["seconds"] > 0
     phases = [event["phase"] for event in events_of(directory) if event["event"] == "progress"]
     assert list(dict.fromkeys(phases)) == ["loading", "training", "measuring the change", "saving"]
 

@@ -27,6 +27,10 @@ class Totals:
     decision_tokens: int = 0
     context_tokens: int = 0
     seconds: float = 0.0
+    """Of the steps themselves."""
+    session_seconds: float = 0.0
+    """Of everything after loading: what is looked at before the first step, steps, looks, what is
+    measured, saving; of attempts that were cut off, up to the state that was gone on from."""
     rate_sum: float = 0.0
     """Σ of every step's rate: displacement ÷ this is the mean update norm."""
     losses: dict[str, float] = field(default_factory=dict)

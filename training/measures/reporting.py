@@ -1,6 +1,7 @@
 """What a session says of itself: a metric event after every step, and the summary at its end."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,15 @@ class Reporter:
         self.notes: dict[str, Any] = {}
         """What else the summary says."""
         self.totals = Totals()
+        self._since = time.monotonic()
         self.clock = Clock(curriculum, config)
 
-    def start(self, state: Path | None) -> None:
-        """Start the clock, after the steps of the state that training goes on from."""
-        step = 0
+    def start(self, state: Path | None, began: float) -> None:
+        """Start the clock, after the steps of the state that training goes on from.
+
+        began: when the model was loaded, by time.monotonic.
+        """
+        step, self._since = 0, began
         if state is not None:
             self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
             step = int(state.name.removeprefix("step-"))
@@ -73,6 +78,7 @@ class Reporter:
 
     def state_write(self, directory: Path, step: int) -> None:
         """Write what `start` and `weights_loaded` read back into a state's directory."""
+        self._session_count()
         (directory / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
         if self.watch is not None:
             self.watch.state_write(directory, step)
@@ -118,6 +124,11 @@ class Reporter:
             seconds_left=self.clock.seconds_left(step),
         )
 
+    def _session_count(self) -> None:
+        now = time.monotonic()
+        self.totals.session_seconds += now - self._since
+        self._since = now
+
     def _count(self, meter: StepMeter, rate: float, seconds: float) -> None:
         totals = self.totals
         totals.examples += meter.examples
@@ -139,6 +150,7 @@ class Reporter:
         self, *, step: int, parent: Displacement | None, anchor: Displacement | None
     ) -> dict[str, Any]:
         """Return what the done event says of the whole session, earlier attempts counted."""
+        self._session_count()
         totals = self.totals
         tokens = totals.decision_tokens + totals.context_tokens
         norm = parent.norm if parent else None
@@ -148,6 +160,7 @@ class Reporter:
             "decision_tokens": totals.decision_tokens,
             "context_tokens": totals.context_tokens,
             "seconds": totals.seconds,
+            "session_seconds": totals.session_seconds,
             "tokens_per_second": tokens / totals.seconds if totals.seconds else None,
             "displacement": norm,
             "displacement_relative": parent.relative if parent else None,

@@ -4,7 +4,7 @@ from django import forms
 
 from ftportal.runs.forms.fields import number, whole
 from ftportal.runs.forms.sections import Section
-from ftportal.runs.recipes import IMPLEMENTATION_NAMES, SCHEDULE_NAMES
+from ftportal.runs.recipes import DEVICE_NAMES, IMPLEMENTATION_NAMES, SCHEDULE_NAMES
 from training.config import DTYPES
 
 
@@ -12,6 +12,19 @@ class MoreFields(forms.Form):
     """The section "More settings"."""
 
     rank = whole("Rank", 1, "APOLLO 256 and LoRA 16 where this is empty.", required=False)
+    scale = number(
+        "APOLLO's scale",
+        "Write a number above 0, or leave it empty.",
+        "Updates are multiplied by its square root. Empty: the smaller side of a matrix by the "
+        "rank, and 128 for APOLLO-Mini.",
+        required=False,
+    )
+    lora_alpha = number(
+        "LoRA's alpha",
+        "Write a number above 0, or leave it empty.",
+        "The adapter counts alpha / rank times. Empty: twice the rank.",
+        required=False,
+    )
     max_steps = whole("Steps at most", 1, "Empty: as many as the epochs need.", required=False)
     schedule = forms.ChoiceField(label="Schedule", choices=list(SCHEDULE_NAMES.items()))
     warmup_steps = whole("Warm-up steps", 0, "The rate rises from 0 over these.")
@@ -35,10 +48,27 @@ class MoreFields(forms.Form):
         help_text="ftportal's own, or the authors' package to compare with.",
     )
 
+    save_every_steps = whole(
+        "Save every so many steps",
+        1,
+        "What was done since is lost where a worker dies. Empty: 20.",
+        required=False,
+    )
+    device = forms.ChoiceField(
+        label="Computes on",
+        choices=list(DEVICE_NAMES.items()),
+        required=False,
+    )
+    threads = whole(
+        "Threads of the processor", 1, "Empty: as many as its cores allow.", required=False
+    )
+
     MORE = Section(
         title="More settings",
         fields=(
             "rank",
+            "scale",
+            "lora_alpha",
             "max_steps",
             "schedule",
             "warmup_steps",
@@ -47,6 +77,9 @@ class MoreFields(forms.Form):
             "max_example_tokens",
             "dtype",
             "implementation",
+            "save_every_steps",
+            "device",
+            "threads",
         ),
         defaults={
             "schedule": "constant",
@@ -56,5 +89,7 @@ class MoreFields(forms.Form):
             "max_example_tokens": 4096,
             "dtype": "float32",
             "implementation": "ftportal",
+            "save_every_steps": 20,
+            "device": "auto",
         },
     )

@@ -1,5 +1,6 @@
 """Thinning out, smoothing, and the words of recipes."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ from ftportal.runs.metrics import loss_now, metric_smooth, minmax_indices, trail
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import method_name
-from ftportal.runs.selectors import recipe_rows, run_again_url, run_list
+from ftportal.runs.selectors import outcome_rows, recipe_rows, run_again_url, run_list
+from training.config import GROUPS, RunConfig
 
 
 def test_few_points_are_all_kept() -> None:
@@ -130,6 +132,14 @@ def test_lists_filter(submit: Callable[..., Run], ended: Callable[..., Run]) -> 
     assert set(run_list(parent="Tiny, pre-trained")) == {waiting, bad}
 
 
+def test_every_setting_of_the_engine_is_in_the_form() -> None:
+    from ftportal.runs.forms import RunForm
+    from ftportal.runs.recipes import FIELD_GROUPS, PLACES
+
+    plain = {one.name for one in dataclasses.fields(RunConfig)} - set(GROUPS) - set(PLACES)
+    assert (plain | set(FIELD_GROUPS)) - set(RunForm.base_fields) == set()
+
+
 @pytest.mark.django_db
 def test_a_plan_rests_on_earlier_runs_where_there_are_any(
     ended: Callable[..., Run], talks: Batch
@@ -173,6 +183,9 @@ def test_the_forecast_of_time_counts_what_goes_beside_training(
     beside = (8 * 4 * 140 + 16 * 140) / 300
     assert found.seconds == pytest.approx(16 + beside)
     assert "of the time 39 % for EWC, 19 % for looking for unlikely tokens" in found.seconds_basis
+    run.forecast, run.summary = found.to_json(), {"seconds": 16.0, "session_seconds": 40.0}
+    (time,) = [row for row in outcome_rows(run) if row.label == "Time"]
+    assert (time.forecast, time.measured) == ("38 s", "40 s")
     # Two held-out examples at three looks (parent, multiples of 4) and the divergence: 4 of 32.
     watch = {"watch_every_steps": 4, "brake_rise": 0.05, "watch_kl_tokens": 128}
     general.held_out_count = 2

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
@@ -13,6 +14,8 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import recipe_words
+from ftportal.runs.selectors import run_again_url
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -171,6 +174,27 @@ def test_a_valid_form_starts_the_run(tina: Client, form: dict[str, Any]) -> None
     assert run.recipe["max_gradient_norm"] == 1.0
     assert run.recipe["context_frozen"] is True
     assert sorted(part.weight for part in run.mixture.all()) == [1.0, 3.0]
+
+
+def test_what_few_people_change_reaches_the_recipe_and_comes_back(
+    tina: Client, form: dict[str, Any]
+) -> None:
+    rare = {"save_every_steps": "7", "device": "cpu", "threads": "2"}
+    lora = {"method": "lora", "rank": "4", "lora_alpha": "6"}
+    assert tina.post(reverse("runs:run_new"), {**form, **rare, **lora}).status_code == 302
+    run = Run.objects.get()
+    assert (run.recipe["save_every_steps"], run.recipe["threads"]) == (7, 2)
+    assert run.recipe["method"]["lora_alpha"] == 6.0
+    words = dict(recipe_words(run.recipe))
+    assert words["Computes on"] == "the processor, 2 threads"
+    again = tina.get(run_again_url(run)).content.decode()
+    assert re.search(r'name="lora_alpha" value="6.0"', again)
+    other = parse_qs(urlsplit(run_again_url(run, method="apollo")).query)
+    assert "lora_alpha" not in other
+    for field in ("save_every_steps", "device", "threads"):  # of forms that were open before
+        rare[field] = ""
+    assert tina.post(reverse("runs:run_new"), {**form, **rare, "name": "Two"}).status_code == 302
+    assert Run.objects.get(name="Two").recipe["save_every_steps"] == 20
 
 
 @pytest.mark.parametrize(
