@@ -184,10 +184,12 @@ def _tokens_check(model: Any, examples: Sequence[EncodedExample]) -> None:
 
 def _threads_set(config: RunConfig, ranks: Ranks, device: torch.device) -> None:
     """Set the CPU threads of the recipe; ranks without a GPU share what there is."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    elif not ranks.alone and device.type == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // ranks.count))
+    count = config.threads or torch.get_num_threads()
+    if config.threads is None and not ranks.alone and device.type == "cpu":
+        count = max(1, count // ranks.count)
+    # Also where that is what it was: a number that was set once makes MKL keep to it, so that
+    # setting another for a while, as measuring ranks does, changes no product afterwards.
+    torch.set_num_threads(count)
 
 
 def _model_prepare(config: RunConfig, model: Any) -> nn.Module:
