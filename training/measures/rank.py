@@ -28,8 +28,8 @@ _PART_ENTRIES = 1 << 22
 _GRAM_COLUMNS = 4
 """Parts of a Gram matrix's columns: with 4, five eighths of it are computed, its upper triangle."""
 _ONE_THREAD_SIDE_MAX = 1024
-"""Smaller matrices are measured by one thread. Two are 1.5 times as fast on SmolLM2's while nobody
-else computes, and a hundred times as slow where somebody does, waiting for each other."""
+"""Smaller matrices are measured by one thread. Two are 1.4 times as fast on SmolLM2's while nobody
+else computes, and five to a hundred times as slow where somebody does: they wait for each other."""
 
 TOO_LARGE = f"its smaller side is above {SIDE_MAX:,}"
 NOT_MOVED = "it did not move"
