@@ -78,7 +78,9 @@ class Portal:
         candidate = self._candidates[number]
         started, cpu = time.monotonic(), _children_cpu_seconds()
         checkpoint_measure(checkpoint=candidate, suite=suite, created_by=None)
-        queued = list(Job.objects.filter(state=JobState.QUEUED).order_by("created_at"))
+        # A verdict also asks for answers to show to reviewers; they are no part of measuring.
+        waiting = Job.objects.filter(state=JobState.QUEUED, kind="evaluate")
+        queued = list(waiting.order_by("created_at"))
         for job in queued:
             done = job_run_now(job)
             if done.state != JobState.SUCCEEDED:
