@@ -18,7 +18,7 @@ from training.conversations import ChatEncoder, EncodedExample
 from training.examples import example_from_json
 
 HELD_OUT_ONE_IN = 4
-"""Of a batch's examples: the portal keeps one in twenty, which of 24 would be one."""
+"""Of a batch's examples: the portal keeps one in ten, which of 24 would be two."""
 KL_EXAMPLES = 10
 TEXT_DOCUMENTS = 6
 """Of prose, and as many of code."""
