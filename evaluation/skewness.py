@@ -26,6 +26,7 @@ EXPONENTIAL = 2.0
 """The skewness of an exponential distribution: how uneven changes may be."""
 
 NEGLIGIBLE = 1e-4
+"""A skewness under this widens nothing: 1.7e-5 standard errors are left out."""
 
 
 def skewness_of_ratio(tokens: Sequence[int] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -40,6 +41,8 @@ def skewness_of_ratio(tokens: Sequence[int] | NDArray[np.float64]) -> NDArray[np
 
 def widened(quantile: float, skewness: float) -> float:
     """The half width, in standard errors, that takes the place of Student's (`quantile`, >= 0)."""
+    if skewness < NEGLIGIBLE:
+        return quantile
     z, k = -quantile, skewness
     return -(z - k * (2 * z * z + 1) / 6 + 11 * k * k * z * (z * z + 2) / 72)
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -132,6 +132,9 @@ def test_the_interval_of_few_documents_allows_for_skewness() -> None:
 
 
 @given(st.floats(0, 1.2), st.floats(0, 50))
+@example(1e-5, 0.0)
+@example(1e-4, 0.0)
+@example(1e-4, 50.0)
 def test_widening_is_undone_and_never_narrows(skewness: float, quantile: float) -> None:
     wide = widened(quantile, skewness)
     assert wide >= quantile
