@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import Batch, BatchState
@@ -73,6 +74,43 @@ def general(batch_of: Callable[..., Batch]) -> Batch:
 def parent(language_model: LanguageModel) -> Checkpoint:
     """The tiny model's pre-trained checkpoint."""
     return language_model.pretrained
+
+
+@pytest.fixture
+def tina(client_of: Callable[..., Client], cast: SimpleNamespace) -> Client:
+    """The trainer's browser."""
+    return client_of(cast.tina)
+
+
+@pytest.fixture
+def otto(client_of: Callable[..., Client], cast: SimpleNamespace) -> Client:
+    """Somebody without a role."""
+    return client_of(cast.otto)
+
+
+@pytest.fixture
+def form(parent: Checkpoint, talks: Batch, general: Batch) -> dict[str, Any]:
+    """A careful run, as the form sends it."""
+    return {
+        "name": "Monday",
+        "parent": parent.pk,
+        f"weight_{talks.pk}": "3",
+        f"weight_{general.pk}": "1",
+        "method": "adamw",
+        "learning_rate": "1e-5",
+        "epochs": "1",
+        "examples_per_step": "1",
+        "seed": "0",
+        "context_frozen": "on",
+        "rank": "",
+        "max_steps": "",
+        "schedule": "constant",
+        "warmup_steps": "0",
+        "weight_decay": "0",
+        "max_gradient_norm": "1",
+        "max_example_tokens": "512",
+        "dtype": "float32",
+    }
 
 
 @pytest.fixture

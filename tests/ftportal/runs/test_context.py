@@ -1,13 +1,12 @@
 """How a run walks through its conversations: chosen in the form, said in words, forecast."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.runs.models import Run
 from ftportal.runs.planning import plan
@@ -18,29 +17,15 @@ ALONE = {
     "diagnostics": {"change_rank": False, "gradient_cosine": False, "sharpness": False},
 }
 """Nothing but training takes time that is counted."""
-FORM = {
-    "name": "Monday",
-    "method": "adamw",
-    "learning_rate": "1e-5",
-    "epochs": "1",
-    "examples_per_step": "4",
-    "seed": "0",
-    "context_frozen": "on",
-    "schedule": "constant",
-    "warmup_steps": "0",
-    "weight_decay": "0",
-    "max_example_tokens": "512",
-    "dtype": "float32",
-}
 
 
 @pytest.mark.django_db
 def test_the_form_takes_a_window_and_says_what_cannot_be(
-    client_of: Callable[..., Client], cast: SimpleNamespace, parent: Checkpoint, talks: Batch
+    tina: Client, form: dict[str, Any]
 ) -> None:
-    tina, page = client_of(cast.tina), reverse("runs:run_new")
+    page = reverse("runs:run_new")
     assert "6N(W + D)" in tina.get(page).content.decode()
-    form = {**FORM, "parent": parent.pk, f"weight_{talks.pk}": "1", "grad_window": "64"}
+    form |= {"examples_per_step": "4", "grad_window": "64"}
     refused = tina.post(page, {**form, "context_frozen": ""})
     assert "no meaning where all of the context gets gradient" in refused.content.decode()
     refused = tina.post(page, {**form, "conversations_at_once": "5"})

@@ -1,14 +1,12 @@
 """Defences against forgetting: from the form into the recipe, and what the pages say of them."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.selectors import run_again_url
@@ -17,30 +15,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def tina(client_of: Callable[..., Client], cast: SimpleNamespace) -> Client:
-    """The trainer's browser."""
-    return client_of(cast.tina)
-
-
-@pytest.fixture
-def form(parent: Checkpoint, talks: Batch, general: Batch) -> dict[str, Any]:
+def form(form: dict[str, Any]) -> dict[str, Any]:
     """A run with EWC, as the form sends it."""
     return {
-        "name": "Monday",
-        "parent": parent.pk,
-        f"weight_{talks.pk}": "3",
-        f"weight_{general.pk}": "1",
-        "method": "adamw",
-        "learning_rate": "1e-5",
-        "epochs": "1",
-        "examples_per_step": "1",
-        "seed": "0",
-        "context_frozen": "on",
-        "schedule": "constant",
-        "warmup_steps": "0",
-        "weight_decay": "0",
-        "max_example_tokens": "512",
-        "dtype": "float32",
+        **form,
         "l2_strength": "0.1",
         "ewc_strength": "2",
         "ewc_variant": "diagonal",

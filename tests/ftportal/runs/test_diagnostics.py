@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ftportal.checkpoints.models import Checkpoint
-from ftportal.datasets.models import Batch
 from ftportal.runs.drawing import sampled_words
 from ftportal.runs.drawings import drawings
 from ftportal.runs.models import Metric, Run
@@ -20,33 +17,11 @@ pytestmark = pytest.mark.django_db
 CHARTS = {"sparsity", "cosine", "sharpness", "rank"}
 
 
-def test_the_form_says_what_is_measured(
-    client_of: Callable[..., Client],
-    cast: SimpleNamespace,
-    parent: Checkpoint,
-    talks: Batch,
-) -> None:
-    tina = client_of(cast.tina)
+def test_the_form_says_what_is_measured(tina: Client, form: dict[str, Any]) -> None:
     page = tina.get(reverse("runs:run_new")).content.decode()
     for field in ("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness"):
         assert re.search(rf'name="{field}"[^>]*checked', page)
-    form = {
-        "name": "Monday",
-        "parent": parent.pk,
-        f"weight_{talks.pk}": "1",
-        "method": "adamw",
-        "learning_rate": "1e-5",
-        "epochs": "1",
-        "examples_per_step": "1",
-        "seed": "0",
-        "schedule": "constant",
-        "warmup_steps": "0",
-        "weight_decay": "0",
-        "max_example_tokens": "512",
-        "dtype": "float32",
-        "change_rank": "on",
-        "diagnostics_share": "2",
-    }
+    form |= {"change_rank": "on", "diagnostics_share": "2"}
     refused = tina.post(reverse("runs:run_new"), form)
     assert "at most 1, such as 0.05" in refused.content.decode()
     assert tina.post(reverse("runs:run_new"), {**form, "diagnostics_share": ""}).status_code == 302

@@ -1,7 +1,6 @@
 """The memory of a run, told before it starts and compared with what its worker has."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,29 +82,8 @@ def test_the_longest_example_and_decision_decide(
 
 
 def test_form_and_page_show_it(
-    client_of: Callable[..., Client],
-    cast: SimpleNamespace,
-    submit: Callable[..., Run],
-    parent: Checkpoint,
-    talks: Batch,
+    tina: Client, form: dict[str, Any], submit: Callable[..., Run]
 ) -> None:
-    form = {
-        "parent": parent.pk,
-        f"weight_{talks.pk}": "1",
-        "method": "adamw",
-        "learning_rate": "1e-5",
-        "epochs": "1",
-        "examples_per_step": "1",
-        "seed": "0",
-        "schedule": "constant",
-        "warmup_steps": "0",
-        "weight_decay": "0",
-        "max_example_tokens": "512",
-        "dtype": "float32",
-        "grad_window": "0",
-        "conversations_at_once": "1",
-    }
-    tina = client_of(cast.tina)
     page = tina.post(reverse("runs:run_preview"), form).content.decode()
     assert "Memory at its peak" in page
     assert "Memory: most of it for the program itself 560 MB" in page

@@ -1,14 +1,12 @@
 """Watching a run for what it forgets: the form, the charts, the brake on its page, a real run."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.datasets.services import held_out_set_create
 from ftportal.jobs.models import JobState
@@ -24,12 +22,6 @@ PERPLEXITY = "probe_perplexity_per_token"
 
 
 @pytest.fixture
-def tina(client_of: Callable[..., Client], cast: SimpleNamespace) -> Client:
-    """The trainer's browser."""
-    return client_of(cast.tina)
-
-
-@pytest.fixture
 def prose(data_dir: Any) -> HeldOutSet:
     """A text to watch."""
     documents = [f"{number}. NOTHING LIKE {number * 7919} HERE!" for number in range(8)]
@@ -37,27 +29,10 @@ def prose(data_dir: Any) -> HeldOutSet:
 
 
 @pytest.fixture
-def form(parent: Checkpoint, talks: Batch, general: Batch, prose: HeldOutSet) -> dict[str, Any]:
+def form(form: dict[str, Any], prose: HeldOutSet) -> dict[str, Any]:
     """A watched run with a brake, as the form sends it."""
-    return {
-        "name": "Monday",
-        "parent": parent.pk,
-        f"weight_{talks.pk}": "3",
-        f"weight_{general.pk}": "1",
-        "method": "adamw",
-        "learning_rate": "1e-5",
-        "epochs": "1",
-        "examples_per_step": "1",
-        "seed": "0",
-        "schedule": "constant",
-        "warmup_steps": "0",
-        "weight_decay": "0",
-        "max_example_tokens": "512",
-        "dtype": "float32",
-        "probe_set": prose.pk,
-        "watch_every_steps": "5",
-        "brake_rise": "0.05",
-    }
+    watched = {"probe_set": prose.pk, "watch_every_steps": "5", "brake_rise": "0.05"}
+    return {**form, "context_frozen": "", **watched}
 
 
 def test_the_form_watches_the_first_text_by_default(tina: Client, form: dict[str, Any]) -> None:
