@@ -32,6 +32,7 @@ from typing import Any
 import torch
 
 from benchmarks.children import Child
+from benchmarks.command import columns, command, options_read
 from benchmarks.evaluation_portal import Portal, SessionCost, candidate_write
 from benchmarks.evaluation_sides import (
     Agreement,
@@ -41,7 +42,7 @@ from benchmarks.evaluation_sides import (
     tasks_write,
     theirs,
 )
-from benchmarks.machine import MODEL, machine_words
+from benchmarks.machine import machine_words
 
 PAIRS = 3
 MUST = {"identical": True, "first": 1.05, "second": 0.55}
@@ -200,11 +201,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
                 f"{line['ratio_memory']:.2f}" if line["ratio_memory"] else "",
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return columns(rows)
 
 
 def lines_of(found: Found) -> list[dict[str, Any]]:
@@ -234,15 +231,10 @@ def _together(one: Child, two: Child) -> Child:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Our evaluation beside the lm_eval command line.")
-    parser.add_argument("--model", type=Path, default=MODEL, help="a Hugging Face directory")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="measurements of each, in turn")
+    parser = command("Our evaluation beside the lm_eval command line.", PAIRS)
     parser.add_argument("--items", type=int, help="of each benchmark; all by default")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    if not options.model.is_dir():
-        parser.error(f"{options.model} is missing: `make run` unpacks it once, or name another")
-    return options
+    return options_read(parser)
 
 
 def main() -> int:

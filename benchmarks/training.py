@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.command import columns, command, options_read
 from benchmarks.machine import MODEL, machine_words
 from benchmarks.training_cases import CPU_CASES, GPU_CASES, Case, directory_write
 from benchmarks.training_children import Measurement, measure
@@ -111,23 +112,14 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
                 + ("" if must_memory is None else f" (must {must_memory:.2f})"),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return columns(rows)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Context-frozen training against two baselines.")
-    parser.add_argument("--model", type=Path, default=MODEL, help="a Hugging Face directory")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="measurements of each, in turn")
+    parser = command("Context-frozen training against two baselines.", PAIRS)
     parser.add_argument("--cases", nargs="+", default=[""], help="only cases whose name has this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    if not options.model.is_dir():
-        parser.error(f"{options.model} is missing: `make run` unpacks it once, or name another")
-    return options
+    return options_read(parser)
 
 
 def main() -> int:

@@ -16,7 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import MODEL, ROOT, machine_words
+from benchmarks.command import command, options_read
+from benchmarks.machine import ROOT, machine_words
 from benchmarks.study.calibration import calibrate
 from benchmarks.study.data import HELD_OUT_ONE_IN, StudyData, data_read
 from benchmarks.study.engine import engine_run, run_config
@@ -39,8 +40,7 @@ HEADING = "What freezing the context costs"
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What does freezing cost?")
-    parser.add_argument("--model", type=Path, default=MODEL, help="a Hugging Face directory")
+    parser = command("What does freezing cost?")
     parser.add_argument("--batches", type=Path, nargs="+", default=BATCHES, help="batch files")
     parser.add_argument("--max-tokens", type=int, default=256, help="longer examples are left out")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every run")
@@ -49,9 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "var/study-freezing")
     parser.add_argument("--report", type=Path, default=ROOT / "docs/results/freezing.md")
     parser.add_argument("--report-only", action="store_true", help="write from what is finished")
-    options = parser.parse_args()
-    if not options.model.is_dir():
-        parser.error(f"{options.model} is missing: `make run` unpacks it once, or name another")
+    options = options_read(parser)
     options.model, options.work = options.model.resolve(), options.work.resolve()
     return options
 
