@@ -221,7 +221,9 @@ def _chunk_measure(
 
 def _losses(unit: Unit, rows: Mapping[str, Mapping[str, dict[str, Any]]]) -> list[int]:
     try:
-        after = {key: Item.from_json(row) for key, row in rows[unit.benchmark].items()}
+        answers = rows[unit.benchmark]
+        hashes = [item.doc_hash for item in unit.before]
+        after = {key: Item.from_json(answers[key]) for key in hashes}
         return unit_losses(unit, after)
     except ComparisonError as error:
         where = f"benchmark {unit.benchmark}"
