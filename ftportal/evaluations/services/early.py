@@ -28,10 +28,14 @@ from ftportal.evaluations.selectors import (
 )
 from ftportal.evaluations.services.requests import request_again
 from ftportal.evaluations.services.suites import EvaluationError, suite_check
-from ftportal.evaluations.services.verdicts import pair_check, rule_for, texts_compare
+from ftportal.evaluations.services.verdicts import (
+    pair_check,
+    rule_for,
+    texts_compare,
+    verdict_fields,
+)
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.services import job_submit
-from training.events import finite
 
 logger = logging.getLogger(__name__)
 
@@ -192,11 +196,7 @@ def _judge(evaluation: Evaluation) -> Verdict:
         before=before,
         after=evaluation,
         rule=stored,
-        defaults={
-            "outcome": judged.outcome,
-            "reason": judged.reason,
-            "evidence": finite(judged.to_json()),
-        },
+        defaults=verdict_fields(judged),
     )[0]
 
 

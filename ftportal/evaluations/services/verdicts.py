@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -56,15 +57,20 @@ def verdict_reach(*, before: Evaluation, after: Evaluation) -> Verdict:
             before=before,
             after=after,
             rule=rule,
-            defaults={
-                "outcome": judged.outcome,
-                "reason": judged.reason,
-                "evidence": finite(judged.to_json()),
-            },
+            defaults=verdict_fields(judged),
         )
         if created:
             transaction.on_commit(partial(verdict_reached.send_robust, Verdict, verdict=made))
     return made
+
+
+def verdict_fields(judged: Judgement) -> dict[str, Any]:
+    """What is stored of a judgement."""
+    return {
+        "outcome": judged.outcome,
+        "reason": judged.reason,
+        "evidence": finite(judged.to_json()),
+    }
 
 
 def pair_check(before: Evaluation, after: Evaluation) -> None:
