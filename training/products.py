@@ -128,9 +128,12 @@ class WeightGradients:
     @contextmanager
     def gathered(cls, model: nn.Module) -> Iterator[Self]:
         """Gather until the end of the with block; then every gradient is complete."""
+        gathering = {m.weight for m in model.modules() if isinstance(m, OneDnnLinear)}
         for module in model.modules():
-            # Rows of an embedding are added in place only where there is a dense gradient already.
-            if isinstance(module, nn.Embedding) and module.sparse and module.weight.grad is None:
+            # Rows of an embedding are added in place only where there is a dense gradient already,
+            # and its head's, which comes before it elsewhere, is not there yet.
+            waits = isinstance(module, nn.Embedding) and module.sparse
+            if waits and module.weight in gathering and module.weight.grad is None:
                 module.weight.grad = torch.zeros_like(module.weight)
         gradients = cls()
         OneDnnLinear.gathering = gradients

@@ -250,7 +250,8 @@ def _streaming_check(
         device,
         grad_window=config.context.grad_window,
         together=config.context.together(config.examples_per_step),
-        gather=any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
+        gather=config.ranks.sharding == "none"
+        and any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
     )
     if (config.context.conversations_at_once or 1) > 1 and not found.can_pad:
         kind = base_model(model).config.model_type

@@ -13,9 +13,21 @@ from training.products import (
     onednn_is_faster,
 )
 
-pytestmark = pytest.mark.skipif(
-    not onednn_is_faster(), reason="torch keeps its own way on this processor"
-)
+
+@pytest.fixture(autouse=True)
+def on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right everywhere, though it is used only where it is faster."""
+    monkeypatch.setattr("training.products.onednn_is_faster", lambda: True)
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_the_processor_decides(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    model = nn.Sequential(nn.Linear(4, 4))
+    assert onednn_is_faster() == (capability == "AVX512")
+    assert linear_layers_prepare(model) == (capability == "AVX512")
+    assert type(model[0]) is (OneDnnLinear if capability == "AVX512" else nn.Linear)
 
 
 def pair(bias: bool = True) -> tuple[nn.Linear, OneDnnLinear]:
@@ -142,3 +154,10 @@ def test_other_dtypes_and_kinds_of_layers_keep_torchs_way() -> None:
         pass
 
     assert linear_layers_prepare(Own(4, 4)) == 0
+
+
+def test_where_torch_multiplies_no_gradient_is_made_beforehand() -> None:
+    embedding, head = nn.Embedding(20, 8, sparse=True), nn.Linear(8, 20, bias=False)
+    head.weight = embedding.weight
+    with WeightGradients.gathered(nn.Sequential(embedding, head)):
+        assert embedding.weight.grad is None
