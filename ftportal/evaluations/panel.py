@@ -68,7 +68,7 @@ class Panel:
     failed: list[Evaluation] = field(default_factory=list)
     unmeasured: list[Suite] = field(default_factory=list)
     early: list[Evaluation] = field(default_factory=list)
-    """What stops, or stopped, as soon as it was certain."""
+    """What was stopped as soon as it was certain, by suites that were not measured whole since."""
     early_suites: list[Suite] = field(default_factory=list)
     """By which it can be measured so: there are answers to hold it against."""
     retention_jobs: list[Job] = field(default_factory=list)
@@ -83,7 +83,6 @@ def panel_of(checkpoint: Checkpoint) -> Panel:
         live=live_evaluations([*compared, checkpoint]),
         retention_jobs=retention_jobs([*compared, checkpoint]),
     )
-    panel.early.extend(early_evaluations(checkpoint))
     for suite in suites_in_use():
         evaluation = evaluation_of(checkpoint, suite)
         if evaluation is None:
@@ -94,6 +93,12 @@ def panel_of(checkpoint: Checkpoint) -> Panel:
             panel.blocks.append(_block(checkpoint, suite, evaluation, compared))
         elif not evaluation.job.is_live:
             panel.failed.append(evaluation)
+    whole = {block.suite for block in panel.blocks}
+    for evaluation in early_evaluations(checkpoint):
+        if evaluation.job.is_live:
+            panel.live.append(evaluation)
+        elif evaluation.suite not in whole:
+            panel.early.append(evaluation)
     return panel
 
 

@@ -12,6 +12,7 @@ from evaluation.config import AdaptiveGroup, MeasureConfig, config_from_json
 from evaluation.rule import Rule
 from ftportal.evaluations.kind import engine_config
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
+from ftportal.evaluations.panel import panel_of
 from ftportal.evaluations.selectors import evaluation_of, items_of, latest_verdict
 from ftportal.evaluations.services import (
     EvaluationError,
@@ -181,6 +182,19 @@ def test_a_trainer_asks_for_it_and_pages_say_what_it_is(
     assert "stops when certain" in listed
     refused = client_of(cast.otto).post(url, {"suite": suite.pk, "early": "yes"})
     assert refused.status_code == 403
+
+
+def test_the_checkpoints_page_puts_it_after_what_was_measured_whole(
+    asked: Evaluation, suite: Suite, measured: Any, cast: Any
+) -> None:
+    assert panel_of(asked.checkpoint).live == [asked]
+    stopped(asked)
+    panel = panel_of(asked.checkpoint)
+    assert panel.early == [asked] and not panel.live and not panel.blocks
+    measured(asked.checkpoint, BEFORE)
+    panel = panel_of(asked.checkpoint)
+    assert [block.suite for block in panel.blocks] == [suite]
+    assert not panel.early  # all of it is known now
 
 
 def test_the_engine_stops_early_through_the_supervisor(
