@@ -20,7 +20,7 @@ from training.examples import example_from_json
 HELD_OUT_ONE_IN = 4
 """Of a batch's examples: the portal keeps one in ten, which of 24 would be two."""
 KL_EXAMPLES = 10
-TEXT_DOCUMENTS = 6
+TEXT_DOCUMENTS = 12
 """Of prose, and as many of code."""
 TEXT_TOKENS = 192
 """Of each document, from its beginning."""
