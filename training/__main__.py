@@ -7,6 +7,7 @@ from typing import Any
 from training.config import RunConfig, example_config
 from training.config.commented import commented
 from training.engine import Attempt, attempt_run
+from training.packages import packages_hide
 from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_run
 
 
@@ -39,4 +40,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    packages_hide()
     sys.exit(main())

@@ -1,12 +1,13 @@
 """How much memory a session needs at its peak, before anything is loaded. No torch here.
 
-The peak is the largest of four moments: the backward of the longest decision, the optimizer's
-step, the measuring of sharpness, and the measuring of displacement. Activations are counted by
-what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps for its
-backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries' and 1
-of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against 11,190.
-With frozen context only a decision's tokens count, and every layer also keeps the keys and values
-of the whole conversation, for the queries repeated. Logits are float32 and live four times over.
+The peak is the largest of three moments: the backward of the longest decision, the optimizer's
+step, and the measuring of displacement; that of sharpness has the gradients' place. Activations are
+counted by what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps for
+its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries' and
+1 of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against
+11,190. With frozen context only a decision's tokens count, and every layer also keeps the keys and
+values of the whole conversation, for the queries repeated. Logits are float32 and live four times
+over.
 
 On a CPU the C library's heap grows to nearly twice what small blocks need and never shrinks
 (measured: 2.06 MB a token against 1.16 with every block mapped by itself), hence HEAP_FACTOR for
@@ -123,7 +124,7 @@ class MemoryEstimate:
 WEIGHTS, GRADIENTS, OPTIMIZER = "weights", "gradients", "optimizer state"
 ACTIVATIONS, CACHE, LOGITS = "activations", "context kept for attention", "logits"
 WATCH = "watch and brake"
-PENALTIES, SHARPNESS, PROGRAM = "penalties", "copies for sharpness", "the program itself"
+PENALTIES, PROGRAM = "penalties", "the program itself"
 WORK = "work space"
 
 
@@ -147,10 +148,9 @@ def memory_estimate(
     trained = _trained_bytes(config, shapes)
     largest = max(map(math.prod, shapes.values())) * _FLOAT32_BYTES
     step = {GRADIENTS: trained, WORK: _step_work(config, shapes)}
-    measuring: dict[str, int] = {WORK: 2 * largest}
-    if config.diagnostics.sharpness and config.dtype == "float32" and not on_gpu:
-        step[SHARPNESS] = trained
-        measuring[SHARPNESS] = 2 * trained
+    if config.diagnostics.sharpness and config.dtype == "float32" and config.method.name != "lora":
+        step[WORK] += largest  # what one parameter was, until its gradient is done with
+    measuring = {WORK: 2 * largest}
     if _gradients_stand(config, workload):
         backward[GRADIENTS] = trained
     moments = [backward, step, measuring]

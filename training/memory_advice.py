@@ -13,7 +13,6 @@ from training.memory import (
     LOGITS,
     OPTIMIZER,
     PENALTIES,
-    SHARPNESS,
     WATCH,
     WEIGHTS,
     MemoryEstimate,
@@ -63,8 +62,6 @@ def _levers(config: RunConfig) -> list[tuple[str, tuple[str, ...]]]:
         found.append(("use LoRA as method", (GRADIENTS, OPTIMIZER)))
     if config.dtype == "float32":
         found.append(("set dtype to bfloat16", (WEIGHTS,)))
-    if config.diagnostics.sharpness and config.dtype == "float32":
-        found.append(("set sharpness to false", (SHARPNESS,)))
     if config.watch.watch_every_steps:
         found.append(("lower watch_kl_tokens, or leave out brake_rise", (WATCH,)))
     if config.defences.ewc_variant == "diagonal":

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from training.process import heap_trim
+
 _ONEDNN = "mkldnn"
 _TOKENS_GATHERED = 256
 """Enough for a product at full speed; more would keep more activations alive."""
@@ -121,6 +123,8 @@ class WeightGradients:
 
     def finish(self) -> None:
         """Add what is left, and let go of it layer by layer."""
+        if self._parts:
+            heap_trim()  # of activations, between which no matrix's gradient would fit
         while self._parts:
             _gradient_add(*self._parts.popitem())
 

@@ -219,7 +219,8 @@ class RunTrainer(Trainer):
         norm = float(whole_tensor(super()._get_grad_norm(model, grad_norm)))
         if not math.isfinite(norm):
             self._diverged("the gradient")
-        self.reporter.diagnostics.before_step(self.state.global_step + 1, self.meter)
+        optimizer = self.create_optimizer()  # it has long been made
+        self.reporter.diagnostics.before_step(self.state.global_step + 1, self.meter, optimizer)
         return norm
 
     def _diverged(self, what: str) -> None:

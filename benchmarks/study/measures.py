@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.study.data import StudyData
 from training.conversations import EncodedExample
+from training.products import linear_layers_prepare
 
 
 class Measures:
@@ -64,6 +65,7 @@ class Measures:
 
 def _load(directory: Path) -> Any:
     model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    linear_layers_prepare(model)
     return model.eval()
 
 

@@ -58,8 +58,12 @@ class Diagnostics:
         if settings.sharpness and config.dtype == "float32" and batch:
             self.sharpness = Sharpness(model, batch_loss(model, batch, device))
 
-    def before_step(self, step: int, meter: StepMeter) -> None:
-        """Look at the gradient of this step, which is complete, before the optimizer takes it."""
+    def before_step(self, step: int, meter: StepMeter, optimizer: torch.optim.Optimizer) -> None:
+        """Look at the gradient of this step, which is complete, before the optimizer takes it.
+
+        Where sharpness is due the optimizer steps here, and finds no gradient when the caller has
+        it step.
+        """
         if not self._live:
             return
         if self._sparsity and self._sparsity.due(step):
@@ -69,8 +73,7 @@ class Diagnostics:
             if found.rows_share is not None:
                 meter.extras["gradient_rows_small_share"] = found.rows_share
         if self.sharpness and self._sharpness_budget.due(step):
-            with meter.aside():
-                self.sharpness.before_step()
+            self.sharpness.step(optimizer)
 
     def after_step(self, step: int, meter: StepMeter) -> None:
         """Look at what the optimizer did in this step."""

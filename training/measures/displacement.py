@@ -22,6 +22,8 @@ _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+_PIECE_NUMBERS = 1 << 20
+"""Read and compared at once, so that an embedding takes no more than a small matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,28 +76,46 @@ class Reference:
 
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor as it is stored, on the CPU."""
+        place = self._places[name]
+        (whole,) = self._pieces(name, math.prod(place.shape))
+        return whole.reshape(place.shape)
+
+    def _pieces(self, name: str, size: int) -> Iterator[torch.Tensor]:
+        """Read a tensor in flat pieces of so many numbers."""
         # Plain reads: what a mapping has touched would count as this process's memory.
         place = self._places[name]
-        buffer = bytearray(place.size_bytes)
+        dtype = _DTYPES[place.dtype]
+        piece_bytes = size * dtype.itemsize
         with place.file.open("rb") as file:
             file.seek(place.offset_bytes)
-            file.readinto(buffer)
-        return torch.frombuffer(buffer, dtype=_DTYPES[place.dtype]).reshape(place.shape)
+            for start in range(0, place.size_bytes, piece_bytes):
+                buffer = bytearray(min(piece_bytes, place.size_bytes - start))
+                file.readinto(buffer)
+                yield torch.frombuffer(buffer, dtype=dtype)
 
     @torch.no_grad()
     def measure(self, model: nn.Module) -> Displacement:
         """Return the distance of a model's weights from this reference, in float32."""
         tensors = {}
         for name, tensor in merged_weights(model):
-            reference = self.read(name).to(tensor.device, torch.float32)
-            size = torch.linalg.vector_norm(reference).item()
-            moved = torch.linalg.vector_norm(reference - tensor).item()
+            moved, size = self._distance(name, tensor.reshape(-1))
             tensors[name] = TensorMove(norm=moved, reference_norm=size, shape=tuple(tensor.shape))
         return Displacement(
             norm=math.sqrt(sum(one.norm**2 for one in tensors.values())),
             reference_norm=math.sqrt(sum(one.reference_norm**2 for one in tensors.values())),
             tensors=tensors,
         )
+
+    def _distance(self, name: str, flat: torch.Tensor) -> tuple[float, float]:
+        """Return the distance of a flat tensor from this reference's, and the latter's norm."""
+        sums = torch.zeros(2, dtype=torch.float64, device=flat.device)
+        stored_pieces = self._pieces(name, _PIECE_NUMBERS)
+        for piece, stored in zip(flat.split(_PIECE_NUMBERS), stored_pieces, strict=True):
+            reference = stored.to(flat.device, torch.float32)
+            norms = [torch.linalg.vector_norm(one) for one in (reference - piece, reference)]
+            sums += torch.stack(norms).double().square()
+        moved, size = sums.sqrt().tolist()
+        return moved, size
 
 
 @torch.no_grad()

@@ -7,9 +7,13 @@ second difference along v, with ε so large that rounding does not drown it:
 
 In nats a squared unit of weight: the largest eigenvalue of H bounds it. Dropout is off. The weights
 and everything random are afterwards what they were, to the bit.
+
+It needs no memory beside the session's own: the weights before the step take the place of the
+gradients that the step has used, and make room there for the weights after it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +23,9 @@ from training.frozen.streaming import masked_losses
 from training.passes import SHARPNESS_TOKENS
 from training.samples import Sample
 
-_PART_ENTRIES = 1 << 22
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""A parameter, and what it was."""
+_PART_ENTRIES = 1 << 20
 REACH = 1e-4
 """ε‖v‖ is at least this much of ‖θ‖: in float32 a loss of 1 is right to about 1e-7, and the
 difference grows with the square of the reach."""
@@ -44,78 +50,96 @@ def sharpness_batch(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class Sharpness:
-    """Measures the sharpness along a model's steps. Holds one copy of what learns, in main memory,
-    from `before_step` to `measure`, where a second one joins it."""
+    """Measures the sharpness along a model's steps. From `step` to `measure` it keeps one copy of
+    what learns, where its gradients were."""
 
     def __init__(self, model: nn.Module, loss: Callable[[], float]) -> None:
         """loss: L at the model's present weights, without gradient and without randomness."""
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._loss = loss
-        self._before: list[torch.Tensor] | None = None
+        self._pairs: list[Pair] | None = None
 
-    def before_step(self) -> None:
-        """Remember the weights from which the optimizer is about to step."""
-        self._before = _copies(self._parameters)
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the optimizer's step, one parameter after the other, and keep what they were.
+
+        The gradients are gone then: a further step of the optimizer's changes nothing.
+        """
+        gradients = [parameter.grad for parameter in self._parameters]
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._pairs = []
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            if gradient is None:
+                continue  # it stays where it is
+            before = parameter.detach().clone(memory_format=torch.contiguous_format)
+            parameter.grad = gradient
+            optimizer.step()
+            parameter.grad = None
+            self._pairs.append((parameter.detach(), _store(before, gradient)))
 
     @property
     def is_waiting(self) -> bool:
-        """Whether `before_step` was called and `measure` was not."""
-        return self._before is not None
+        """Whether `step` was called and `measure` was not."""
+        return self._pairs is not None
 
     @torch.no_grad()
     def measure(self) -> float | None:
         """Return vᵀHv/‖v‖² at the present weights; None where the step was of length 0."""
-        before, self._before = self._before, None
-        if before is None:
-            raise RuntimeError("before_step was not called")
-        after = _copies(self._parameters)
-        length = _distance(after, before)
+        pairs, self._pairs = self._pairs, None
+        if pairs is None:
+            raise RuntimeError("step was not called")
+        length = _length(now - before for now, before in _both_parts(pairs))
         if length == 0.0:
             return None
-        size = _distance(after, None)
+        size = _length(part for p in self._parameters for part in _parts(p))
         reach = max(length, REACH * size)
         here = self._loss()
+        _advance(pairs, reach / length)
         try:
-            ahead = self._loss_at(after, before, reach / length)
-            behind = self._loss_at(after, before, -reach / length)
+            ahead = self._loss()
+            _reflect(pairs)
+            behind = self._loss()
         finally:
-            for parameter, kept in zip(self._parameters, after, strict=True):
-                parameter.copy_(kept)
+            for parameter, after in pairs:
+                parameter.copy_(after)
         return (ahead - 2.0 * here + behind) / reach**2
 
-    def _loss_at(
-        self, after: list[torch.Tensor], before: list[torch.Tensor], epsilon: float
-    ) -> float:
-        for parameter, new, old in zip(self._parameters, after, before, strict=True):
-            into = parameter.view(-1)
-            for part in _parts(new):
-                ends = new.view(-1)[part], old.view(-1)[part]
-                into[part].copy_(ends[0] + epsilon * (ends[0] - ends[1]))
-        return self._loss()
+
+def _store(before: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Copy weights to where their gradient was; return them as they are where it does not fit."""
+    if gradient.dtype != before.dtype or not gradient.is_contiguous():
+        return before
+    return gradient.detach().copy_(before)
 
 
-def _copies(parameters: list[nn.Parameter]) -> list[torch.Tensor]:
-    # In main memory: a GPU's is what a session is short of.
-    return [
-        p.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for p in parameters
-    ]
+def _advance(pairs: Sequence[Pair], epsilon: float) -> None:
+    """From (θ, θ_before) make (θ + ε(θ − θ_before), θ)."""
+    for now, before in _both_parts(pairs):
+        step = now - before
+        before.copy_(now)
+        now.add_(step, alpha=epsilon)
 
 
-def _parts(tensor: torch.Tensor) -> Iterator[slice]:
-    """Pieces of a flat tensor, so that an embedding is never copied as a whole once more."""
-    for start in range(0, tensor.numel(), _PART_ENTRIES):
-        yield slice(start, start + _PART_ENTRIES)
+def _reflect(pairs: Sequence[Pair]) -> None:
+    """From (θ + εv, θ) make (θ − εv, θ)."""
+    for moved, after in _both_parts(pairs):
+        moved.neg_().add_(after, alpha=2.0)
 
 
-def _distance(tensors: list[torch.Tensor], others: list[torch.Tensor] | None) -> float:
-    total = 0.0
-    for number, tensor in enumerate(tensors):
-        for part in _parts(tensor):
-            moved = tensor.view(-1)[part]
-            if others is not None:
-                moved = moved - others[number].view(-1)[part]
-            total += torch.linalg.vector_norm(moved, dtype=torch.float64).item() ** 2
-    return total**0.5
+def _parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Flat pieces, so that an embedding is never copied or converted as a whole."""
+    return tensor.view(-1).split(_PART_ENTRIES)
+
+
+def _both_parts(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    for parameter, kept in pairs:
+        yield from zip(_parts(parameter), _parts(kept), strict=True)
+
+
+def _length(tensors: Iterable[torch.Tensor]) -> float:
+    """The Euclidean norm of all together."""
+    norms = (torch.linalg.vector_norm(one, dtype=torch.float64).item() for one in tensors)
+    return math.sqrt(sum(norm**2 for norm in norms))
 
 
 def batch_loss(

@@ -16,6 +16,7 @@ from torch import nn
 from training.config import APOLLO_METHODS, ConfigError, RunConfig
 from training.measures.tensornames import is_projected
 from training.methods.apollo import Apollo
+from training.packages import package_show
 
 _BETAS = (0.9, 0.999)
 _ADAM_EPSILON = 1e-8
@@ -38,6 +39,7 @@ def _apollo_create(groups: list[dict[str, Any]], config: RunConfig) -> torch.opt
     rate = config.learning_rate
     if config.method.implementation == "ftportal":
         return Apollo(groups, lr=rate, betas=_BETAS, eps=_APOLLO_EPSILON, seed=config.seed)
+    package_show("bitsandbytes")
     from apollo_torch import APOLLOAdamW
 
     reference: torch.optim.Optimizer = APOLLOAdamW(
@@ -97,6 +99,7 @@ def optimizer_state_loading(config: RunConfig) -> Iterator[None]:
         except pickle.UnpicklingError as error:
             raise _implementation_error("apollo-torch") from error
         return
+    package_show("bitsandbytes")
     from apollo_torch.random_projector import GradientProjector
 
     with torch.serialization.safe_globals([GradientProjector]):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from training.config import RunConfig
 from training.engine import Attempt, StoppedError, config_read, failure_tell
+from training.packages import packages_hide
 from training.process import DONE, STOPPED, StopRequest, supervise_self
 from training.ranks.launch import Place, report_write
 
@@ -55,6 +56,7 @@ def signals_take(*, first: bool) -> StopRequest:
 
 
 if __name__ == "__main__":
+    packages_hide()
     code = main(Place(**json.loads(sys.argv[1])))
     sys.stderr.flush()
     os._exit(code)  # all is on disk, and the threads of a communication library may not end

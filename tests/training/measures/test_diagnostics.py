@@ -202,12 +202,15 @@ def test_sharpness_is_the_curvature_along_the_step(
 
     sharpness = Sharpness(model, batch_loss(model, batch, device))
     loss_of(model).backward()
-    sharpness.before_step()
-    steps = []
-    with torch.no_grad():
-        for one in model.parameters():
-            steps.append(-0.01 * one.grad)
-            one += steps[-1]
+    steps = [-0.01 * one.grad for one in model.parameters()]
+    places = [one.grad.data_ptr() for one in model.parameters()]
+    expected = [one.detach() + step for one, step in zip(model.parameters(), steps, strict=True)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    sharpness.step(optimizer)
+    for one, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(one.detach(), wanted)
+    optimizer.step()  # as the training loop will: nothing is left to do
+    assert [kept.data_ptr() for _, kept in sharpness._pairs or ()] == places  # no memory beside it
     after = [one.detach().clone() for one in model.parameters()]
     found = sharpness.measure()
     assert all(map(torch.equal, after, model.parameters()))
@@ -227,8 +230,25 @@ def test_sharpness_is_the_curvature_along_the_step(
 
 def test_a_step_of_no_length_has_no_sharpness(model: Any) -> None:
     sharpness = Sharpness(model, lambda: 1.0)
-    sharpness.before_step()
+    for one in model.parameters():
+        one.grad = torch.zeros_like(one)
+    sharpness.step(torch.optim.SGD(model.parameters(), lr=0.01))
+    assert sharpness.is_waiting
     assert sharpness.measure() is None
+
+
+def test_what_has_no_gradient_or_one_that_is_laid_out_otherwise_is_measured_too() -> None:
+    """L = (2a² + 3b² + c²)/2 along a step of a and b alone, whose curvatures are 2 and 3."""
+    a, b, c = (nn.Parameter(torch.full((2, 3), value)) for value in (1.0, 2.0, 3.0))
+    model = nn.ParameterList([a, b, c])
+    sharpness = Sharpness(model, lambda: ((2 * a**2 + 3 * b**2 + c**2).double().sum() / 2).item())
+    a.grad, b.grad = 2 * a.detach(), (3 * b.detach()).T.contiguous().T
+    sharpness.step(torch.optim.SGD([a, b, c], lr=0.5))
+    expected = [torch.zeros(2, 3), torch.full((2, 3), -1.0), torch.full((2, 3), 3.0)]
+    assert all(map(torch.equal, expected, model))
+    # The step is -1 in each of a and -3 in each of b: (2·1² + 3·3²) / (1² + 3²).
+    assert sharpness.measure() == pytest.approx(2.9, rel=1e-4)
+    assert all(map(torch.equal, expected, model))
 
 
 OFF = dict.fromkeys(("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness"), False)
@@ -248,11 +268,15 @@ def gpt2_write(directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("method", ["adamw", "apollo", "lora", "dropout"])
+@pytest.mark.parametrize(
+    "method", ["adamw", "apollo", "apollo_mini", "apollo-torch", "lora", "dropout"]
+)
 def test_measuring_changes_no_weight(
     recipe: Recipe, run_directory: MakeRun, tmp_path: Path, method: str
 ) -> None:
     changes: dict[str, Any] = {"method": {"name": method}}
+    if method == "apollo-torch":
+        changes = {"method": {"name": "apollo", "implementation": method}}
     if method == "dropout":
         place = str(gpt2_write(tmp_path / "gpt2"))
         changes = {"model": place, "anchor_model": place, "examples_per_step": 3}
