@@ -10,7 +10,7 @@ packages_hide()
 from transformers import Trainer
 import peft
 loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
-print(*sorted(loaded & {"datasets", "pandas", "pyarrow", "bitsandbytes"}))
+print(*sorted(loaded & {"datasets", "pandas", "pyarrow", "scipy", "bitsandbytes"}))
 try:
     import bitsandbytes
 except ImportError:
