@@ -24,7 +24,7 @@ from training.measures.tensornames import is_projected
 
 TOLERANCE = 0.2
 """How far a measured peak may lie from the estimate, on the shapes it was checked with."""
-PROGRAM_BYTES = 560 << 20
+PROGRAM_BYTES = 430 << 20
 """The process itself with torch and transformers; on a GPU it counts in main memory only."""
 HEAP_FACTOR = 1.85
 HEAP_BLOCK_MAX_BYTES = 32 << 20

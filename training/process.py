@@ -20,6 +20,9 @@ STOPPED = 143
 """Stopped on request (SIGTERM) after saving."""
 
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
+_SMALL_BLOCK_BYTES, _LARGE_BLOCK_BYTES = 1 << 20, 32 << 20
+"""The larger one is the most that glibc itself would come to."""
 
 
 class StopRequest:
@@ -41,11 +44,34 @@ class StopRequest:
         self.requested = True
 
 
-def heap_trim() -> None:
-    """Give back what the C library's heap keeps of blocks that are free, where it is glibc's."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+class Heap:
+    """The C library's heap, where it is glibc's; elsewhere nothing happens.
+
+    Blocks above a limit are mapped by themselves: they are given back as soon as they are free, but
+    the kernel clears each of their pages when it is first touched. In the heap free blocks serve
+    again at once, and leave holes where blocks that stay have come between.
+    """
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None)
+        self._known = hasattr(self._library, "malloc_trim")
+
+    def keep_small(self) -> None:
+        """Map blocks from 1 MiB on by themselves: for what stays, such as gradients."""
+        self._limit_set(_SMALL_BLOCK_BYTES)
+
+    def keep_large(self) -> None:
+        """Take blocks up to 32 MiB from the heap: for what comes and goes, such as activations."""
+        self._limit_set(_LARGE_BLOCK_BYTES)
+
+    def trim(self) -> None:
+        """Give back the pages of the heap that hold no block."""
+        if self._known:
+            self._library.malloc_trim(0)
+
+    def _limit_set(self, size_bytes: int) -> None:
+        if self._known:
+            self._library.mallopt(_M_MMAP_THRESHOLD, size_bytes)
 
 
 def _die() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from training.process import heap_trim
+from training.process import Heap
 
 _ONEDNN = "mkldnn"
 _TOKENS_GATHERED = 256
@@ -123,8 +123,6 @@ class WeightGradients:
 
     def finish(self) -> None:
         """Add what is left, and let go of it layer by layer."""
-        if self._parts:
-            heap_trim()  # of activations, between which no matrix's gradient would fit
         while self._parts:
             _gradient_add(*self._parts.popitem())
 
@@ -139,12 +137,16 @@ class WeightGradients:
             waits = isinstance(module, nn.Embedding) and module.sparse
             if waits and module.weight in gathering and module.weight.grad is None:
                 module.weight.grad = torch.zeros_like(module.weight)
-        gradients = cls()
+        gradients, heap = cls(), Heap()
         OneDnnLinear.gathering = gradients
+        heap.keep_large()
         try:
             yield gradients
+            heap.keep_small()
+            heap.trim()  # of activations, so that they and all gradients are never there together
             gradients.finish()
         finally:
+            heap.keep_small()
             OneDnnLinear.gathering = None
 
 

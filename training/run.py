@@ -28,7 +28,7 @@ from training.models import (
     model_load,
 )
 from training.preflight import Preflight
-from training.process import heap_trim
+from training.process import Heap
 from training.products import linear_layers_prepare
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
@@ -61,6 +61,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     device = device_choose(config.device)
     _threads_set(config, ranks, device)
     progress = _Progress(attempt, total=4)
+    Heap().keep_small()
     encoder = _encoder(config)
     model = model_load(config)
     progress.next()
@@ -74,7 +75,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     progress.next()
     model = _model_prepare(config, model)
     holding, can_pad, can_gather = _hold(config, model, curriculum, attempt, device, ranks)
-    heap_trim()  # imports and the check have left 0.3 GB of small free blocks (docs/results)
+    Heap().trim()  # of what imports and the check have left
     progress.next()
     meter = DisplacementMeter.of_run(config, holding.whole(), attempt)
     progress.next()
