@@ -9,9 +9,9 @@ its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2
 values of the whole conversation, for the queries repeated. Logits are float32 and live four times
 over.
 
-On a CPU the C library's heap grows to nearly twice what small blocks need and never shrinks
-(measured: 2.06 MB a token against 1.16 with every block mapped by itself), hence HEAP_FACTOR for
-blocks under 32 MiB. Against measured peaks see docs/results/memory.md: within 20 % there.
+On a CPU the C library's heap grows to nearly twice what a step's small blocks need (measured: 2.06
+MB a token against 1.16 with every block mapped by itself), hence HEAP_FACTOR for blocks under 32
+MiB. Against measured peaks see docs/results/memory.md: within 20 % there.
 """
 
 import math

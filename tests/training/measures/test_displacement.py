@@ -20,7 +20,7 @@ def test_the_distance_is_that_of_all_numbers_however_they_are_read(
     torch.manual_seed(0)
     with torch.no_grad():
         for one in model.parameters():
-            one += 0.01 * torch.randn_like(one)
+            one.add_(0.01 * torch.randn_like(one))
     reference = Reference(tiny_model_directory)
     found = reference.measure(model)
     moved = 0.0
