@@ -20,8 +20,7 @@ class DiagnosticsConfig:
     """The effective rank of every matrix's change: of the middle layer now and then, of all at the
     end."""
     sharpness: bool = True
-    """How sharply the loss bends along the steps; not in bfloat16. Holds a copy of all that
-    learns."""
+    """How sharply the loss bends along the steps; not in bfloat16."""
     diagnostics_share: float = 0.05
     """Of the session's time, what each of these and displacement may take at most; what takes
     longer is measured seldom."""
