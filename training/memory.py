@@ -1,10 +1,10 @@
 """How much memory a session needs at its peak, before anything is loaded. No torch here.
 
 The peak is the largest of three moments: the backward of the longest decision, the optimizer's
-step, and the measuring of displacement; that of sharpness has the gradients' place. Activations are
-counted by what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps for
-its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries' and
-1 of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against
+step, and the measuring of a change's rank; that of sharpness has the gradients' place. Activations
+are counted by what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps
+for its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries'
+and 1 of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against
 11,190. With frozen context only a decision's tokens count, and every layer also keeps the keys and
 values of the whole conversation, for the queries repeated. Logits are float32 and live four times
 over.

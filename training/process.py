@@ -4,6 +4,8 @@ import ctypes
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 DONE = 0
@@ -57,12 +59,19 @@ class Heap:
         self._known = hasattr(self._library, "malloc_trim")
 
     def keep_small(self) -> None:
-        """Map blocks from 1 MiB on by themselves: for what stays, such as gradients."""
+        """Map blocks from 1 MiB on by themselves, where no free piece of the heap is large enough:
+        for what stays, such as gradients."""
         self._limit_set(_SMALL_BLOCK_BYTES)
 
-    def keep_large(self) -> None:
-        """Take blocks up to 32 MiB from the heap: for what comes and goes, such as activations."""
+    @contextmanager
+    def activations(self) -> Iterator[None]:
+        """Take blocks up to 32 MiB from the heap, where they come and go; trim it at the end."""
         self._limit_set(_LARGE_BLOCK_BYTES)
+        try:
+            yield
+        finally:
+            self.keep_small()
+            self.trim()
 
     def trim(self) -> None:
         """Give back the pages of the heap that hold no block."""

@@ -137,16 +137,13 @@ class WeightGradients:
             waits = isinstance(module, nn.Embedding) and module.sparse
             if waits and module.weight in gathering and module.weight.grad is None:
                 module.weight.grad = torch.zeros_like(module.weight)
-        gradients, heap = cls(), Heap()
+        gradients = cls()
         OneDnnLinear.gathering = gradients
-        heap.keep_large()
         try:
-            yield gradients
-            heap.keep_small()
-            heap.trim()  # of activations, so that they and all gradients are never there together
+            with Heap().activations():  # so that they and all gradients are never there together
+                yield gradients
             gradients.finish()
         finally:
-            heap.keep_small()
             OneDnnLinear.gathering = None
 
 
