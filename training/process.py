@@ -22,9 +22,11 @@ STOPPED = 143
 """Stopped on request (SIGTERM) after saving."""
 
 _PR_SET_PDEATHSIG = 1
-_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SMALL_BLOCK_BYTES, _LARGE_BLOCK_BYTES = 1 << 20, 32 << 20
 """The larger one is the most that glibc itself would come to."""
+_KEPT_FREE_BYTES = 1 << 30
+"""Free at the heap's end before glibc gives it back; left alone it does at 128 KiB, every time."""
 
 
 class StopRequest:
@@ -65,13 +67,12 @@ class Heap:
 
     @contextmanager
     def activations(self) -> Iterator[None]:
-        """Take blocks up to 32 MiB from the heap, where they come and go; trim it at the end."""
+        """Take blocks up to 32 MiB from the heap, where they come and go."""
         self._limit_set(_LARGE_BLOCK_BYTES)
         try:
             yield
         finally:
             self.keep_small()
-            self.trim()
 
     def trim(self) -> None:
         """Give back the pages of the heap that hold no block."""
@@ -81,6 +82,7 @@ class Heap:
     def _limit_set(self, size_bytes: int) -> None:
         if self._known:
             self._library.mallopt(_M_MMAP_THRESHOLD, size_bytes)
+            self._library.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
 
 
 def _die() -> None:

@@ -6,7 +6,7 @@ as fast, to the same rounding (docs/results/training.md). Which way is taken han
 alone, never on a trial, so that a session which is resumed goes on in the same arithmetic.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 from training.process import Heap
 
 _ONEDNN = "mkldnn"
+_Parts = list[tuple[torch.Tensor, torch.Tensor]]
+"""Gradients of outputs (tokens, out_features), each with its inputs (tokens, in_features)."""
 _TOKENS_GATHERED = 256
 """Enough for a product at full speed; more would keep more activations alive."""
 _CACHED_NUMBERS = 1 << 21
@@ -112,19 +114,25 @@ class WeightGradients:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[nn.Parameter, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._parts: dict[nn.Parameter, _Parts] = {}
+        self.begun = False
+        """Whether some weight has its gradient, or part of it."""
 
     def add(self, weight: nn.Parameter, gradient: torch.Tensor, inputs: torch.Tensor) -> None:
         """gradient: (tokens, out_features), of the outputs; inputs: (tokens, in_features)."""
         parts = self._parts.setdefault(weight, [])
         parts.append((gradient, inputs))
         if sum(len(rows) for rows, _ in parts) >= _TOKENS_GATHERED:
-            _gradient_add(weight, self._parts.pop(weight))
+            self._join(weight, self._parts.pop(weight))
 
     def finish(self) -> None:
         """Add what is left, and let go of it layer by layer."""
         while self._parts:
-            _gradient_add(*self._parts.popitem())
+            self._join(*self._parts.popitem())
+
+    def _join(self, weight: nn.Parameter, parts: _Parts) -> None:
+        self.begun = True
+        _gradient_add(weight, parts)
 
     @classmethod
     @contextmanager
@@ -137,17 +145,19 @@ class WeightGradients:
             waits = isinstance(module, nn.Embedding) and module.sparse
             if waits and module.weight in gathering and module.weight.grad is None:
                 module.weight.grad = torch.zeros_like(module.weight)
-        gradients = cls()
+        gradients, heap = cls(), Heap()
         OneDnnLinear.gathering = gradients
         try:
-            with Heap().activations():  # so that they and all gradients are never there together
+            with heap.activations():
                 yield gradients
+            if not gradients.begun:  # then activations and all gradients are never there together
+                heap.trim()
             gradients.finish()
         finally:
             OneDnnLinear.gathering = None
 
 
-def _gradient_add(weight: nn.Parameter, parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def _gradient_add(weight: nn.Parameter, parts: _Parts) -> None:
     rows = torch.cat([gradient for gradient, _ in parts]) if len(parts) > 1 else parts[0][0]
     inputs = torch.cat([one for _, one in parts]) if len(parts) > 1 else parts[0][1]
     if weight.grad is None:

@@ -8,6 +8,7 @@ saves what a backward costs whatever its length: passes over all weights and all
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,9 +38,12 @@ class GatheredReader:
     def context(self, end: int) -> None:
         """Read tokens up to `end` without gradient."""
         if end > self.read:
-            ids = torch.tensor([self.token_ids[self.read : end]], device=self.device)
-            inputs = {"input_ids": ids, "past_key_values": self.cache, "use_cache": True}
-            context_read(self.base, self.cache, inputs)
+            positions = torch.arange(self.read, end)
+            seen = torch.arange(end) <= positions.unsqueeze(1)
+            # With nothing cached it is causal, for which attention has a faster way than masks.
+            context_read(
+                self.base, self.cache, self._inputs(positions, seen if self.read else None)
+            )
             self.read = end
 
     def decisions(self, group: Sequence[Stretch]) -> torch.Tensor:
@@ -51,18 +55,26 @@ class GatheredReader:
         cached = torch.arange(self.read)
         before = cached < starts.unsqueeze(1)  # (new, cached)
         own = (number == number.unsqueeze(1)) & (positions <= positions.unsqueeze(1))
-        seen = torch.cat([before, own], dim=1).unsqueeze(0).to(self.device)
-        distance = positions.unsqueeze(1) - torch.cat([cached, positions])
-        distance = distance.unsqueeze(0).to(self.device)
-        output = self.model(
-            input_ids=torch.tensor(self.token_ids)[positions].unsqueeze(0).to(self.device),
-            position_ids=positions.unsqueeze(0).to(self.device),
-            attention_mask=layer_masks(self.base, self.cache.windows, seen, distance),
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        logits: torch.Tensor = output.logits[0]
+        seen = torch.cat([before, own], dim=1)
+        logits: torch.Tensor = self.model(**self._inputs(positions, seen)).logits[0]
         return logits
+
+    def _inputs(self, positions: torch.Tensor, seen: torch.Tensor | None) -> dict[str, Any]:
+        """What the model gets to read the tokens at some positions behind those that are cached.
+
+        seen: (new, cached + new) what each of them sees but for windows; None is all before it.
+        """
+        inputs = {
+            "input_ids": torch.tensor(self.token_ids)[positions].unsqueeze(0).to(self.device),
+            "position_ids": positions.unsqueeze(0).to(self.device),
+            "past_key_values": self.cache,
+            "use_cache": True,
+        }
+        if seen is not None:
+            distance = positions.unsqueeze(1) - torch.cat([torch.arange(self.read), positions])
+            both = (part.unsqueeze(0).to(self.device) for part in (seen, distance))
+            inputs["attention_mask"] = layer_masks(self.base, self.cache.windows, *both)
+        return inputs
 
     def keep(self, last: Stretch) -> None:
         """Keep of a group's stretches the last one, as context of what follows."""

@@ -24,12 +24,11 @@ def layer_masks(
         near = seen if window is None else seen & (distance < window)
         name = "full_attention" if window is None else "sliding_attention"
         mask = near if always is None else near | always
-        masks[name] = _form(base, mask.unsqueeze(1))
+        masks[name] = _added(mask.unsqueeze(1), base.dtype)
     return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-def _form(base: Any, mask: torch.Tensor) -> torch.Tensor:
-    if base.config._attn_implementation != "eager":
-        return mask
-    dtype = base.dtype
-    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+def _added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to attention's scores: of a yes or no, torch would make it in every layer."""
+    hidden = torch.finfo(dtype).min
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, hidden)
