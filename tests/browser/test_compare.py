@@ -8,13 +8,10 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from tests.browser.narrow import nothing_scrolls_sideways
 from tests.ftportal.dashboard import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-SCROLLING = """[...document.querySelectorAll(".table-wrap, html")]
-    .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
-    .map((one) => one.textContent.slice(0, 80))"""
 
 
 @pytest.fixture
@@ -77,6 +74,6 @@ def test_runs_are_compared_zoomed_and_exported(
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate(SCROLLING) == []
+    nothing_scrolls_sideways(page)
     assert "Learned, own held-out examples" in Path(download.value.path()).read_text()
     assert complaints == []

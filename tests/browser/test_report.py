@@ -8,13 +8,10 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from tests.browser.narrow import nothing_scrolls_sideways
 from tests.ftportal.dashboard import world
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-SCROLLING = """[...document.querySelectorAll(".table-wrap, html")]
-    .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
-    .map((one) => one.textContent.slice(0, 80))"""
 
 
 @pytest.fixture
@@ -53,5 +50,5 @@ def test_the_report_fits_a_phone(
     page = page_for(contrast.cast.otto, viewport={"width": 390, "height": 844})
     page.goto(reverse("evaluations:report", args=[contrast.reckless.output_id]))
     expect(page.locator("[data-chart][data-drawn]")).to_have_count(2)
-    assert page.evaluate(SCROLLING) == []
+    nothing_scrolls_sideways(page)
     assert complaints == []
