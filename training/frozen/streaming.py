@@ -15,6 +15,7 @@ masking.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -77,10 +78,10 @@ def decisions_walk(
         reader.turn(number)
         reader.context()
         wanted = [(row, place) for row, part in enumerate(active) for place in part.targets]
-        with head_on(model, [(row, place - 1 - active[row].start) for row, place in wanted]):
-            logits = reader.decision()
+        places = [(row, place - 1 - active[row].start) for row, place in wanted]
         targets = [reader.token_ids[row][place] for row, place in wanted]
-        yield Decisions(logits=logits, targets=targets, rows=[order[row] for row, _ in wanted])
+        rows_of = [order[row] for row, _ in wanted]
+        yield _decisions(model, places, reader.decision, targets, rows_of)
         reader.detach()
 
 
@@ -94,10 +95,22 @@ def _gathered_walk(
     for group in groups:
         reader.context(group[-1].start)
         targets = [example.token_ids[place] for part in group for place in part.targets]
-        with head_on(model, _columns(group)):
-            logits = reader.decisions(group)
-        yield Decisions(logits=logits, targets=targets, rows=[0] * len(targets))
+        read = partial(reader.decisions, group)
+        yield _decisions(model, _columns(group), read, targets, [0] * len(targets))
         reader.keep(group[-1])
+
+
+def _decisions(
+    model: nn.Module,
+    places: Sequence[tuple[int, int]],
+    read: Callable[[], torch.Tensor],
+    targets: list[int],
+    rows: list[int],
+) -> Decisions:
+    """Read with the head on some places. Who yields this must not hold it too: during the backward
+    nobody needs the logits, and with a large vocabulary they are large."""
+    with head_on(model, places):
+        return Decisions(logits=read(), targets=targets, rows=rows)
 
 
 def _columns(group: Sequence[Stretch]) -> list[tuple[int, int]]:
@@ -119,8 +132,7 @@ def frozen_losses(
 ) -> Iterator[DecisionLoss]:
     """Yield the losses of `decisions_walk`; call backward on each before asking for the next."""
     walk = decisions_walk(model, examples, device, grad_window=grad_window, gather=gather)
-    for decisions in walk:
-        yield _loss(decisions, len(examples))
+    yield from map(partial(_loss, conversations=len(examples)), walk)
 
 
 def masked_losses(
@@ -141,11 +153,16 @@ def masked_losses(
     length = max(place for _, place in wanted)
     tokens = [example.token_ids[:length] for example in examples]
     padded = [ids + [0] * (length - len(ids)) for ids in tokens]
-    with head_on(model, [(row, place - 1) for row, place in wanted]):
-        output = model(input_ids=torch.tensor(padded, device=device), use_cache=False)
+
+    def read() -> torch.Tensor:
+        ids = torch.tensor(padded, device=device)
+        logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits[0]
+        return logits
+
+    places = [(row, place - 1) for row, place in wanted]
     targets = [examples[row].token_ids[place] for row, place in wanted]
     rows = [row for row, _ in wanted]
-    yield _loss(Decisions(logits=output.logits[0], targets=targets, rows=rows), len(examples))
+    yield _loss(_decisions(model, places, read, targets, rows), len(examples))
 
 
 @contextmanager
