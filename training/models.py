@@ -1,5 +1,6 @@
 """Loads the parent model: local safetensors only, no remote code, no weights left to chance."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ def device_choose(name: str) -> torch.device:
         raise ConfigError("device", "there is no CUDA GPU", "Use auto or cpu.")
     use_cuda = name != "cpu" and torch.cuda.is_available()
     return torch.device("cuda", 0) if use_cuda else torch.device("cpu")
+
+
+def attention_prepare(device: torch.device) -> None:
+    """Have attention on the CPU read keys and values that several query heads share as they are.
+
+    transformers else repeats them for each head wherever there is a mask, and every layer's copies
+    stay for the backward. A GPU needs them: its fast kernels take no mask without.
+    """
+    os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1" if device.type == "cpu" else "0"
 
 
 def model_load(config: RunConfig) -> Any:

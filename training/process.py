@@ -4,9 +4,12 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 DONE = 0
 """The output directory is complete."""
@@ -25,6 +28,8 @@ _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SMALL_BLOCK_BYTES, _LARGE_BLOCK_BYTES = 1 << 20, 32 << 20
 """The larger one is the most that glibc itself would come to."""
+_ITEMS_A_TRIM = 32
+"""To trim takes milliseconds, and how much is free again meanwhile hangs on the size of an item."""
 _KEPT_FREE_BYTES = 1 << 30
 """Free at the heap's end before glibc gives it back; left alone it does at 128 KiB, every time."""
 
@@ -78,6 +83,14 @@ class Heap:
         """Give back the pages of the heap that hold no block."""
         if self._known:
             self._library.malloc_trim(0)
+
+    def trimming(self, items: Sequence[Item]) -> Iterator[Item]:
+        """Yield items, whose use makes blocks and lets others go, and trim on the way and after."""
+        for number, item in enumerate(items):
+            if number % _ITEMS_A_TRIM == 0:
+                self.trim()
+            yield item
+        self.trim()
 
     def _limit_set(self, size_bytes: int) -> None:
         if self._known:

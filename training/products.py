@@ -21,8 +21,6 @@ _Parts = list[tuple[torch.Tensor, torch.Tensor]]
 """Gradients of outputs (tokens, out_features), each with its inputs (tokens, in_features)."""
 _TOKENS_GATHERED = 256
 """Enough for a product at full speed; more would keep more activations alive."""
-_WEIGHTS_A_TRIM = 32
-"""Their gradients are made between two trims of the heap: what they were made of goes meanwhile."""
 _CACHED_NUMBERS = 1 << 21
 """Numbers of a product that are added while the processor's cache still holds them."""
 
@@ -128,18 +126,14 @@ class WeightGradients:
             self._join(weight, self._parts.pop(weight))
 
     def finish(self) -> None:
-        """Add what is left, and give its memory back layer by layer.
+        """Add what is left, and give its memory back layer by layer, the head's first: it is most.
 
         The heap is trimmed where no gradient is there yet; else activations and gradients have been
         there together, and to trim it would only cost the next step its pages.
         """
-        heap, trims = Heap(), not self.begun
-        for number in range(len(self._parts)):
-            if trims and number % _WEIGHTS_A_TRIM == 0:
-                heap.trim()
-            self._join(*self._parts.popitem())
-        if trims:
-            heap.trim()
+        left = list(self._parts)
+        for weight in left if self.begun else Heap().trimming(left):
+            self._join(weight, self._parts.pop(weight))
 
     def _join(self, weight: nn.Parameter, parts: _Parts) -> None:
         self.begun = True

@@ -22,6 +22,7 @@ from training.frozen.reader import base_model
 from training.measures.meter import DisplacementMeter
 from training.modelcheck import directory_check, tensor_shapes
 from training.models import (
+    attention_prepare,
     device_choose,
     embedding_gradient_by_row,
     lora_attach,
@@ -60,6 +61,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     _check(config, attempt)
     device = device_choose(config.device)
     _threads_set(config, ranks, device)
+    attention_prepare(device)
     progress = _Progress(attempt, total=4)
     Heap().keep_small()
     encoder = _encoder(config)

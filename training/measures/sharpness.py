@@ -21,6 +21,7 @@ from torch import nn
 
 from training.frozen.streaming import masked_losses
 from training.passes import SHARPNESS_TOKENS
+from training.process import Heap
 from training.samples import Sample
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -68,9 +69,12 @@ class Sharpness:
         for parameter in self._parameters:
             parameter.grad = None
         self._pairs = []
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            if gradient is None:
-                continue  # it stays where it is
+        moving = [
+            (parameter, gradient)
+            for parameter, gradient in zip(self._parameters, gradients, strict=True)
+            if gradient is not None
+        ]
+        for parameter, gradient in Heap().trimming(moving):
             before = parameter.detach().clone(memory_format=torch.contiguous_format)
             parameter.grad = gradient
             optimizer.step()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 THRESHOLD = 1e-3
-_PART_ENTRIES = 1 << 22
+_PART_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
