@@ -6,8 +6,8 @@ are counted by what a decoder layer of the usual kind (a norm, attention, a norm
 for its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries'
 and 1 of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against
 11,190. With frozen context only a decision's tokens count, and every layer also keeps the keys and
-values of the whole conversation, for the queries repeated. Logits are float32 and live four times
-over.
+values of the whole conversation, on a GPU repeated for the queries. Logits are float32 and live
+four times over.
 
 On a CPU the C library's heap grows to nearly twice what a step's small blocks need (measured: 2.06
 MB a token against 1.16 with every block mapped by itself), hence HEAP_FACTOR for blocks under 32
@@ -261,7 +261,8 @@ def _backward(
     if frozen:
         whole = together * workload.longest_tokens
         cache = _blocks(2 * decoder.layers, whole * decoder.keys * number, on_gpu)
-        cache += _blocks(2 * decoder.layers, whole * decoder.queries * number, on_gpu)
+        if on_gpu:  # on the CPU attention reads what query heads share as it is
+            cache += _blocks(2 * decoder.layers, whole * decoder.queries * number, on_gpu)
         found[CACHE] = round(cache)
     return found
 
