@@ -132,6 +132,7 @@ def frozen_losses(
 ) -> Iterator[DecisionLoss]:
     """Yield the losses of `decisions_walk`; call backward on each before asking for the next."""
     walk = decisions_walk(model, examples, device, grad_window=grad_window, gather=gather)
+    # Not a loop: its variable would hold the logits while the caller goes backward.
     yield from map(partial(_loss, conversations=len(examples)), walk)
 
 
