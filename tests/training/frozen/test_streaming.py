@@ -1,5 +1,6 @@
 """Context-frozen gradients against plain references, on a tiny model."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from training.conversations import EncodedExample, Segment
+from training.frozen import streaming
 from training.frozen.streaming import frozen_losses, masked_losses
 
 CPU = torch.device("cpu")
@@ -175,3 +177,20 @@ def test_a_tied_embedding_adds_its_rows_to_the_heads_gradient(tmp_path: Path, ti
     name = "model.embed_tokens.weight"
     assert ours[name].layout == torch.strided
     torch.testing.assert_close(ours[name], dense[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("losses", [frozen_losses, masked_losses])
+def test_nobody_holds_the_logits_while_the_caller_goes_backward(
+    model: Any, losses: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    read = streaming._loss
+
+    def loss_watched(decisions: Any, conversations: int) -> Any:
+        seen.append(weakref.ref(decisions))
+        return read(decisions, conversations)
+
+    monkeypatch.setattr(streaming, "_loss", loss_watched)
+    for _ in losses(model, [example((10, 14), (30, 33))], CPU):
+        assert seen
+        assert seen[-1]() is None
