@@ -21,7 +21,7 @@ check: $(VENV)/.test
 	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ftportal training evaluation benchmarks tests
+	$(BIN)/mypy engine corpus training evaluation ftportal benchmarks tests
 	$(BIN)/lint-imports
 	$(MANAGE) check --deploy --fail-level WARNING
 	$(MANAGE) makemigrations --check --dry-run

@@ -53,7 +53,7 @@ class Portal:
 
     def suite(self, limit: int | None, seed: int) -> Any:
         """A suite by which nothing was measured before: another seed is another suite."""
-        from evaluation.rule import Rule
+        from evaluation.judging.rule import Rule
         from ftportal.evaluations.services import suite_create, verdict_rule_create
 
         return suite_create(
@@ -126,7 +126,7 @@ def candidate_write(model: Path, target: Path, seed: int, share: float = 0.01) -
     import torch
     from safetensors.torch import load_file, save_file
 
-    from training.manifest import MANIFEST_NAME, manifest_write
+    from engine.manifest import MANIFEST_NAME, manifest_write
 
     ignored = shutil.ignore_patterns(MANIFEST_NAME, ".*", "*.safetensors")
     shutil.copytree(model, target, ignore=ignored)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.examples import Example, Turn, decisions_mark
 from training.config import BatchConfig, MethodConfig, RunConfig
-from training.conversations import ChatEncoder, EncodedExample
-from training.examples import Example, Turn, decisions_mark
 
 IGNORED = -100
 """The label of a token without loss, for transformers and TRL alike."""

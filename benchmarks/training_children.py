@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.children import child_run
-from training.events import read_events
+from engine.events import read_events
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Draws pairs of models with a known true loss, and decides thousands of them at once.
 
-The decisions are those of evaluation.verdict, written for arrays: tests/evaluation/
+The decisions are those of evaluation.judging.verdict, written for arrays: tests/evaluation/
 test_error_rates.py holds both to the same answers. Arrays have one row a draw and one column a
 benchmark.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from evaluation.sequential import BETS, log_growth
-from evaluation.skewness import narrowed_sizes, skewness_of_ratio
+from evaluation.judging.sequential import BETS, log_growth
+from evaluation.judging.skewness import narrowed_sizes, skewness_of_ratio
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -31,7 +31,7 @@ class Estimates:
     freedom: float
     group_size: float = 1.0
     skewness: Floats | None = None
-    """As in evaluation.statistics.MeanEstimate; None: no allowance for it."""
+    """As in evaluation.judging.statistics.MeanEstimate; None: no allowance for it."""
 
     def p_below(self, limit: float) -> Floats:
         """One-sided p of "the true mean is at or above limit"; 0 or 1 where nothing varied."""
@@ -166,7 +166,7 @@ def _cluster_counts(
 
 
 def judge(one: Outcomes, margin: float) -> Judged:
-    """evaluation.pairing.benchmark_from_counts for arrays."""
+    """evaluation.judging.pairing.benchmark_from_counts for arrays."""
     z = tango_z(one.lost, one.gained, one.n, margin)
     p_kept, p_above = special.ndtr(z), special.ndtr(-z)
     few, changed = np.minimum(one.lost, one.gained), one.lost + one.gained
@@ -184,7 +184,7 @@ def judge(one: Outcomes, margin: float) -> Judged:
 
 
 def verdicts(one: Outcomes, *, gate_on: str, margin: float, alpha: float) -> Counts:
-    """evaluation.verdict.verdict's outcome for each draw; no held-out texts."""
+    """evaluation.judging.verdict.verdict's outcome for each draw; no held-out texts."""
     each = judge(one, margin)
     by_benchmark = each.outcomes(holm(each.p_loss), alpha, one.lost.shape[1])
     if gate_on == "each":
@@ -196,7 +196,7 @@ def verdicts(one: Outcomes, *, gate_on: str, margin: float, alpha: float) -> Cou
 
 
 def tango_z(lost: Counts, gained: Counts, n: int, loss: float) -> Floats:
-    """evaluation.statistics.tango_z for arrays and a loss above zero."""
+    """evaluation.judging.statistics.tango_z for arrays and a loss above zero."""
     b = -lost - gained + (2 * n - lost + gained) * loss
     c = -gained * loss * (1 - loss)
     q = (np.sqrt(np.maximum(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
@@ -204,7 +204,7 @@ def tango_z(lost: Counts, gained: Counts, n: int, loss: float) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """evaluation.statistics.holm for each row."""
+    """evaluation.judging.statistics.holm for each row."""
     order = np.argsort(p, axis=1, kind="stable")
     factors = np.arange(p.shape[1], 0, -1)
     stepped = np.minimum(1.0, np.take_along_axis(p, order, axis=1) * factors)
@@ -238,7 +238,7 @@ def draw_texts(
 
 
 def ratio_estimates(nats: Floats, tokens: Floats) -> Estimates:
-    """evaluation.statistics.log_perplexity_ratio for each row of changes in nats a document."""
+    """`statistics.log_perplexity_ratio` for each row of changes in nats a document."""
     documents, total = nats.shape[1], tokens.sum(axis=1)
     ratio = nats.sum(axis=1) / total
     squares = ((nats - ratio[:, None] * tokens) ** 2).sum(axis=1)
@@ -261,7 +261,7 @@ def text_verdicts(one: Estimates, *, log_margin: float, alpha: float) -> Counts:
 
 
 def adaptive(sums: Floats, sizes: Counts, *, margin: float, alpha: float) -> tuple[Counts, Counts]:
-    """evaluation.sequential.SequentialTest on every row: outcomes and items used.
+    """evaluation.judging.sequential.SequentialTest on every row: outcomes and items used.
 
     `sums` are the units' losses in the order they are taken, `sizes` their item counts.
     """

@@ -1,9 +1,10 @@
 """`make bench-verdicts`: how often the verdict errs, and how often it sees what is there.
 
 Draws pairs of models whose true loss is known and judges them with the rule's formulas (tests hold
-the array formulas used here to evaluation.verdict's answers). One JSON object a line: case, value
-(a share of the draws, or of the items), must (what it may be at most, or null), draws,
-standard_error (Monte-Carlo) and held (value is at most must plus three standard errors, or null).
+the array formulas used here to the answers of `evaluation.judging.verdict`). One JSON object a
+line: case, value (a share of the draws, or of the items), must (what it may be at most, or null),
+draws, standard_error (Monte-Carlo) and held (value is at most must plus three standard errors, or
+null).
 Then tables; lines beginning with # are for people. Exits 0 whatever the figures are.
 
 A true loss of L with a share p of items changed means that (p + L) / 2 of the items are lost and

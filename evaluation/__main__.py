@@ -2,9 +2,9 @@
 
 import sys
 
+from engine.attempt import attempt_run
+from engine.packages import packages_hide
 from evaluation.engine import work
-from training.engine import attempt_run
-from training.packages import packages_hide
 
 if __name__ == "__main__":
     packages_hide(("bitsandbytes",))  # lm-eval does need datasets

@@ -7,13 +7,11 @@ word "None" for the answer, or ends with an error that names no item.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from training.engine import EngineError
-from training.process import BAD_INPUT
-
-if TYPE_CHECKING:
-    from evaluation.tasks import BenchmarkTasks
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
+from evaluation.prepared import BenchmarkTasks
 
 METRICS = ("acc_norm", "acc", "exact_match", "pass@1", "pass_at_1", "prompt_level_strict_acc", "em")
 """Yes/no metrics of an item, the one that counts first: length-normalised where a task has it."""

@@ -18,12 +18,12 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig
 from evaluation.loading import Loaded
+from evaluation.prepared import BenchmarkTasks
 from evaluation.samples import not_finite, rows_of
-from evaluation.tasks import BenchmarkTasks
-from training.engine import EngineError
-from training.process import BAD_INPUT
 
 WORD_BY_WORD = ("exact_match", "em")
 """Metrics for which the right answer is a text that the model should have written."""

@@ -18,9 +18,9 @@ import datasets
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from engine.attempt import EngineError
 from evaluation.config import BenchmarkConfig, MeasureConfig
-from evaluation.tasks import BenchmarkTasks, refused
-from training.engine import EngineError
+from evaluation.prepared import BenchmarkTasks, refused
 
 
 @cache

@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 
+from engine.attempt import EngineError
+from engine.manifest import file_sha256
+from engine.modelcheck import model_directory_problems
+from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig
 from evaluation.loading import Loaded, model_load
 from evaluation.perplexity import documents_encode
 from evaluation.retention import slice_read
-from training.engine import EngineError
-from training.manifest import file_sha256
-from training.modelcheck import model_directory_problems
-from training.process import BAD_INPUT
 
 POSITIONS_A_TEXT = 64
 """At most so many of one text, so that several texts share a place's tokens."""

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.attempt import Attempt, EngineError, is_out_of_memory
+from engine.modelcheck import model_directory_problems
+from engine.process import BAD_INPUT, OUT_OF_MEMORY
 from evaluation.config import GenerateConfig, MeasureConfig, config_from_json
 from evaluation.measuring import json_write, lines_write, measure
 from evaluation.parts import Parts
 from evaluation.progress import Progress
-from training.engine import Attempt, EngineError, is_out_of_memory
-from training.modelcheck import model_directory_problems
-from training.process import BAD_INPUT, OUT_OF_MEMORY
 
 
 def work(attempt: Attempt, record: Any) -> None:

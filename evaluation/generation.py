@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.loading import Loaded
-from training.engine import EngineError
-from training.process import BAD_INPUT
 
 PADDING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """How far a padded prompt's logits may be from its own without padding."""

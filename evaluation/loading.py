@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from engine.attempt import EngineError
+from engine.manifest import file_sha256
+from engine.process import BAD_INPUT
+from engine.products import linear_layers_prepare
 from evaluation.config import EngineConfig
-from training.engine import EngineError
-from training.manifest import file_sha256
-from training.process import BAD_INPUT
-from training.products import linear_layers_prepare
 
 ATTENTION = "sdpa"
 """Pinned: another kernel changes the last bits of a likelihood."""

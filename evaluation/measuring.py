@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.attempt import Attempt, EngineError
+from engine.manifest import ManifestError, manifest_check
+from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig
 from evaluation.parts import Parts
 from evaluation.progress import Progress
-from training.engine import Attempt, EngineError
-from training.manifest import ManifestError, manifest_check
-from training.process import BAD_INPUT
 
 if TYPE_CHECKING:
     from evaluation.divergence import Reference

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.engine import Attempt, EngineError
-from training.process import BAD_INPUT
+from engine.attempt import Attempt, EngineError
+from engine.process import BAD_INPUT
 
 MARKER = "COMPLETE"
 

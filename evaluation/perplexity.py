@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.config import HeldOutConfig, MeasureConfig
 from evaluation.loading import Loaded
-from training.engine import EngineError
-from training.process import BAD_INPUT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from training.engine import Attempt
+from engine.attempt import Attempt
 
 SHOW_EVERY_SECONDS = 0.5
 

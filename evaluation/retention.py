@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.examples import ExampleError, example_from_json
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig, SessionConfig
 from evaluation.loading import Loaded
-from training.conversations import ChatEncoder, EncodedExample
-from training.engine import EngineError
-from training.examples import ExampleError, example_from_json
-from training.process import BAD_INPUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def _held_out(session: SessionConfig) -> list[dict[str, Any]]:
                 records[record["sha256"]] = record | {"turns": list(record["turns"])}
         except (ValueError, KeyError, TypeError) as error:
             message = f"line {number} of {session.name} is no example ({error!r})"
-            cure = "Let training.ingestion write the file."
+            cure = "Let corpus.ingestion write the file."
             raise EngineError(BAD_INPUT, "sessions.path", message, cure) from error
     return list(records.values())
 
@@ -98,7 +98,7 @@ def _encoded(
         raise EngineError(BAD_INPUT, where, error.message, error.cure) from error
     except (KeyError, TypeError, AttributeError) as error:
         message = f"line {record.get('line')} of {session.name} is no example ({error!r})"
-        cure = "Let training.ingestion write the file."
+        cure = "Let corpus.ingestion write the file."
         raise EngineError(BAD_INPUT, "sessions.path", message, cure) from error
 
 

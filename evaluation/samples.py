@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.answers import (
     ENDING_CHARACTERS,
     METRICS,
@@ -19,9 +21,7 @@ from evaluation.answers import (
     no_answer,
     right_places,
 )
-from evaluation.tasks import BenchmarkTasks
-from training.engine import EngineError
-from training.process import BAD_INPUT
+from evaluation.prepared import BenchmarkTasks
 
 SHOWN_CHARACTERS = 4_000
 

@@ -12,16 +12,16 @@ from typing import Any
 from lm_eval.api.samplers import FirstNSampler
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from evaluation.adaptive import Unit, group_test, stop_words, unit_losses, units_in_order
+from engine.attempt import EngineError
+from engine.process import BAD_INPUT
 from evaluation.benchmarks import CountingModel, answers_measure, share_score
-from evaluation.comparison import Item
 from evaluation.config import AdaptiveConfig, AdaptiveGroup, MeasureConfig
-from evaluation.pairing import ComparisonError
+from evaluation.judging.adaptive import Unit, group_test, stop_words, unit_losses, units_in_order
+from evaluation.judging.comparison import Item
+from evaluation.judging.pairing import ComparisonError
+from evaluation.judging.sequential import UNDECIDED
+from evaluation.prepared import BenchmarkTasks
 from evaluation.samples import doc_hash_of
-from evaluation.sequential import UNDECIDED
-from evaluation.tasks import BenchmarkTasks
-from training.engine import EngineError
-from training.process import BAD_INPUT
 
 BATCHES_A_CHUNK = 4
 """A chunk is at least so many batches, so that little of a forward pass is padding ..."""

@@ -8,37 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.tasks import TaskManager
 
 from evaluation.answers import answers_check
+from evaluation.catalogue import standard_prepare
 from evaluation.config import BenchmarkConfig, MeasureConfig
-from evaluation.items import content_hash
+from evaluation.prepared import BenchmarkTasks, refused
 from evaluation.suites import local_benchmarks, local_items
-from training.engine import EngineError
-from training.process import BAD_INPUT
+from evaluation.suites.items import content_hash
 
 TOKENS_AN_ITEM = 160
 """A first guess of an item's cost, for the time left: four choices of forty tokens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkTasks:
-    """One benchmark of the config, ready to run."""
-
-    config: BenchmarkConfig
-    tasks: dict[str, Any]
-    """lm-eval's task objects by lm-eval's names; several for a group."""
-    indices: dict[str, list[int]]
-    """Which documents of each task, where a limit asks for a subset; else empty."""
-    item_count: int
-    cluster_field: str | None = None
-    """The field of a document that says which source it shares with others."""
-    is_group: bool = False
-    """Whether several tasks make up this benchmark."""
 
 
 def benchmarks_prepare(config: MeasureConfig, scratch: Path) -> list[BenchmarkTasks]:
@@ -59,8 +43,6 @@ def _prepare(benchmark: BenchmarkConfig, config: MeasureConfig, scratch: Path) -
         return _local(benchmark, scratch)
     if benchmark.source == "own":
         return _own(benchmark, scratch)
-    from evaluation.catalogue import standard_prepare
-
     return standard_prepare(benchmark, config)
 
 
@@ -139,8 +121,3 @@ def _of_lines(
     }
     tasks = TaskManager(include_defaults=False).load([whole])["tasks"]
     return BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=len(lines))
-
-
-def refused(benchmark: BenchmarkConfig, message: str, cure: str) -> EngineError:
-    """A benchmark that cannot be measured."""
-    return EngineError(BAD_INPUT, f"benchmark {benchmark.name}", message, cure)

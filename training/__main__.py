@@ -4,10 +4,10 @@ import os
 import sys
 from typing import Any
 
+from engine.attempt import Attempt, attempt_run
+from engine.packages import packages_hide
 from training.config import RunConfig, example_config
 from training.config.commented import commented
-from training.engine import Attempt, attempt_run
-from training.packages import packages_hide
 from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_run
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from corpus.conversations import ChatEncoder
+from engine.attempt import Attempt
 from training.config import RunConfig
-from training.conversations import ChatEncoder
-from training.engine import Attempt
 from training.measures.budget import RANK_SECONDS_MIN
 from training.measures.displacement import Displacement
 from training.measures.rank import ChangeRanks, MatrixRank

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from training.config import ConfigError, RunConfig
+from engine.checks import ConfigError
+from training.config import RunConfig
 
 _EAGER_ATTENTION = ("gemma2",)  # wrong under SDPA with a cache
 

@@ -6,11 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from corpus.conversations import ChatEncoder
+from engine.directory import TOKENIZER_FILES, json_write
+from engine.manifest import Manifest, manifest_write
 from training.card import model_card
 from training.config import RunConfig
-from training.conversations import ChatEncoder
-from training.directory import TOKENIZER_FILES, json_write
-from training.manifest import Manifest, manifest_write
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "apollo-torch", "tokenizers")
 

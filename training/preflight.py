@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
+from engine.attempt import Attempt, EngineError
+from engine.modelcheck import tensor_shapes
+from engine.process import OUT_OF_MEMORY
+from training.ahead.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
+from training.ahead.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.config import RunConfig
-from training.engine import Attempt, EngineError
 from training.frozen.stretches import stretches, stretches_group
-from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
-from training.memory_advice import memory_cure, memory_free_bytes, memory_words
-from training.modelcheck import tensor_shapes
-from training.process import OUT_OF_MEMORY
 from training.samples import Sample
 
 

@@ -9,18 +9,22 @@ import torch
 import transformers
 from torch import nn
 
-from training.config import ConfigError, RunConfig
-from training.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder, EncodedExample
+from engine.attempt import Attempt, StoppedError, is_out_of_memory
+from engine.checks import ConfigError
+from engine.modelcheck import directory_check, tensor_shapes
+from engine.process import Heap
+from engine.products import linear_layers_prepare
+from training.ahead.warnings import RecipeWarning, data_warnings, recipe_warnings
+from training.config import RunConfig
 from training.defences.penalties import penalty_prepare
 from training.defences.probe import probes_build
 from training.defences.unlikely import curriculum_reduce
 from training.defences.watch import Watch
-from training.engine import Attempt, StoppedError, is_out_of_memory
 from training.finishing import session_finish
 from training.frozen.parity import parity_check
 from training.frozen.reader import base_model
 from training.measures.meter import DisplacementMeter
-from training.modelcheck import directory_check, tensor_shapes
 from training.models import (
     attention_prepare,
     device_choose,
@@ -29,11 +33,8 @@ from training.models import (
     model_load,
 )
 from training.preflight import Preflight
-from training.process import Heap
-from training.products import linear_layers_prepare
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
-from training.recipe import RecipeWarning, data_warnings, recipe_warnings
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
 from training.trainer import RunTrainer

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import BatchConfig, ConfigError, RunConfig
-from training.conversations import ChatEncoder, EncodedExample
-from training.examples import ExampleError, example_from_json
+from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.examples import ExampleError, example_from_json
+from engine.checks import ConfigError
+from training.ahead.mixture import example_order, mixture_counts, step_count
+from training.config import BatchConfig, RunConfig
 from training.frozen.stretches import arithmetic
-from training.mixture import example_order, mixture_counts, step_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -
 def _held_out_hashes(batches: Sequence[BatchConfig], places: Sequence[str]) -> set[str]:
     """Hashes of the examples that any batch of the run holds out.
 
-    `training.ingestion` holds an example out by its content alone, so one that is held out in an
+    `corpus.ingestion` holds an example out by its content alone, so one that is held out in an
     earlier session's batch is held out in every later batch that it comes with.
     """
     return {
@@ -147,6 +148,6 @@ def _records(batch: BatchConfig, where: str) -> Iterator[dict[str, Any]]:
 
 def _no_example(batch: BatchConfig, where: str, number: int, error: Exception) -> ConfigError:
     """number: of the line in the engine's own file, counted from 1."""
-    cure = "Let training.ingestion write the file."
+    cure = "Let corpus.ingestion write the file."
     message = f"{batch.name}, line {number} of its examples is no example ({error!r})"
     return ConfigError(where, message, cure)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from training.config import ConfigError
-from training.manifest import ManifestError, directory_publish, manifest_check, manifest_write
+from engine.checks import ConfigError
+from engine.manifest import ManifestError, directory_publish, manifest_check, manifest_write
 
 MARKER_NAME = "COMPLETE"
 _KEPT_STATES = 2

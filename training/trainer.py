@@ -18,10 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from engine.attempt import Attempt, EngineError
+from engine.process import DIVERGED
 from training.config import RunConfig
 from training.defences.penalties import ParentPenalty
 from training.defences.watch import Watch
-from training.engine import Attempt, EngineError
 from training.frozen.batching import conversations_group
 from training.frozen.streaming import LossFunction, frozen_losses, masked_losses
 from training.measures.meter import DisplacementMeter, StepMeter
@@ -31,7 +32,6 @@ from training.methods.optimizers import (
     optimizer_state_loading,
     projectors_to_device,
 )
-from training.process import DIVERGED
 from training.ranks.group import ALONE
 from training.ranks.sharding import Copies, Holding, whole_tensor
 from training.samples import Curriculum, Sample

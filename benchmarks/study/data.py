@@ -12,10 +12,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from benchmarks.machine import ROOT
-from evaluation.heldout import python_documentation_documents, python_source_documents
+from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.examples import example_from_json
+from evaluation.suites.heldout import python_documentation_documents, python_source_documents
 from training.config import BatchConfig
-from training.conversations import ChatEncoder, EncodedExample
-from training.examples import example_from_json
 
 HELD_OUT_ONE_IN = 4
 """Of a batch's examples: the portal keeps one in ten, which of 24 would be two."""
@@ -84,7 +84,7 @@ def _ingested(file: Path, directory: Path, model: Path) -> list[dict[str, Any]]:
         directory.mkdir(parents=True, exist_ok=True)
         config = {"source": str(file.resolve()), "tokenizer": str(model)}
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        arguments = [sys.executable, "-m", "training.ingestion", str(directory)]
+        arguments = [sys.executable, "-m", "corpus.ingestion", str(directory)]
         if subprocess.run(arguments, cwd=ROOT).returncode:
             raise SystemExit(f"{file} cannot be read as a batch.")
     lines = (output / "examples.jsonl").read_text(encoding="utf-8").splitlines()

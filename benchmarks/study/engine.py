@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.machine import ROOT
 from benchmarks.study.plan import FROZEN, Setting
+from engine.events import read_events
 from training.config import BatchConfig, DiagnosticsConfig, MethodConfig, RunConfig
-from training.events import read_events
 
 DIAGNOSTICS = DiagnosticsConfig(gradient_sparsity=False, diagnostics_share=0.25)
 """These sessions are so short that the usual 5 % would measure the sharpness of one step only."""

@@ -10,8 +10,8 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from benchmarks.study.data import StudyData
-from training.conversations import EncodedExample
-from training.products import linear_layers_prepare
+from corpus.conversations import EncodedExample
+from engine.products import linear_layers_prepare
 
 
 class Measures:

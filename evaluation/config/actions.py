@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.checks import ConfigError, choice_check, fields_of, text_check, whole_check
 from evaluation.config.adaptive import AdaptiveConfig, adaptive_of
 from evaluation.config.items import BenchmarkConfig, HeldOutConfig, PromptConfig, SessionConfig
-from training.config import ConfigError, choice_check, fields_of, text_check, whole_check
 
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")

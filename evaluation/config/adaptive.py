@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import ConfigError, fields_of, number_check, text_check, whole_check
+from engine.checks import ConfigError, fields_of, number_check, text_check, whole_check
 
 
 @dataclass(frozen=True, kw_only=True)

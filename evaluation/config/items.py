@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import ConfigError, choice_check, text_check, whole_check
+from engine.checks import ConfigError, choice_check, text_check, whole_check
 
 SOURCES = ("local", "lm_eval", "own")
 ROLES = ("system", "user", "assistant", "tool")
@@ -24,7 +24,7 @@ class BenchmarkConfig:
     limit: int | None = None
     """How many items, the same for every model; None measures all."""
     path: str | None = None
-    """A file that `evaluation.items` wrote; for source own only."""
+    """A file that `evaluation.suites.items` wrote; for source own only."""
     content_hash: str | None = None
     """SHA-256 of that file: what it held when the benchmark was chosen. For source own only."""
 
@@ -76,7 +76,7 @@ class SessionConfig:
     name: str
     """What people call it."""
     path: str
-    """Its examples.jsonl, as `training.ingestion` wrote it; only held-out examples are used."""
+    """Its examples.jsonl, as `corpus.ingestion` wrote it; only held-out examples are used."""
     max_examples: int = 64
     """At most so many of them, in the order of their hashes."""
     max_tokens: int = 2048

@@ -4,14 +4,14 @@ from typing import Any
 
 from django.db.models import Q
 
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT
 from ftportal.blends.models import Blend
 from ftportal.blends.services import KIND, blend_finish
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
-from training.blend.config import BlendConfig
-from training.config import ConfigError
-from training.process import BAD_INPUT
+from training.config.blend import BlendConfig
 
 
 def blend_config(job: Job) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from engine.manifest import ManifestError, manifest_read
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
-from training.manifest import ManifestError, manifest_read
 
 CHAMPION = "champion"
 

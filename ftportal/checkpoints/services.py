@@ -8,6 +8,8 @@ from pathlib import Path
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from engine.manifest import ManifestError, manifest_write
+from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
 from ftportal.checkpoints.storage import (
@@ -16,8 +18,6 @@ from ftportal.checkpoints.storage import (
     size_bytes,
     stored_path,
 )
-from training.manifest import ManifestError, manifest_write
-from training.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
 
 
 class CheckpointError(Exception):

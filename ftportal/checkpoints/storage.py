@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from training.manifest import (
+from engine.manifest import (
     MANIFEST_NAME,
     Manifest,
     ManifestError,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.dashboard.comparison_cells import Cell, Group, Row
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.comparison import BASELINES, Column, Comparison

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.files import File
 from django.template.defaultfilters import filesizeformat
 
+from corpus.examples import ExampleError, json_decode
+from corpus.formats import text_check
 from ftportal.datasets.services import DatasetError
 from ftportal.datasets.uploads import TEXT_LIMIT_BYTES
-from training.examples import ExampleError, json_decode
-from training.formats import text_check
 
 
 def documents_read(file: File) -> list[str]:

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
+from corpus.conversations import ChatEncoder
+from corpus.examples import example_from_json
 from ftportal.datasets.models import Batch
-from training.conversations import ChatEncoder
-from training.examples import example_from_json
 
 FOLD_CHARACTERS = 700
 """A context longer than this is folded; its beginning and its end stay to be seen."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from evaluation.rule import Rule, RuleError
+from evaluation.judging.rule import Rule, RuleError
 from ftportal.evaluations.models import VerdictRule
 from ftportal.evaluations.selectors import judged_benchmarks
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings as portal
 
+from engine.checks import ConfigError
 from evaluation.config import config_from_json
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Retention, Suite
@@ -18,7 +19,6 @@ from ftportal.evaluations.services import (
 from ftportal.evaluations.services.retention import LIMITS
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind, JobRefusedError
-from training.config import ConfigError
 
 
 def engine_config(job: Job) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.comparison import FORGOTTEN
-from evaluation.rule import Rule
+from evaluation.judging.comparison import FORGOTTEN
+from evaluation.judging.rule import Rule
 from evaluation.suites import local_benchmarks
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Verdict

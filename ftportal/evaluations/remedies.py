@@ -15,7 +15,7 @@ from ftportal.datasets.selectors import batches_ready
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import METHOD_NAMES
 from ftportal.runs.selectors import run_again_url
-from training.recipe import SAFE_RATES, rate_words
+from training.ahead.warnings import SAFE_RATES, rate_words
 
 GENERAL_SHARE_WANTED = 0.3
 """The upper end of the usual 20 to 30 %; twenty points more where that was not enough."""

@@ -3,9 +3,9 @@
 import signal
 from dataclasses import dataclass
 
+from engine.process import BAD_INPUT, DIVERGED, DONE, OUT_OF_MEMORY, STOPPED
 from ftportal.jobs.leases import EngineError
 from ftportal.jobs.models import JobState, Outcome
-from training.process import BAD_INPUT, DIVERGED, DONE, OUT_OF_MEMORY, STOPPED
 
 _FINAL = {
     BAD_INPUT: EngineError(

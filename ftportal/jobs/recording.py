@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db import transaction
 
+from engine.events import read_events
 from ftportal.jobs.leases import EngineError, held_update
 from ftportal.jobs.models import Attempt, Job
 from ftportal.jobs.registry import JobKind
-from training.events import read_events
 
 BATCH_BYTES = 64 * 1024
 """Events in one transaction, some hundreds, so that none takes a second."""

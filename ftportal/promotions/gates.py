@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.urls import reverse
 
+from engine.manifest import ManifestError, manifest_check, manifest_read
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion
 from ftportal.evaluations.models import (
@@ -19,7 +20,6 @@ from ftportal.evaluations.selectors import default_suite, evaluation_of
 from ftportal.jobs.models import JobState
 from ftportal.reviews.models import SpotCheckState
 from ftportal.reviews.selectors import progress_by_pk, spot_checks_of
-from training.manifest import ManifestError, manifest_check, manifest_read
 
 POLICY_VERSION = 2
 """Raised whenever a gate changes, and written into every ledger entry."""

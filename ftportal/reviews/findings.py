@@ -1,7 +1,7 @@
 """What the votes of a spot-check say, with names. Never shown before the last vote is in.
 
-An answer is defective where at least one reviewer marked it so. `evaluation.agreement` is imported
-where it is used: SciPy takes a second to load, and only pages with findings pay it.
+An answer is defective where at least one reviewer marked it so. `evaluation.judging.agreement` is
+imported where it is used: SciPy takes a second to load, and only pages with findings pay it.
 """
 
 from collections.abc import Hashable, Sequence
@@ -150,7 +150,7 @@ def counted_defects(spot_check: SpotCheck) -> int:
 
 def findings(spot_check: SpotCheck) -> Findings:
     """The findings of a spot-check whose votes are in."""
-    from evaluation.agreement import defect_rate_bound, sign_test
+    from evaluation.judging.agreement import defect_rate_bound, sign_test
 
     items = item_findings(spot_check)
     defective = sum(bool(one.candidate_defects) for one in items)
@@ -192,7 +192,7 @@ def _preferences(group: str, items: Sequence[ItemFinding]) -> PreferenceCount:
 
 
 def _agreements(items: Sequence[ItemFinding]) -> list[Agreement]:
-    from evaluation.agreement import krippendorff_alpha, raw_agreement
+    from evaluation.judging.agreement import krippendorff_alpha, raw_agreement
 
     questions: dict[str, list[list[Hashable]]] = {
         "Which answer is better": [[vote.preferred for vote in one.votes] for one in items],
@@ -207,7 +207,7 @@ def _agreements(items: Sequence[ItemFinding]) -> list[Agreement]:
 
 
 def _side_biases(items: Sequence[ItemFinding]) -> list[SideBias]:
-    from evaluation.agreement import side_bias_p
+    from evaluation.judging.agreement import side_bias_p
 
     wins: dict[User, dict[str, int]] = {}
     for one in items:

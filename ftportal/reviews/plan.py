@@ -18,7 +18,7 @@ def defects_allowed(*, item_count: int, is_random_sample: bool) -> int:
     if not is_random_sample:
         return item_count // CURATED_PROMPTS_A_DEFECT
     # SciPy takes a second to load; only opening a spot-check pays it.
-    from evaluation.agreement import acceptance_items
+    from evaluation.judging.agreement import acceptance_items
 
     allowed = 0
     while acceptance_items(CLAIMED_DEFECT_RATE, allowed + 1) <= item_count:
@@ -58,7 +58,7 @@ def _claim(spot_check: SpotCheck, item_count: int) -> str:
         return (
             "The prompts were chosen by hand: the result holds for them, with no population claim."
         )
-    from evaluation.agreement import defect_rate_bound
+    from evaluation.judging.agreement import defect_rate_bound
 
     bound = defect_rate_bound(min(spot_check.defects_allowed, item_count), item_count)
     return (

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.tensornames import TensorName
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.pages.charts import Chart, text_of
 from ftportal.pages.heat_charts import HeatCell, heat_chart
-from training.measures.tensornames import TensorName
 
 RECORD_NAME = "displacement.json"
 RECORD_MAX_BYTES = 20_000_000

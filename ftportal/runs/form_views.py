@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from engine.checks import ConfigError
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
@@ -25,7 +26,6 @@ from ftportal.runs.planning import plan
 from ftportal.runs.recipes import Mixture, Problem, recipe_problem
 from ftportal.runs.services import RunRefusedError, mixture_problems, name_free, run_submit
 from ftportal.runs.suggestions import general_suggest, replay_suggest
-from training.config import ConfigError
 
 
 @require_http_methods(["GET", "POST"])

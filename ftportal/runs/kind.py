@@ -3,14 +3,14 @@
 import math
 from typing import Any
 
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DIVERGED
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import config_build
 from ftportal.runs.services import KIND, run_finish
-from training.config import ConfigError
-from training.process import BAD_INPUT, DIVERGED
 
 WARNINGS_KEPT = 50
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from ftportal.datasets.models import Batch, BatchKind, HeldOutSet
 from ftportal.runs.recipes import Mixture, example_count, shares
+from training.ahead.mixture import mixture_counts
+from training.ahead.passes import Material, MeanExample, Passes, ProbeSize
 from training.config import RunConfig
-from training.mixture import mixture_counts
-from training.passes import Material, MeanExample, Passes, ProbeSize
 
 PASS_NAMES = {
     "ewc": "EWC",

@@ -8,11 +8,10 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import Mixture
-from training.config import RunConfig
-from training.frozen.stretches import GATHERED_TOKENS
-from training.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
-from training.memory_advice import memory_cure, memory_free_bytes, memory_words
-from training.recipe import RecipeWarning
+from training.ahead.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
+from training.ahead.memory_advice import memory_cure, memory_free_bytes, memory_words
+from training.ahead.warnings import RecipeWarning
+from training.config import GATHERED_TOKENS, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

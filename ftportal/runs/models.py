@@ -3,11 +3,11 @@
 from django.conf import settings
 from django.db import models
 
+from engine.process import DIVERGED
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import can_start_again
-from training.process import DIVERGED
 
 
 class Run(models.Model):

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine.checks import ConfigError
+from engine.modelcheck import tensor_shapes
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import BatchKind, HeldOutSet
 from ftportal.jobs.models import JobState
@@ -21,12 +23,11 @@ from ftportal.runs.recipes import (
     length_words,
     shares,
 )
-from training.config import ConfigError, RunConfig
-from training.forecast import Forecast, forecast
-from training.mixture import mixture_counts, step_count
-from training.modelcheck import tensor_shapes
-from training.passes import MeanExample, passes_count
-from training.recipe import RecipeWarning, data_warnings, recipe_warnings
+from training.ahead.forecast import Forecast, forecast
+from training.ahead.mixture import mixture_counts, step_count
+from training.ahead.passes import MeanExample, passes_count
+from training.ahead.warnings import RecipeWarning, data_warnings, recipe_warnings
+from training.config import RunConfig
 
 STEPS_MAX = 1_000_000
 """More steps are a slip of the finger; a forecast of them would also take too long."""

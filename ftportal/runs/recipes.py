@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.checks import ConfigError
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.pages.templatetags.pages import rate
 from ftportal.runs.defences import defence_words
 from ftportal.runs.watching import brake_check, probe_records, watch_words
-from training.config import AUTO, GROUPS, ConfigError, MethodConfig, RunConfig
+from training.config import AUTO, GROUPS, MethodConfig, RunConfig
 
 METHOD_NAMES = {
     "apollo": "APOLLO",

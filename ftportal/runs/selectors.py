@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
+from engine.process import DIVERGED
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import lineage
 from ftportal.datasets.models import Batch
@@ -18,7 +19,6 @@ from ftportal.pages.templatetags.pages import NOTHING, duration, si
 from ftportal.runs.metrics import MEAN_STEPS, metric_last, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_flatten, recipe_words, shares
-from training.process import DIVERGED
 
 __all__ = [
     "batches_learned",

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from engine.checks import ConfigError
+from engine.modelcheck import model_directory_problems
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import checkpoint_register
@@ -22,8 +24,6 @@ from ftportal.runs.recipes import (
     recipe_problem,
 )
 from ftportal.runs.signals import run_succeeded
-from training.config import ConfigError
-from training.modelcheck import model_directory_problems
 
 KIND = "train"
 

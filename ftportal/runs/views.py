@@ -30,7 +30,7 @@ from ftportal.runs.selectors import (
     run_list,
 )
 from ftportal.runs.services import RunRefusedError, run_resume, run_stop
-from training.recipe import SAFE_RATES
+from training.ahead.warnings import SAFE_RATES
 
 _SORT = {
     "name": "name",

@@ -126,7 +126,7 @@ def test_a_candidate_is_the_model_with_a_little_noise(
 ) -> None:
     from safetensors.torch import load_file
 
-    from training.manifest import manifest_check
+    from engine.manifest import manifest_check
 
     made = candidate_write(tiny_model_directory, tmp_path / "made", seed=1)
     before = load_file(tiny_model_directory / "model.safetensors")

@@ -20,9 +20,9 @@ FORGOT = {"local_code": [0] * 8 + [1] * 2, "local_language": [1] * 10}
 @pytest.fixture
 def forgetful(language_model: Any, tmp_path: Path) -> SimpleNamespace:
     """A child of the tiny model with real weights, which was measured and has forgotten."""
+    from engine.manifest import manifest_write
     from ftportal.checkpoints.services import checkpoint_register
     from tests.tiny_model import tiny_model_write
-    from training.manifest import manifest_write
 
     output = tmp_path / "output"
     tiny_model_write(output, seed=5)

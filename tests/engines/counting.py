@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from training.events import EventWriter
-from training.manifest import directory_publish
-from training.process import BAD_INPUT, DONE, STOPPED, StopRequest, supervise_self
+from engine.events import EventWriter
+from engine.manifest import directory_publish
+from engine.process import BAD_INPUT, DONE, STOPPED, StopRequest, supervise_self
 
 
 def save(events: EventWriter, attempt: Path, step: int, total: int) -> None:

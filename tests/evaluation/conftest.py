@@ -53,8 +53,8 @@ def measure_config(tiny_model_directory: Path, tmp_path: Path) -> dict[str, Any]
 @pytest.fixture
 def attempt(tmp_path: Path) -> Callable[..., tuple[int, Path]]:
     """`attempt(config, *options)`: run the engine here; its exit code and attempt directory."""
+    from engine.attempt import attempt_run
     from evaluation.engine import work
-    from training.engine import attempt_run
 
     directory = tmp_path / "job"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from engine.attempt import EngineError
 from evaluation.answers import answers_check
 from evaluation.config import BenchmarkConfig
-from evaluation.tasks import BenchmarkTasks
+from evaluation.prepared import BenchmarkTasks
 from tests.evaluation.test_standard_tasks import measured
-from training.engine import EngineError
 
 CHOICES = {
     "output_type": "multiple_choice",

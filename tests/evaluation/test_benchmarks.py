@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from engine.events import read_events
 from evaluation.catalogue import _subset
-from evaluation.comparison import Document, Item
-from evaluation.pairing import paired_benchmark, paired_perplexity
-from evaluation.rule import Rule
+from evaluation.judging.comparison import Document, Item
+from evaluation.judging.pairing import paired_benchmark, paired_perplexity
+from evaluation.judging.rule import Rule
+from evaluation.judging.verdict import verdict
 from evaluation.suites import local_items
-from evaluation.verdict import verdict
-from training.events import read_events
 
 
 def rows(directory: Path, name: str) -> list[dict[str, Any]]:

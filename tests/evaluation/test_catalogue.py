@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.events import read_events
+from engine.events import read_events
 
 
 def arc_copy(folder: Path) -> Path:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from engine.checks import ConfigError
 from evaluation.config import GenerateConfig, MeasureConfig, config_from_json
-from training.config import ConfigError
 
 MEASURE: dict[str, Any] = {
     "action": "measure",

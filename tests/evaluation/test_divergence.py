@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from engine.events import read_events
 from tests.tiny_model import tiny_model_write
-from training.events import read_events
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from training.events import read_events
-from training.manifest import manifest_write
+from engine.events import read_events
+from engine.manifest import manifest_write
 
 
 def start(directory: Path, *options: str) -> subprocess.Popen[bytes]:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks import verdict_draws as draws
-from evaluation import statistics
-from evaluation.comparison import BenchmarkComparison, Document
-from evaluation.pairing import benchmark_from_counts, paired_perplexity
-from evaluation.rule import Rule
-from evaluation.statistics import MeanEstimate
-from evaluation.verdict import verdict
+from evaluation.judging import statistics
+from evaluation.judging.comparison import BenchmarkComparison, Document
+from evaluation.judging.pairing import benchmark_from_counts, paired_perplexity
+from evaluation.judging.rule import Rule
+from evaluation.judging.statistics import MeanEstimate
+from evaluation.judging.verdict import verdict
 
 ALPHA, DRAWS = 0.05, 4000
 TOLERANCE = 3 * math.sqrt(ALPHA * (1 - ALPHA) / DRAWS)
@@ -91,7 +91,7 @@ def test_a_few_scattered_changes_do_not_prove_that_clusters_are_harmless() -> No
 
 
 def comparisons(outcomes: draws.Outcomes, row: int) -> list[BenchmarkComparison]:
-    """One draw as the comparisons that evaluation.pairing makes of the same counts."""
+    """One draw as the comparisons that evaluation.judging.pairing makes of the same counts."""
     made = []
     for column in range(outcomes.lost.shape[1]):
         clustered, spread = None, outcomes.clustered

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from engine.events import read_events
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.generation import answers_generate, prompts_encode
-from training.events import read_events
 
 TEXTS = ["Hi", "A much longer question, about files?", "x = 1", "List them all, please.", "é"]
 

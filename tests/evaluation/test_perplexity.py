@@ -82,7 +82,7 @@ def test_wrong_held_out_files_are_named(
 ) -> None:
     from pathlib import Path
 
-    from training.events import read_events
+    from engine.events import read_events
 
     path = Path(measure_config["held_out"][0]["path"])
     path.unlink()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from training.conversations import ChatEncoder
-from training.events import read_events
-from training.examples import example_from_json
+from corpus.conversations import ChatEncoder
+from corpus.examples import example_from_json
+from engine.events import read_events
 
 
 def line_of(number: int, *, held_out: bool, words: int = 3) -> dict[str, Any]:

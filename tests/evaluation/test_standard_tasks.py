@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.attempt import EngineError
 from evaluation.benchmarks import CountingModel, benchmark_measure
-from evaluation.comparison import Item
 from evaluation.config import BenchmarkConfig, MeasureConfig
+from evaluation.judging.comparison import Item
+from evaluation.prepared import BenchmarkTasks
 from evaluation.stopping import whole_reason
-from evaluation.tasks import BenchmarkTasks
-from training.engine import EngineError
 
 
 def measured(

@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from evaluation.rule import Rule
+from engine.manifest import manifest_write
+from evaluation.judging.rule import Rule
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import PromptSet
@@ -26,7 +27,6 @@ from ftportal.reviews.services import (
     vote_cast,
 )
 from ftportal.runs.models import Run
-from training.manifest import manifest_write
 
 _numbers = count(1)
 GROUPS = ("code", "filesystem", "conversation")

@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
+from engine.attempt import Attempt, config_read
+from engine.process import StopRequest, supervise_self
 from training.config import RunConfig
-from training.engine import Attempt, config_read
-from training.process import StopRequest, supervise_self
 from training.ranks.group import ranks_join
 from training.ranks.launch import Place
 from training.run import run

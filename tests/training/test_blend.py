@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.checks import ConfigError
+from engine.events import read_events
+from engine.manifest import manifest_check
 from tests.tiny_model import tiny_model_write
 from training.blend import weights
 from training.blend.__main__ import main
-from training.blend.config import BlendConfig, example_config
-from training.config import ConfigError
-from training.events import read_events
-from training.manifest import manifest_check
+from training.config.blend import BlendConfig, example_config
 
 Tensors = dict[str, torch.Tensor]
 

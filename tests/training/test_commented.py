@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from engine.attempt import config_read
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DONE
 from tests.training.toys import events_of
 from training.__main__ import main
-from training.config import GROUPS, BatchConfig, ConfigError, ProbeConfig, RunConfig, example_config
+from training.config import GROUPS, BatchConfig, ProbeConfig, RunConfig, example_config
 from training.config.commented import field_comments
-from training.engine import config_read
-from training.process import BAD_INPUT, DONE
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]

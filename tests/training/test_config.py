@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from training.config import ConfigError, MethodConfig, RunConfig, example_config
-from training.forecast import forecast, rates
-from training.mixture import example_order, mixture_counts, step_count
-from training.recipe import recipe_warnings
+from engine.checks import ConfigError
+from training.ahead.forecast import forecast, rates
+from training.ahead.mixture import example_order, mixture_counts, step_count
+from training.ahead.warnings import recipe_warnings
+from training.config import MethodConfig, RunConfig, example_config
 
 
 def test_the_example_config_reads_back_unchanged() -> None:

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.process import Heap
+from engine.process import Heap
 
 PROGRAM = """
 import ctypes
-from training.process import Heap
+from engine.process import Heap
 
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]

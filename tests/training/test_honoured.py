@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DONE
 from tests.training.toys import batch_ingest, conversation, events_of
 from training.__main__ import main
-from training.config import ConfigError, RunConfig, example_config
-from training.process import BAD_INPUT, DONE
-from training.recipe import data_warnings, recipe_warnings
+from training.ahead.warnings import data_warnings, recipe_warnings
+from training.config import RunConfig, example_config
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -108,7 +109,7 @@ def test_a_warm_up_that_leaving_out_makes_too_long_is_refused(
     """The threshold lies above all examples' likeliest tokens but the highest."""
     from transformers import AutoModelForCausalLM
 
-    from training.conversations import ChatEncoder
+    from corpus.conversations import ChatEncoder
     from training.defences.likelihood import reading, target_log_probabilities
     from training.samples import curriculum_build
 

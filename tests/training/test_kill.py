@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.process import BAD_INPUT, DONE, FAILED
 from tests.training.toys import events_of
 from training.__main__ import main
-from training.process import BAD_INPUT, DONE, FAILED
 from training.states import MARKER_NAME
 
 Recipe = dict[str, Any]
@@ -160,7 +160,7 @@ def test_a_bad_example_is_named_by_batch_and_line(
 def test_an_event_that_a_full_disk_cut_off_spoils_none_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import events
+    from engine import events
 
     writer = events.EventWriter(tmp_path / "events.jsonl")
     write = os.write

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.process import BAD_INPUT, DONE, STOPPED
 from tests.training.processes import Child
 from tests.training.toys import events_of, recipe_of
 from training.__main__ import main
 from training.config import APOLLO_METHODS, IMPLEMENTATIONS
-from training.process import BAD_INPUT, DONE, STOPPED
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.manifest import manifest_check
+from engine.process import BAD_INPUT, DIVERGED, DONE, OUT_OF_MEMORY
 from tests.training.toys import batch_ingest, conversation, events_of
 from training.__main__ import main
-from training.manifest import manifest_check
-from training.process import BAD_INPUT, DIVERGED, DONE, OUT_OF_MEMORY
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -108,8 +108,8 @@ def test_loss_of_a_step_is_its_nats_by_its_decision_tokens(
     """One step over all ten examples, against a sum by hand, frozen or not."""
     from transformers import AutoModelForCausalLM
 
+    from corpus.conversations import ChatEncoder
     from training.config import RunConfig
-    from training.conversations import ChatEncoder
     from training.frozen.streaming import masked_losses
     from training.samples import curriculum_build
 
@@ -268,14 +268,14 @@ def test_conversations_together_and_one_by_one_agree(
     recipe: Recipe, tiny_model_directory: Path, tmp_path: Path, context_frozen: bool
 ) -> None:
     """4 conversations side by side, 2 and 2, or one by one: the same step."""
+    from corpus.conversations import ChatEncoder
+    from engine.attempt import Attempt
+    from engine.events import read_events
+    from engine.process import StopRequest
     from training.config import RunConfig
-    from training.conversations import ChatEncoder
-    from training.engine import Attempt
-    from training.events import read_events
     from training.frozen.batching import conversations_group
     from training.measures.meter import DisplacementMeter
     from training.models import model_load
-    from training.process import StopRequest
     from training.samples import curriculum_build
     from training.trainer import RunTrainer
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from corpus.conversations import ChatEncoder
+from engine.checks import ConfigError
 from tests.training.toys import batch_ingest, conversation, recipe_of
-from training.config import ConfigError, RunConfig
-from training.conversations import ChatEncoder
+from training.config import RunConfig
 from training.samples import curriculum_build
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.events import read_events
+from engine.manifest import manifest_check
+from engine.modelcheck import model_directory_problems, parameter_count, tensor_shapes
 from training.base_model import write
-from training.events import read_events
-from training.manifest import manifest_check
-from training.modelcheck import model_directory_problems, parameter_count, tensor_shapes
 
 STEPS = 4
 

@@ -6,10 +6,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from training.events import read_events
-from training.formats import example_parse
-from training.ingestion import is_held_out
-from training.ingestion import main as ingestion_main
+from corpus.formats import example_parse
+from corpus.ingestion import is_held_out
+from corpus.ingestion import main as ingestion_main
+from engine.events import read_events
 
 WORDS = [
     "the",

@@ -5,8 +5,8 @@ import os
 import sys
 from typing import Any
 
-from training.blend.config import BlendConfig, example_config
-from training.engine import Attempt, attempt_run
+from engine.attempt import Attempt, attempt_run
+from training.config.blend import BlendConfig, example_config
 
 
 def _work(attempt: Attempt, record: Any) -> None:

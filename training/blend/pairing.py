@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.config import ConfigError
-from training.modelcheck import TensorPlace, directory_check, tensor_places
+from engine.checks import ConfigError
+from engine.modelcheck import TensorPlace, directory_check, tensor_places
 
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Formats that can be blended, by the bytes of one number."""

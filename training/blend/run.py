@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training.blend.config import BlendConfig
+from engine.attempt import Attempt
+from engine.directory import TOKENIZER_FILES, json_write
+from engine.manifest import manifest_write
+from engine.modelcheck import TensorPlace, directory_check, tensor_places
 from training.blend.pairing import FLOAT_BYTES, Pair, pairs_of
 from training.blend.weights import Distance, file_write, stored_bytes
-from training.directory import TOKENIZER_FILES, json_write
-from training.engine import Attempt
-from training.manifest import manifest_write
-from training.modelcheck import TensorPlace, directory_check, tensor_places
+from training.config.blend import BlendConfig
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"

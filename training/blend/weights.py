@@ -9,9 +9,9 @@ from typing import IO, Any
 
 import torch
 
+from engine.checks import ConfigError
+from engine.modelcheck import TensorPlace
 from training.blend.pairing import FLOAT_BYTES, Pair
-from training.config import ConfigError
-from training.modelcheck import TensorPlace
 
 CHUNK_NUMBERS = 1 << 22
 """Numbers that are blended at once: four arrays of 16 MiB in float32."""

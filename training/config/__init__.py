@@ -4,15 +4,7 @@ No torch here: the portal builds and checks recipes with this module.
 """
 
 from training.config.batch import KINDS, BatchConfig
-from training.config.checks import (
-    ConfigError,
-    choice_check,
-    fields_of,
-    number_check,
-    text_check,
-    whole_check,
-)
-from training.config.context import USUAL_TOKENS_TOGETHER, ContextConfig
+from training.config.context import GATHERED_TOKENS, USUAL_TOKENS_TOGETHER, ContextConfig
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
@@ -26,6 +18,7 @@ __all__ = [
     "DEVICES",
     "DTYPES",
     "EWC_VARIANTS",
+    "GATHERED_TOKENS",
     "GROUPS",
     "IMPLEMENTATIONS",
     "KINDS",
@@ -34,7 +27,6 @@ __all__ = [
     "SHARDINGS",
     "USUAL_TOKENS_TOGETHER",
     "BatchConfig",
-    "ConfigError",
     "ContextConfig",
     "DefencesConfig",
     "DiagnosticsConfig",
@@ -44,10 +36,5 @@ __all__ = [
     "RunConfig",
     "WatchConfig",
     "brake_refusal",
-    "choice_check",
     "example_config",
-    "fields_of",
-    "number_check",
-    "text_check",
-    "whole_check",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.config.checks import ConfigError, choice_check, number_check, text_check
+from engine.checks import ConfigError, choice_check, number_check, text_check
 
 KINDS = ("agent_log", "conversation", "dream", "personality", "general")
 
@@ -18,7 +18,7 @@ class BatchConfig:
     kind: str
     """One of KINDS."""
     path: str
-    """Its examples.jsonl, as `training.ingestion` wrote it."""
+    """Its examples.jsonl, as `corpus.ingestion` wrote it."""
     weight: float = 1.0
     """Its share of the examples, before normalising over all batches; above 0."""
 

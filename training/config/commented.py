@@ -1,7 +1,7 @@
 """A config with a comment above every field, taken from the fields' own docstrings.
 
 config.json is JSON for machines; whole lines that begin with // are the one thing beyond it that
-the engine reads (`training.engine.config_read`), so that people can keep such a file as it is.
+the engine reads (`engine.attempt.config_read`), so that people can keep such a file as it is.
 """
 
 import ast

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from training.config.checks import ConfigError, whole_check
+from engine.checks import ConfigError, whole_check
 
 USUAL_TOGETHER = 4
+GATHERED_TOKENS = 256
+"""Tokens of decisions that share a backward: enough for matrix products at full speed, and few
+enough for their graph to take less memory than the gradients do."""
 USUAL_TOKENS_TOGETHER = 2048
 """Where a recipe does not say how many. On two cores SmolLM2-135M learnt 4 conversations of 80
 tokens 1.8 times as fast together as one by one, of 360 tokens 1.3 times."""

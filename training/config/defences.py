@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.checks import ConfigError, choice_check, number_check, whole_check
 from training.config.batch import BatchConfig
-from training.config.checks import ConfigError, choice_check, number_check, whole_check
 
 EWC_VARIANTS = ("row", "diagonal")
 """One importance for each output row, or one for each weight."""

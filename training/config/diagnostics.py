@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.config.checks import ConfigError, number_check
+from engine.checks import ConfigError, number_check
 
 _SWITCHES = ("gradient_sparsity", "gradient_cosine", "change_rank", "sharpness")
 

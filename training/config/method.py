@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.config.checks import ConfigError, choice_check, number_check, whole_check
+from engine.checks import ConfigError, choice_check, number_check, whole_check
 
 METHODS = ("apollo", "apollo_mini", "lora", "adamw")
 APOLLO_METHODS = ("apollo", "apollo_mini")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.config.checks import ConfigError, choice_check, whole_check
+from engine.checks import ConfigError, choice_check, whole_check
 from training.config.defences import DefencesConfig
 from training.config.method import APOLLO_METHODS, MethodConfig
 from training.config.watch import WatchConfig

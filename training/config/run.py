@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from training.config.batch import BatchConfig
-from training.config.checks import (
+from engine.checks import (
     ConfigError,
     choice_check,
     fields_of,
@@ -14,13 +13,14 @@ from training.config.checks import (
     text_check,
     whole_check,
 )
+from engine.tensornames import is_projected
+from training.config.batch import BatchConfig
 from training.config.context import ContextConfig
 from training.config.defences import DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import MethodConfig
 from training.config.ranks import RanksConfig
 from training.config.watch import ProbeConfig, WatchConfig
-from training.measures.tensornames import is_projected
 
 SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "bfloat16")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.checks import ConfigError, number_check, text_check, whole_check
 from training.config.batch import BatchConfig
-from training.config.checks import ConfigError, number_check, text_check, whole_check
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from training.conversations import EncodedExample
+from corpus.conversations import EncodedExample
+from training.ahead.passes import KL_TOKENS_PER_EXAMPLE
 from training.defences.likelihood import logits_before, target_places
-from training.passes import KL_TOKENS_PER_EXAMPLE
 from training.samples import Sample
 
 _ROWS = 32

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from engine.attempt import Attempt
 from training.config import DefencesConfig, RunConfig
 from training.defences.fisher import fisher_measure, fisher_samples
-from training.engine import Attempt
 from training.frozen.reader import base_model
 from training.ranks.group import ALONE, Ranks
 from training.samples import Pool

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from training.config import ConfigError, ProbeConfig, RunConfig
-from training.conversations import ChatEncoder, EncodedExample, Segment
+from corpus.conversations import ChatEncoder, EncodedExample, Segment
+from engine.checks import ConfigError
+from training.config import ProbeConfig, RunConfig
 from training.defences.likelihood import target_log_probabilities
 from training.samples import Pool
 

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.config import ConfigError, RunConfig
+from engine.attempt import Attempt
+from engine.checks import ConfigError
+from training.config import RunConfig
 from training.defences.likelihood import reading, target_log_probabilities, target_places
-from training.engine import Attempt
 from training.ranks.sharding import Holding
 from training.samples import Curriculum, Sample
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from engine.attempt import Attempt
 from training.config import RunConfig, brake_refusal
 from training.defences.brake import Braked, KeptWeights
 from training.defences.divergence import ParentDivergence, prompts_choose
 from training.defences.likelihood import reading
 from training.defences.probe import Probe, perplexity
-from training.engine import Attempt
 from training.measures.budget import Budget
 from training.measures.meter import Totals
 from training.samples import Curriculum

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from training.ahead.passes import RECOMPUTED_UNITS
 from training.config import RunConfig
 from training.frozen.reference import layers_recomputed
 from training.frozen.streaming import frozen_losses, masked_losses
 from training.measures.sharpness import evaluating
-from training.passes import RECOMPUTED_UNITS
 from training.samples import Sample
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from training.config import ConfigError
-from training.conversations import EncodedExample, Segment
-from training.engine import is_out_of_memory
+from corpus.conversations import EncodedExample, Segment
+from engine.attempt import is_out_of_memory
+from engine.checks import ConfigError
 from training.frozen.caches import StreamCache
 from training.frozen.reader import base_model
 from training.frozen.reference import cut_before, layers_recomputed, odd_length

@@ -8,11 +8,8 @@ here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.conversations import EncodedExample
-
-GATHERED_TOKENS = 256
-"""Tokens of decisions that share a backward: enough for matrix products at full speed, and few
-enough for their graph to take less memory than the gradients do."""
+from corpus.conversations import EncodedExample
+from training.config import GATHERED_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)

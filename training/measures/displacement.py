@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.modelcheck import tensor_places
 from training.frozen.reader import base_model
-from training.modelcheck import tensor_places
 
 _DTYPES = {
     "F64": torch.float64,

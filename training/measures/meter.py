@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import torch
 
+from engine.attempt import Attempt
 from training.config import RunConfig
-from training.engine import Attempt
 from training.measures.budget import SHARE, Budget
 from training.measures.displacement import Displacement, Reference
 from training.ranks.group import Ranks

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.tensornames import TensorName, is_projected, layers_spread
+from training.ahead.passes import rank_operations
 from training.measures.displacement import Reference, weight_sources
-from training.measures.tensornames import TensorName, is_projected, layers_spread
-from training.passes import rank_operations
 
 ENERGY_SHARE = 0.9
 SIDE_MAX = 16_384

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.attempt import Attempt
 from training.config import RunConfig
 from training.defences.watch import Watch
-from training.engine import Attempt
 from training.measures.diagnostics import Diagnostics
 from training.measures.displacement import Displacement
 from training.measures.meter import Clock, DisplacementMeter, StepMeter, Totals, memory_bytes

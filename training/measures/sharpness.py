@@ -19,9 +19,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from engine.process import Heap
+from training.ahead.passes import SHARPNESS_TOKENS
 from training.frozen.streaming import masked_losses
-from training.passes import SHARPNESS_TOKENS
-from training.process import Heap
 from training.samples import Sample
 
 Pair = tuple[torch.Tensor, torch.Tensor]

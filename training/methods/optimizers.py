@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.config import APOLLO_METHODS, ConfigError, RunConfig
-from training.measures.tensornames import is_projected
+from engine.checks import ConfigError
+from engine.packages import package_show
+from engine.tensornames import is_projected
+from training.config import APOLLO_METHODS, RunConfig
 from training.methods.apollo import Apollo
-from training.packages import package_show
 
 _BETAS = (0.9, 0.999)
 _ADAM_EPSILON = 1e-8

@@ -23,8 +23,8 @@ import torch.distributed as dist
 from torch import nn
 from transformers import set_seed
 
-from training.engine import EngineError
-from training.process import FAILED
+from engine.attempt import EngineError
+from engine.process import FAILED
 from training.ranks.launch import Place
 
 BUCKET_NUMBERS = 1 << 25

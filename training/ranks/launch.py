@@ -4,7 +4,7 @@ The engine of a run with several processes is a launcher: it starts the ranks as
 own process group, passes SIGTERM on to the first of them, and waits. torchrun and accelerate launch
 put ranks into sessions of their own, which survive the group's SIGKILL, and turn every exit code
 into 1. A rank dies with the launcher: by the kernel's parent-death signal and by the end of a pipe
-(training.process). A rank that fails says why on another pipe before it ends. The ranks meet at a
+(engine.process). A rank that fails says why on another pipe before it ends. The ranks meet at a
 socket that the launcher opened on the loopback interface, so no port is guessed. No torch here,
 but for counting GPUs.
 """
@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from training.config import AUTO, ConfigError, RunConfig
-from training.engine import Attempt, EngineError, StoppedError
-from training.process import DONE, FAILED, STOPPED
+from engine.attempt import Attempt, EngineError, StoppedError
+from engine.checks import ConfigError
+from engine.process import DONE, FAILED, STOPPED
+from training.config import AUTO, RunConfig
 
 PROGRAM = ("-m", "training.ranks.launched")
 """What Python runs as a rank; it is given a Place as JSON."""

@@ -10,10 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
+from engine.attempt import Attempt, StoppedError, config_read, failure_tell
+from engine.packages import packages_hide
+from engine.process import DONE, STOPPED, StopRequest, supervise_self
 from training.config import RunConfig
-from training.engine import Attempt, StoppedError, config_read, failure_tell
-from training.packages import packages_hide
-from training.process import DONE, STOPPED, StopRequest, supervise_self
 from training.ranks.launch import Place, report_write
 
 

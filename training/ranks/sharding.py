@@ -26,10 +26,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from training.config import ConfigError, RunConfig
+from engine.checks import ConfigError
+from engine.products import WeightGradients
+from training.config import RunConfig
 from training.frozen.reader import base_model
 from training.models import model_load
-from training.products import WeightGradients
 from training.ranks.group import Ranks
 
 _DONE, _DECISION, _CONTEXT = range(3)

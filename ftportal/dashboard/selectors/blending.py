@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.blends.models import Blend
 from ftportal.blends.selectors import blends_of
 from ftportal.checkpoints.models import Checkpoint

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.selectors import measurements, sessions
 from ftportal.dashboard.selectors.measurements import Measurement

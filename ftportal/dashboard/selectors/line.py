@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import lineage
 from ftportal.dashboard.selectors import measurements, sessions

@@ -8,15 +8,15 @@ from typing import Self
 
 from django.db.models import Count
 
-from evaluation import statistics
-from evaluation.comparison import BenchmarkComparison, Document, Item
-from evaluation.pairing import (
+from evaluation.judging import statistics
+from evaluation.judging.comparison import BenchmarkComparison, Document, Item
+from evaluation.judging.pairing import (
     ComparisonError,
     benchmark_pooled,
     paired_benchmark,
     paired_perplexity,
 )
-from evaluation.verdict import POOLED_NAME
+from evaluation.judging.verdict import POOLED_NAME
 from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Suite
 
 # Differences are shown here and judged by verdicts: neither margin nor alpha moves an interval.

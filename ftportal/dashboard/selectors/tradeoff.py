@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from evaluation.comparison import Document
-from evaluation.pairing import ComparisonError, paired_perplexity
+from evaluation.judging.comparison import Document
+from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.measurements import Change, Measurement
 from ftportal.datasets.models import BatchKind

@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=80)),
                 ('version', models.PositiveIntegerField(default=1)),
-                ('rule', models.JSONField(help_text='evaluation.verdict.Rule as JSON')),
+                ('rule', models.JSONField(help_text='evaluation.judging.verdict.Rule as JSON')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('outcome', models.CharField(choices=[('retained', 'Retained'), ('forgotten', 'Forgotten'), ('inconclusive', 'Inconclusive')], max_length=14)),
                 ('reason', models.TextField()),
-                ('evidence', models.JSONField(help_text='evaluation.verdict.Verdict as JSON: a row a comparison')),
+                ('evidence', models.JSONField(help_text='evaluation.judging.verdict.Verdict as JSON: a row a comparison')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('after', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verdicts', to='evaluations.evaluation')),
                 ('before', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verdicts_after', to='evaluations.evaluation')),

@@ -44,5 +44,5 @@ class OwnBenchmark(models.Model):
 
     @property
     def path(self) -> Path:
-        """Its items, as `evaluation.items` writes them."""
+        """Its items, as `evaluation.suites.items` writes them."""
         return Path(settings.FTPORTAL_DATA) / "benchmarks" / f"{self.content_hash}.jsonl"

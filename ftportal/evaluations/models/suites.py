@@ -10,7 +10,7 @@ class VerdictRule(models.Model):
 
     name = models.CharField(max_length=80)
     version = models.PositiveIntegerField(default=1)
-    rule = models.JSONField(help_text="evaluation.verdict.Rule as JSON")
+    rule = models.JSONField(help_text="evaluation.judging.verdict.Rule as JSON")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -30,7 +30,9 @@ class Verdict(models.Model):
     rule = models.ForeignKey(VerdictRule, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=14, choices=VerdictOutcome)
     reason = models.TextField()
-    evidence = models.JSONField(help_text="evaluation.verdict.Verdict as JSON: a row a comparison")
+    evidence = models.JSONField(
+        help_text="evaluation.judging.verdict.Verdict as JSON: a row a comparison"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = WholeVerdicts()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from evaluation.standard import STANDARD_TASKS
 from evaluation.suites import local_benchmarks
+from evaluation.suites.standard import STANDARD_TASKS
 from ftportal.evaluations.models import OwnBenchmark, Suite
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from evaluation.statistics import MeanEstimate
+from engine.manifest import file_sha256
+from evaluation.judging.statistics import MeanEstimate
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.evaluations.models import Evaluation, Score
-from training.manifest import file_sha256
 
 METRIC = "forward_kl_nats"
 _SESSION = "session:"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evaluation import statistics
-from evaluation.comparison import Document
-from evaluation.pairing import ComparisonError, paired_perplexity
+from evaluation.judging import statistics
+from evaluation.judging.comparison import Document
+from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch

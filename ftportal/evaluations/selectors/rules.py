@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.evaluations.models import Suite, VerdictRule
 from ftportal.evaluations.selectors.benchmarks import benchmark_titles
 

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from evaluation import statistics
-from evaluation.comparison import BenchmarkComparison, Document, Item
-from evaluation.pairing import (
+from evaluation.judging import statistics
+from evaluation.judging.comparison import BenchmarkComparison, Document, Item
+from evaluation.judging.pairing import (
     ComparisonError,
     benchmark_pooled,
     paired_benchmark,
     paired_perplexity,
 )
-from evaluation.rule import Rule
-from evaluation.verdict import POOLED_NAME
+from evaluation.judging.rule import Rule
+from evaluation.judging.verdict import POOLED_NAME
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors.benchmarks import benchmark_titles

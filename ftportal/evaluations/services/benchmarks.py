@@ -7,7 +7,7 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from evaluation.items import (
+from evaluation.suites.items import (
     ItemProblem,
     OwnItem,
     content_hash,

@@ -13,9 +13,9 @@ from typing import Any
 
 from django.db import transaction
 
-from evaluation.adaptive import adaptive_judge
 from evaluation.config import AdaptiveConfig, AdaptiveGroup
-from evaluation.pairing import ComparisonError, paired_benchmark
+from evaluation.judging.adaptive import adaptive_judge
+from evaluation.judging.pairing import ComparisonError, paired_benchmark
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite, Verdict, VerdictRule

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
-from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
+from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation

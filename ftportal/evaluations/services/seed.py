@@ -2,9 +2,9 @@
 
 from django.db import transaction
 
-from evaluation.heldout import python_documentation_documents, python_source_documents
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from evaluation.suites import local_benchmarks
+from evaluation.suites.heldout import python_documentation_documents, python_source_documents
 from ftportal.datasets.models import HeldOutSet
 from ftportal.datasets.services import held_out_set_create
 from ftportal.evaluations.models import Suite, VerdictRule

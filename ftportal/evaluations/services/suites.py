@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Suite, VerdictRule
 from ftportal.evaluations.selectors import known_benchmarks

@@ -9,11 +9,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from evaluation.comparison import PerplexityComparison
-from evaluation.pairing import ComparisonError, paired_benchmark, paired_perplexity
-from evaluation.rule import Rule
-from evaluation.verdict import Verdict as Judgement
-from evaluation.verdict import verdict
+from engine.events import finite
+from evaluation.judging.comparison import PerplexityComparison
+from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
+from evaluation.judging.rule import Rule
+from evaluation.judging.verdict import Verdict as Judgement
+from evaluation.judging.verdict import verdict
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Verdict, VerdictRule
 from ftportal.evaluations.selectors import (
@@ -25,7 +26,6 @@ from ftportal.evaluations.selectors import (
 )
 from ftportal.evaluations.services.suites import EvaluationError
 from ftportal.evaluations.signals import verdict_reached
-from training.events import finite
 
 logger = logging.getLogger(__name__)
 

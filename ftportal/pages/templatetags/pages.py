@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from ftportal.pages.charts import Chart
 from ftportal.pages.icons import ICONS, STATES
 from ftportal.pages.lists import ListPage
-from training.recipe import rate_words
+from training.ahead.warnings import rate_words
 
 register = template.Library()
 

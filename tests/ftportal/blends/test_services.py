@@ -10,6 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from engine.manifest import manifest_check, manifest_write
 from ftportal.blends.kind import (
     blend_config,
     blend_events,
@@ -27,7 +28,6 @@ from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.supervisor import job_run_now
 from tests.tiny_model import tiny_model_write
-from training.manifest import manifest_check, manifest_write
 
 
 @pytest.fixture

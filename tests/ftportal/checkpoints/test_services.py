@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.manifest import MANIFEST_NAME, ManifestError, manifest_check, manifest_write
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion, checkpoint_files, lineage
 from ftportal.checkpoints.services import (
@@ -16,7 +17,6 @@ from ftportal.checkpoints.services import (
     language_model_register,
 )
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
-from training.manifest import MANIFEST_NAME, ManifestError, manifest_check, manifest_write
 
 pytestmark = pytest.mark.django_db
 

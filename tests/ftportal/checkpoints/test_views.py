@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from engine.manifest import MANIFEST_NAME, manifest_write
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.services import checkpoint_register
-from training.manifest import MANIFEST_NAME, manifest_write
 
 pytestmark = pytest.mark.django_db
 NEW = "/models/new/"

@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from evaluation.rule import Rule
+from engine.manifest import manifest_write
+from evaluation.judging.rule import Rule
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import (
@@ -34,7 +35,6 @@ from ftportal.evaluations.services.suites import verdict_rule_create
 from ftportal.jobs.models import Job, JobState
 from ftportal.reviews.models import GenerationSet, ReviewItem, SpotCheck, SpotCheckState
 from ftportal.runs.models import Metric, Run, RunBatch
-from training.manifest import manifest_write
 
 RECIPE: dict[str, Any] = {
     "method": {"name": "apollo", "rank": 256, "scale": None, "lora_alpha": None},

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.core.files import File
 
+from corpus.ingestion import main
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import Batch
 from ftportal.datasets.reading import INGEST, reading_finish
 from ftportal.datasets.services import batch_upload
 from ftportal.jobs.models import Job, JobState
-from training.ingestion import main
 
 GOOD_LINE = json.dumps(
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}

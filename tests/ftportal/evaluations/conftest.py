@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.services import (

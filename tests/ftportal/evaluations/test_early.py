@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from evaluation.adaptive import units_in_order
+from engine.manifest import manifest_write
 from evaluation.config import AdaptiveGroup, MeasureConfig, config_from_json
-from evaluation.rule import Rule
+from evaluation.judging.adaptive import units_in_order
+from evaluation.judging.rule import Rule
 from ftportal.evaluations.kind import engine_config
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
 from ftportal.evaluations.panel import panel_of
@@ -27,7 +28,6 @@ from ftportal.evaluations.signals import evaluation_measured, verdict_reached
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.supervisor import job_run_now
 from tests.ftportal.evaluations.known import document_lines, output_write, sample_lines
-from training.manifest import manifest_write
 
 BEFORE = {"local_code": "1" * 150 + "0" * 50, "local_language": "10" * 100}
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoint_distances
 from ftportal.checkpoints.services import alias_set

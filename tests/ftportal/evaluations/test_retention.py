@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.manifest import manifest_write
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.evaluations.kind import engine_config, measured_finish
@@ -25,7 +26,6 @@ from ftportal.jobs.supervisor import job_run_now
 from ftportal.runs.models import Run, RunBatch
 from tests.ftportal.evaluations.known import digest, output_write
 from tests.tiny_model import tiny_model_write
-from training.manifest import manifest_write
 
 
 def example_lines(name: str, held_out: int, others: int = 4) -> list[dict[str, Any]]:

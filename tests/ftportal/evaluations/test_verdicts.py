@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.checkpoints.services import alias_set
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
 from ftportal.evaluations.selectors import (

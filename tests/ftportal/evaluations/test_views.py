@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from evaluation.rule import Rule
+from evaluation.judging.rule import Rule
 from ftportal.evaluations.models import Evaluation, Suite, Verdict, VerdictRule
 from ftportal.evaluations.services import (
     evaluation_request,

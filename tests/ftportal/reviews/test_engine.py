@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from engine.manifest import manifest_write
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.jobs.supervisor import job_run_now
@@ -10,7 +11,6 @@ from ftportal.reviews.models import Generation, SpotCheckState
 from ftportal.reviews.selectors import ballot_next
 from ftportal.reviews.services import spot_check_open
 from tests.ftportal.house import prompts_make
-from training.manifest import manifest_write
 
 
 def test_two_models_answer_and_the_voting_opens(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from engine.manifest import manifest_write
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.runs.kind import run_events, run_finished, run_sweep
 from ftportal.runs.metrics import metric_names, metric_series
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.signals import run_succeeded
-from training.manifest import manifest_write
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import config_build
 from ftportal.runs.selectors import outcome_rows
-from training.memory import PROGRAM_BYTES, DecoderShape
+from training.ahead.memory import PROGRAM_BYTES, DecoderShape
 
 pytestmark = pytest.mark.django_db
 RECIPE: dict[str, Any] = {"method": {"name": "adamw"}}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.manifest import manifest_check
 from ftportal.jobs.models import JobState
 from ftportal.jobs.supervisor import job_run_now
 from ftportal.runs.metrics import metric_names, metric_series
 from ftportal.runs.models import Run
 from tests.ftportal.jobs.processes import is_alive, processes_with, wait_for
-from training.manifest import manifest_check
 
 
 @pytest.mark.django_db(transaction=True)

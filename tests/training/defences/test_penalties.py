@@ -9,15 +9,16 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from corpus.conversations import ChatEncoder
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DONE
 from tests.training.toys import batch_ingest, conversation, events_of
 from training.__main__ import main
-from training.config import ConfigError, DefencesConfig, RunConfig, example_config
-from training.conversations import ChatEncoder
+from training.config import DefencesConfig, RunConfig, example_config
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.defences.penalties import ParentPenalty, moved_weights
 from training.frozen.streaming import masked_losses
 from training.models import lora_attach
-from training.process import BAD_INPUT, DONE
 from training.samples import Pool, curriculum_build
 
 Recipe = dict[str, Any]

@@ -9,13 +9,13 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM
 
+from corpus.conversations import ChatEncoder
+from engine.process import BAD_INPUT, DONE
 from tests.training.toys import events_of
 from training.__main__ import main
 from training.config import RunConfig
-from training.conversations import ChatEncoder
 from training.defences.likelihood import reading, target_log_probabilities
 from training.defences.unlikely import sample_without, unlikely_places, unlikely_targets
-from training.process import BAD_INPUT, DONE
 from training.samples import Sample, curriculum_build
 
 Recipe = dict[str, Any]

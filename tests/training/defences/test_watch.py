@@ -12,14 +12,15 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from transformers import AutoModelForCausalLM
 
+from corpus.conversations import ChatEncoder
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DONE
 from tests.training.toys import batch_ingest, conversation, events_of
 from training.__main__ import main
-from training.config import ConfigError, RunConfig, example_config
-from training.conversations import ChatEncoder
+from training.config import RunConfig, example_config
 from training.defences.divergence import ParentDivergence, prompts_choose
 from training.defences.likelihood import reading, target_places
 from training.defences.probe import probes_build
-from training.process import BAD_INPUT, DONE
 from training.samples import curriculum_build
 
 Recipe = dict[str, Any]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from engine.checks import ConfigError
 from tests.training.frozen.test_streaming import example
-from training.config import BatchConfig, ConfigError, ContextConfig, RunConfig
+from training.config import BatchConfig, ContextConfig, RunConfig
 from training.frozen.batching import conversations_group
 from training.samples import Sample
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from engine.checks import ConfigError
 from tests.training.frozen.test_streaming import CPU, example, gradients
 from tests.training.shapes import shape
-from training.config import ConfigError
 from training.frozen import caches, reader
 from training.frozen.parity import parity_check
 from training.frozen.streaming import frozen_losses

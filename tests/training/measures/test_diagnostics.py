@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from engine.process import DONE
+from engine.tensornames import TensorName, layers_spread
 from tests.tiny_model import VOCABULARY_SIZE, tiny_tokenizer_write
 from tests.training.toys import events_of
 from training.__main__ import main
@@ -26,8 +28,6 @@ from training.measures.rank import (
 )
 from training.measures.sharpness import Sharpness, batch_loss, sharpness_batch
 from training.measures.sparsity import gradient_sparsity
-from training.measures.tensornames import TensorName, layers_spread
-from training.process import DONE
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -185,7 +185,7 @@ def test_sharpness_is_the_curvature_along_the_step(
     recipe: Recipe, model: Any, tiny_model_directory: Path
 ) -> None:
     """vᵀHv/‖v‖² by two backward passes, in float64, after a step of plain descent."""
-    from training.conversations import ChatEncoder
+    from corpus.conversations import ChatEncoder
     from training.frozen.streaming import masked_losses
     from training.samples import curriculum_build
 

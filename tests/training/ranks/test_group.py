@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from corpus.conversations import ChatEncoder
+from engine.attempt import Attempt
+from engine.process import DIVERGED, DONE, STOPPED, StopRequest
 from tests.training.processes import Child
 from tests.training.toys import batch_ingest, conversation, events_of, recipe_of
 from training.__main__ import main
 from training.config import RunConfig
-from training.conversations import ChatEncoder
-from training.engine import Attempt
-from training.process import DIVERGED, DONE, STOPPED, StopRequest
 from training.ranks.group import shares
 from training.ranks.launch import Launch
 from training.samples import curriculum_build

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from training.config import ConfigError, RunConfig, example_config
-from training.engine import Attempt, EngineError, StoppedError
-from training.process import BAD_INPUT, DIVERGED, FAILED, StopRequest
+from engine.attempt import Attempt, EngineError, StoppedError
+from engine.checks import ConfigError
+from engine.process import BAD_INPUT, DIVERGED, FAILED, StopRequest
+from training.ahead.warnings import recipe_warnings
+from training.config import RunConfig, example_config
 from training.ranks.launch import (
     Launch,
     foreign_launcher_refuse,
@@ -21,15 +23,14 @@ from training.ranks.launch import (
     process_count,
     report_write,
 )
-from training.recipe import recipe_warnings
 
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
-from training.engine import EngineError
+from engine.attempt import EngineError
 from training.ranks.launch import Place, report_write
 from training.ranks.launched import signals_take
-from training.process import supervise_self
+from engine.process import supervise_self
 place = Place(**json.loads(sys.argv[1]))
 acts = json.loads((Path(place.directory) / "acts.json").read_text())[place.rank]
 for word, value in acts:
@@ -146,9 +147,9 @@ def test_sigterm_reaches_the_first_rank_even_before_it_can_handle_it(attempt_of:
 LAUNCHER = """
 import os, sys
 from pathlib import Path
-from training.engine import Attempt
+from engine.attempt import Attempt
 from training.ranks.launch import Launch
-from training.process import StopRequest
+from engine.process import StopRequest
 attempt = Attempt(Path(sys.argv[1]), 0, None, StopRequest().install())
 with Launch(attempt, 2, program=("-c", sys.argv[2])) as launch:
     launch.follow()
