@@ -5,11 +5,9 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-# As the engine sets it: threads that spin while they wait slow everything where cores are shared.
-# Read once, when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from engine.process import environment_set
 
-import torch
+environment_set()  # before torch is imported, as the engines do
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "var/models/smollm2-135m-instruct"
@@ -17,6 +15,8 @@ MODEL = ROOT / "var/models/smollm2-135m-instruct"
 
 def machine_words(*packages: str) -> str:
     """Processor, threads, memory, GPU, load and versions, in one line."""
+    import torch
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     memory = Path("/proc/meminfo").read_text().split()[1]
     names = ("torch", "transformers", *packages)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypedDict
 
 MANIFEST_NAME = "manifest.json"
+COMPLETE = "COMPLETE"
+"""The file whose presence says that a state can be resumed from; written last."""
 _CHUNK_BYTES = 1 << 20
 
 

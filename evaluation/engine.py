@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.attempt import Attempt, EngineError, is_out_of_memory
 from engine.modelcheck import model_directory_problems
-from engine.process import BAD_INPUT, OUT_OF_MEMORY
+from engine.process import BAD_INPUT, OUT_OF_MEMORY, environment_set
 from evaluation.config import GenerateConfig, MeasureConfig, config_from_json
 from evaluation.measuring import json_write, lines_write, measure
 from evaluation.parts import Parts
@@ -44,13 +44,9 @@ def work(attempt: Attempt, record: Any) -> None:
 
 def _environment(config: MeasureConfig | GenerateConfig) -> None:
     """What the libraries read from the environment while they are imported."""
-    if not getattr(config, "hub", False):
-        os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    environment_set(hub=getattr(config, "hub", False))
     if getattr(config, "allow_code_execution", False):
         os.environ["HF_ALLOW_CODE_EVAL"] = "1"
-    # Threads that spin while they wait make forwards fifty times slower once another process (a
-    # training run, say) wants the same cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.attempt import Attempt, EngineError
+from engine.manifest import COMPLETE
 from engine.process import BAD_INPUT
-
-MARKER = "COMPLETE"
 
 
 class Parts:
@@ -41,13 +40,13 @@ class Parts:
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
         temporary.replace(target)
-        (self._directory / MARKER).touch()
+        (self._directory / COMPLETE).touch()
         self._count += 1
         relative = self._directory.relative_to(self._attempt.job_directory)
         self._attempt.events.saved(step=self._count, path=relative.as_posix())
 
     def _read(self, state: Path) -> dict[str, dict[str, Any]]:
-        if not (state / MARKER).is_file():
+        if not (state / COMPLETE).is_file():
             raise EngineError(
                 BAD_INPUT,
                 "resume",

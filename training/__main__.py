@@ -1,11 +1,11 @@
 """`python -m training RUN_DIR`: the training engine, from a shell or under a supervisor."""
 
-import os
 import sys
 from typing import Any
 
 from engine.attempt import Attempt, attempt_run
 from engine.packages import packages_hide
+from engine.process import environment_set
 from training.config import RunConfig, example_config
 from training.config.commented import commented
 from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_run
@@ -13,11 +13,7 @@ from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_
 
 def _work(attempt: Attempt, record: Any) -> None:
     config = RunConfig.from_json(record)
-    # Everything is read from directories; set before transformers is imported, which reads it once.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    # Threads that spin while they wait make an engine several times slower where it shares its
-    # cores with another one (measured: 3.4 times); read once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment_set()
     foreign_launcher_refuse()
     if config.ranks.processes != 1 and (count := process_count(config)) > 1:
         ranks_run(attempt, config, count)

@@ -6,34 +6,30 @@ from typing import Any
 
 from corpus.conversations import ChatEncoder
 from engine.attempt import Attempt
-from training.config import RunConfig
+from training.loop import Session
 from training.measures.budget import RANK_SECONDS_MIN
 from training.measures.displacement import Displacement
 from training.measures.rank import ChangeRanks, MatrixRank
 from training.measures.reporting import Reporter
 from training.output import output_write
-from training.trainer import RunTrainer
 
 
-def session_finish(
-    trainer: RunTrainer, encoder: ChatEncoder, config: RunConfig, attempt: Attempt
-) -> dict[str, Any]:
+def session_finish(session: Session, encoder: ChatEncoder) -> dict[str, Any]:
     """Measure the change, write attempts/<N>/output, and return the done event's summary.
 
     All ranks must call it; the first one does it, the others return nothing.
     """
-    reporter = trainer.reporter
-    if not trainer.braked:
-        trainer.holding.same_check()
-    network = trainer.holding.whole()
+    config, attempt, reporter = session.config, session.attempt, session.reporter
+    if not session.braked:
+        session.holding.same_check()
+    network = session.holding.whole()
     if network is None:
         return {}
     parent, anchor = reporter.displacement.measure(network)
-    found = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
-    summary = reporter.summary(step=trainer.state.global_step, parent=parent, anchor=anchor)
-    summary |= _ranks_summary(reporter.diagnostics.ranks, found)
+    ranks = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
+    summary = reporter.summary(step=session.step, parent=parent, anchor=anchor)
+    summary |= _ranks_summary(reporter.diagnostics.ranks, ranks)
     attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
-    network.config.use_cache = True  # Trainer switched it off, and it would be saved so
     with attempt.output_directory() as directory:
         manifest = output_write(
             directory,
@@ -41,7 +37,7 @@ def session_finish(
             config=config,
             encoder=encoder,
             summary=summary,
-            changes=change_record(parent, anchor, found),
+            changes=change_record(parent, anchor, ranks),
         )
     attempt.events.progress(done=1, total=1, unit="parts", phase="saving")
     summary["manifest_sha256"] = manifest["sha256"]
@@ -67,13 +63,13 @@ def _ranks_measure(reporter: Reporter, share: float, attempt: Attempt) -> dict[s
     )
 
 
-def _ranks_summary(ranks: ChangeRanks | None, found: dict[str, MatrixRank]) -> dict[str, Any]:
-    entropy, energy = ranks.mean(found) if ranks else (None, None)
+def _ranks_summary(ranks: ChangeRanks | None, measured: dict[str, MatrixRank]) -> dict[str, Any]:
+    entropy, energy = ranks.mean(measured) if ranks else (None, None)
     return {
         "entropy_rank": entropy,
         "rank_90": energy,
-        "rank_matrices": len(found),
-        "rank_matrices_measured": sum(one.reason is None for one in found.values()),
+        "rank_matrices": len(measured),
+        "rank_matrices_measured": sum(one.reason is None for one in measured.values()),
     }
 
 

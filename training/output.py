@@ -12,7 +12,7 @@ from engine.manifest import Manifest, manifest_write
 from training.card import model_card
 from training.config import RunConfig
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "apollo-torch", "tokenizers")
+_PACKAGES = ("torch", "transformers", "peft", "apollo-torch", "tokenizers")
 
 
 def output_write(

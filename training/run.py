@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ import transformers
 from torch import nn
 
 from corpus.conversations import ChatEncoder, EncodedExample
-from engine.attempt import Attempt, StoppedError, is_out_of_memory
+from engine.attempt import Attempt, is_out_of_memory
 from engine.checks import ConfigError
 from engine.modelcheck import directory_check, tensor_shapes
 from engine.process import Heap
@@ -24,7 +23,9 @@ from training.defences.watch import Watch
 from training.finishing import session_finish
 from training.frozen.parity import parity_check
 from training.frozen.reader import base_model
+from training.loop import Session, train
 from training.measures.meter import DisplacementMeter
+from training.measures.reporting import Reporter
 from training.models import (
     attention_prepare,
     device_choose,
@@ -37,7 +38,6 @@ from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
 from training.states import state_check
-from training.trainer import RunTrainer
 
 
 def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:
@@ -88,24 +88,31 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     )
     config.steps_check(curriculum.step_count)  # fewer, where examples were left out
     penalty = penalty_prepare(config, holding.model, curriculum.pools, attempt, device, ranks)
-    watch = _watch(config, encoder, holding, curriculum, device)
-    trainer = RunTrainer(
-        model=holding.model,
+    reporter = Reporter(
+        device=device,
         config=config,
         curriculum=curriculum,
         attempt=attempt,
         displacement=meter,
+        watch=_watch(config, encoder, holding, curriculum, device),
+        holding=holding,
+    )
+    reporter.notes |= preflight.notes()
+    if left_out is not None:
+        reporter.notes["left_out"] = left_out.to_json()
+    session = Session(
+        config=config,
+        curriculum=curriculum,
+        attempt=attempt,
+        holding=holding,
+        device=device,
+        reporter=reporter,
         penalty=penalty,
         can_pad=can_pad,
         can_gather=can_gather,
-        watch=watch,
-        holding=holding,
     )
-    if left_out is not None:
-        trainer.reporter.notes["left_out"] = left_out.to_json()
-    trainer.reporter.notes |= preflight.notes()
-    _train(trainer, attempt.resume, began)
-    return session_finish(trainer, encoder, config, attempt)
+    train(session, attempt.resume, began)
+    return session_finish(session, encoder)
 
 
 class _Progress:
@@ -250,7 +257,7 @@ def _streaming_check(
     """
     if not config.context_frozen:
         return True, False
-    found = parity_check(
+    parity = parity_check(
         model,
         curriculum.samples[0].encoded.token_ids,
         device,
@@ -259,14 +266,14 @@ def _streaming_check(
         gather=config.ranks.sharding == "none"
         and any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
     )
-    if (config.context.conversations_at_once or 1) > 1 and not found.can_pad:
+    if (config.context.conversations_at_once or 1) > 1 and not parity.can_pad:
         kind = base_model(model).config.model_type
         message = (
-            f"models of type {kind} do not bear pads: only conversations whose decisions stand in "
-            "the same places are walked side by side, the others one by one"
+            f"models of type {kind} read padded conversations wrongly: only conversations whose "
+            "decisions stand in the same places are walked side by side, the others one by one"
         )
         attempt.events.warning(where="context.conversations_at_once", message=message)
-    return found.can_pad, found.can_gather
+    return parity.can_pad, parity.can_gather
 
 
 def _watch(
@@ -284,10 +291,3 @@ def _watch(
     for probe in probes:
         _tokens_check(model, probe.examples)
     return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
-
-
-def _train(trainer: RunTrainer, resume: Path | None, began: float) -> None:
-    trainer.reporter.start(resume, began)
-    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    if trainer.stopped:
-        raise StoppedError

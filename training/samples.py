@@ -56,6 +56,10 @@ class Curriculum:
     pools: Sequence[Pool]
     """What the samples were drawn from, batch by batch."""
 
+    def samples_of(self, step: int, examples_per_step: int) -> Sequence[Sample]:
+        """Return what a step learns from; steps count from 1."""
+        return self.samples[(step - 1) * examples_per_step : step * examples_per_step]
+
 
 def curriculum_build(config: RunConfig, encoder: ChatEncoder, max_tokens: int) -> Curriculum:
     """Read and encode all batches and lay out the order; ConfigError names what is wrong."""

@@ -11,15 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.checks import ConfigError
-from engine.manifest import ManifestError, directory_publish, manifest_check, manifest_write
+from engine.manifest import (
+    COMPLETE,
+    ManifestError,
+    directory_publish,
+    manifest_check,
+    manifest_write,
+)
 
-MARKER_NAME = "COMPLETE"
 _KEPT_STATES = 2
 
 
 def state_path(directory: Path, step: int) -> Path:
     """Return where the state after `step` stands."""
     return directory / f"step-{step:06d}"
+
+
+def state_step(state: Path) -> int:
+    """Return the step that a state stands after."""
+    return int(state.name.removeprefix("step-"))
 
 
 def state_temporary(directory: Path, step: int) -> Path:
@@ -47,22 +57,22 @@ def state_discarded_on_error(temporary: Path) -> Iterator[None]:
 
 def state_complete(temporary: Path) -> Path:
     """Mark a written state as complete and publish it; drop all but the newest two."""
-    manifest_write(temporary, MARKER_NAME)
+    manifest_write(temporary, COMPLETE)
     final = temporary.with_suffix("")
     directory_publish(temporary, final)
     states = sorted(path for path in final.parent.glob("step-*") if not path.suffix)
     for old in states[:-_KEPT_STATES]:
-        (old / MARKER_NAME).unlink(missing_ok=True)  # from here on it does not count
+        (old / COMPLETE).unlink(missing_ok=True)  # from here on it does not count
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def state_check(path: Path) -> None:
     """Refuse a state that is not complete or was changed; ConfigError says how."""
-    cure = "Resume from an earlier state, or start the run anew."
-    if not (path / MARKER_NAME).is_file():
-        raise ConfigError("--resume", f"{path.name} is not complete: no {MARKER_NAME}", cure)
+    cure = "Resume from an earlier state, or start the run again."
+    if not (path / COMPLETE).is_file():
+        raise ConfigError("--resume", f"{path.name} is not complete: no {COMPLETE}", cure)
     try:
-        manifest_check(path, MARKER_NAME)
+        manifest_check(path, COMPLETE)
     except ManifestError as error:
         raise ConfigError("--resume", f"{path.name} is damaged: {error}", cure) from error

@@ -8,14 +8,13 @@ from typing import Any
 from django.db import transaction
 
 from engine.events import read_events
+from engine.manifest import COMPLETE
 from ftportal.jobs.leases import EngineError, held_update
 from ftportal.jobs.models import Attempt, Job
 from ftportal.jobs.registry import JobKind
 
 BATCH_BYTES = 64 * 1024
 """Events in one transaction, some hundreds, so that none takes a second."""
-COMPLETE = "COMPLETE"
-"""The marker file of a state that an engine can resume from."""
 
 
 class Recorder:

@@ -179,12 +179,12 @@ def test_running_out_of_memory_says_what_to_lower(
     recipe: Recipe, run_directory: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The allocator's own error: a tensor larger than any machine's memory, within a step."""
-    from training import trainer
+    from training import loop
 
     def greedy(*_: Any, **__: Any) -> Any:
         yield torch.empty(1 << 60)
 
-    monkeypatch.setattr(trainer, "frozen_losses", greedy)
+    monkeypatch.setattr(loop, "frozen_losses", greedy)
     directory = run_directory(recipe)
     assert main([str(directory)]) == OUT_OF_MEMORY
     assert "max_example_tokens" in error_of(directory)["cure"]
@@ -274,13 +274,16 @@ def test_conversations_together_and_one_by_one_agree(
     from engine.process import StopRequest
     from training.config import RunConfig
     from training.frozen.batching import conversations_group
+    from training.loop import Session, train
     from training.measures.meter import DisplacementMeter
+    from training.measures.reporting import Reporter
     from training.models import model_load
+    from training.ranks.group import ALONE
+    from training.ranks.sharding import Copies
     from training.samples import curriculum_build
-    from training.trainer import RunTrainer
 
     encoder = ChatEncoder.from_directory(tiny_model_directory)
-    found, losses = [], []
+    weights, losses = [], []
     for together in (1, 2, 4):
         config = RunConfig.from_json(
             {
@@ -291,26 +294,39 @@ def test_conversations_together_and_one_by_one_agree(
                 "context": {"conversations_at_once": together},
             }
         )
-        trainer = RunTrainer(
-            model=model_load(config),
+        model, cpu = model_load(config), torch.device("cpu")
+        curriculum = curriculum_build(config, encoder, 2048)
+        attempt = Attempt(tmp_path, together, None, StopRequest())
+        holding = Copies(model, ALONE)
+        reporter = Reporter(
+            device=cpu,
             config=config,
-            curriculum=curriculum_build(config, encoder, 2048),
-            attempt=Attempt(tmp_path, together, None, StopRequest()),
+            curriculum=curriculum,
+            attempt=attempt,
             displacement=DisplacementMeter(None, None, same=False),
+            holding=holding,
+        )
+        session = Session(
+            config=config,
+            curriculum=curriculum,
+            attempt=attempt,
+            holding=holding,
+            device=cpu,
+            reporter=reporter,
             can_pad=True,
         )
-        trainer.train()
-        found.append([p.detach().clone() for p in trainer.network.parameters()])
+        train(session, None, 0.0)
+        weights.append([p.detach().clone() for p in model.parameters()])
         events = read_events(tmp_path / f"attempts/{together}/events.jsonl", 0)[0]
         values = [event["values"] for event in events if event["event"] == "metric"]
         losses.append([v["loss_nats/batch/b1"] for v in values])
-        first = trainer.curriculum.samples[:4]
+        first = curriculum.samples_of(1, 4)
         groups = conversations_group(first, config, can_pad=True)
         assert (len(groups) < 4) == (together > 1)
-        assert trainer.reporter.totals.examples == 10
-        assert trainer.state.global_step == 3
-    for other in found[1:]:
-        for ours, theirs in zip(found[0], other, strict=True):
+        assert reporter.totals.examples == 10
+        assert session.step == 3
+    for other in weights[1:]:
+        for ours, theirs in zip(weights[0], other, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     assert losses[2] == pytest.approx(losses[0], rel=1e-6)

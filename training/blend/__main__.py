@@ -1,18 +1,17 @@
 """`python -m training.blend DIR`: blends two checkpoints, from a shell or under a supervisor."""
 
 import json
-import os
 import sys
 from typing import Any
 
 from engine.attempt import Attempt, attempt_run
+from engine.process import environment_set
 from training.config.blend import BlendConfig, example_config
 
 
 def _work(attempt: Attempt, record: Any) -> None:
     config = BlendConfig.from_json(record)
-    # Read once, when torch is imported: see training.__main__.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment_set()
     from training.blend.run import blend
 
     blend(config, attempt)

@@ -25,6 +25,7 @@ from training.defences.probe import Probe, perplexity
 from training.measures.budget import Budget
 from training.measures.meter import Totals
 from training.samples import Curriculum
+from training.states import state_step
 
 
 class Watch:
@@ -71,8 +72,7 @@ class Watch:
     def weights_loaded(self, state: Path, totals: Totals) -> None:
         """Take over the weights that a state keeps; the model has the state's own."""
         if self._kept is not None:
-            step = int(state.name.removeprefix("step-"))
-            self._kept.state_read(state, step, totals.rate_sum)
+            self._kept.state_read(state, state_step(state), totals.rate_sum)
 
     def state_write(self, directory: Path, step: int) -> None:
         """Add what `weights_loaded` reads back to a state's directory."""

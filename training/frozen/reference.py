@@ -7,12 +7,10 @@ Slow, and with all the memory of ordinary training; it is what the streaming is 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from training.frozen.reader import base_model
@@ -61,13 +59,12 @@ def layers_recomputed(model: nn.Module) -> Iterator[None]:
         m for m in base_model(model).modules() if isinstance(m, GradientCheckpointingLayer)
     ]
     modes = [layer.training for layer in layers]
+    base_model(model).activation_checkpointing_enable()
     for layer in layers:
-        layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
         layer.training = True  # of the layer alone: its parts, dropout too, stay as they are
     try:
         yield
     finally:
+        base_model(model).activation_checkpointing_disable()
         for layer, mode in zip(layers, modes, strict=True):
-            layer.gradient_checkpointing = False
             layer.training = mode

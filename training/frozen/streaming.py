@@ -14,6 +14,7 @@ masking.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
@@ -166,6 +167,19 @@ def masked_losses(
     yield _loss(_decisions(model, places, read, targets, rows), len(examples))
 
 
+_HEAD_IS_WHOLE = ContextVar("head_is_whole", default=False)
+
+
+@contextmanager
+def head_whole() -> Iterator[None]:
+    """Have the head read all places again, for a pass in the middle of another's `head_on`."""
+    token = _HEAD_IS_WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _HEAD_IS_WHOLE.reset(token)
+
+
 @contextmanager
 def head_on(model: nn.Module, places: Sequence[tuple[int, int]]) -> Iterator[None]:
     """Have the model's head read some places only and give logits (1, places, vocabulary).
@@ -175,6 +189,8 @@ def head_on(model: nn.Module, places: Sequence[tuple[int, int]]) -> Iterator[Non
     head: nn.Module = base_model(model).get_output_embeddings()
 
     def choose(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        if _HEAD_IS_WHOLE.get():
+            return inputs
         hidden, *rest = inputs
         rows, columns = torch.tensor(places, device=hidden.device).unbind(1)
         return hidden[rows, columns].unsqueeze(0), *rest

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from engine.attempt import Attempt
 from training.config import RunConfig
@@ -17,6 +16,7 @@ from training.measures.meter import Clock, DisplacementMeter, StepMeter, Totals,
 from training.models import trainable_parameter_count
 from training.ranks.sharding import Holding
 from training.samples import Curriculum
+from training.states import state_step
 
 _TOTALS_NAME = "totals.json"
 
@@ -27,7 +27,6 @@ class Reporter:
     def __init__(
         self,
         *,
-        model: nn.Module,
         device: torch.device,
         config: RunConfig,
         curriculum: Curriculum,
@@ -36,7 +35,6 @@ class Reporter:
         watch: Watch | None = None,
         holding: Holding,
     ) -> None:
-        self.model = model
         self.device = device
         self.curriculum = curriculum
         self.events = attempt.events
@@ -45,7 +43,7 @@ class Reporter:
         self.watch = watch
         self.holding = holding
         self.diagnostics = Diagnostics(
-            model=holding.kept or model,
+            model=holding.kept or holding.model,
             config=config,
             samples=curriculum.samples,
             parent=displacement.parent,
@@ -66,7 +64,7 @@ class Reporter:
         step, self._since = 0, began
         if state is not None:
             self.totals = Totals(**json.loads((state / _TOTALS_NAME).read_bytes()))
-            step = int(state.name.removeprefix("step-"))
+            step = state_step(state)
         if self.watch is not None and (values := self.watch.parent_values()):
             self.events.metric(step=0, values=values)
         self.clock.start(step)
@@ -172,7 +170,7 @@ class Reporter:
                 name: {"mean": value_sum / count, "measured_steps": count}
                 for name, (value_sum, count) in totals.diagnostics.items()
             },
-            "trainable_parameters": trainable_parameter_count(self.model),
+            "trainable_parameters": trainable_parameter_count(self.holding.model),
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             **self.notes,

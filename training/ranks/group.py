@@ -7,12 +7,10 @@ plain DDP does, the gradients of such ranks went apart without an error. A loss 
 decision tokens of the whole step, so the sum is the gradient that one process would have.
 
 Messages are JSON and go over gloo on the CPU; gradients go over NCCL where there are GPUs.
-transformers and accelerate are not told that there are ranks, for they would wrap the model.
 """
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -124,7 +122,7 @@ class Ranks:
         values = self.gather(value)
         if any(other != values[0] for other in values):
             message = f"the processes hold different copies of the model: {what} is {values}"
-            cure = "Start the run anew from the last state; if it happens again, report it."
+            cure = "Start the run again from the last state; if it happens once more, report it."
             raise EngineError(FAILED, "ranks", message, cure)
 
     @torch.no_grad()
@@ -160,8 +158,6 @@ def ranks_join(place: Place) -> Ranks:
         timeout=_PATIENCE,
         master_listen_fd=place.listener_fd,
     )
-    # It advises another launcher wherever there are ranks that it was not told of.
-    logging.getLogger("transformers.training_args").setLevel(logging.ERROR)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
         backend, store=store, rank=place.rank, world_size=place.count, timeout=_PATIENCE

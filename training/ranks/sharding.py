@@ -12,12 +12,9 @@ process, and any number of processes can go on from them.
 
 import copy
 import hashlib
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +27,7 @@ from engine.checks import ConfigError
 from engine.products import WeightGradients
 from training.config import RunConfig
 from training.frozen.reader import base_model
-from training.models import model_load
+from training.frozen.streaming import head_whole
 from training.ranks.group import Ranks
 
 _DONE, _DECISION, _CONTEXT = range(3)
@@ -71,9 +68,12 @@ class Copies:
         """Whether this rank takes part in a measurement that is due by the first rank's clock."""
         return due and self.ranks.first
 
-    def weights_load(self, state: Path) -> bool:
-        """Take over a state's weights; False where the caller's own way serves."""
-        return False
+    @torch.no_grad()
+    def weights_take(self, stored: Mapping[str, torch.Tensor]) -> None:
+        """Take over trained weights, whole tensors by their names."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(stored[name])
 
     def optimizer_attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Make the optimizer's states whole ones; here they are."""
@@ -104,10 +104,9 @@ class Shards:
         self._lockstep = _Lockstep(base, ranks)
 
     def _shard(self, base: Any, device: str) -> None:
-        names = tuple(base._no_split_modules or ())
-        layers = [module for module in base.modules() if type(module).__name__ in names]
+        layers = _decoder_layers(base)
         if not layers:
-            message = f"models of type {base.config.model_type} do not say what their layers are"
+            message = f"the layers of a model of type {base.config.model_type} cannot be told"
             raise ConfigError("ranks.sharding", message, "Set it to none for this model.")
         settings: dict[str, Any] = {
             "mesh": init_device_mesh(device, (self.ranks.count,)),
@@ -121,9 +120,13 @@ class Shards:
 
     @contextmanager
     def walking(self) -> Iterator[None]:
-        """Let the ranks go through passes of their own, each met by the others."""
+        """Let the ranks go through passes of their own, each met by the others.
+
+        Afterwards parameters are parts again: an optimizer made of gathered ones would move copies.
+        """
         with self._lockstep.walking():
             yield
+        self._reshard()
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -158,15 +161,13 @@ class Shards:
         """Whether a measurement is due by the first rank's clock, for which all must gather."""
         return bool(self.ranks.agree(due))
 
-    def weights_load(self, state: Path) -> bool:
-        """Take over the trained weights of a state: each rank cuts out its part."""
+    @torch.no_grad()
+    def weights_take(self, stored: Mapping[str, torch.Tensor]) -> None:
+        """Take over trained weights, whole tensors by their names: each rank cuts out its part."""
         self._reshard()
-        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        stored = _stored_weights(state, self.config)
-        with torch.no_grad():
-            for name, parameter in trained.items():
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
                 parameter.copy_(_part(stored[name], parameter))
-        return True
 
     def optimizer_attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Make `state_dict` gather whole tensors, in all ranks, and `load_state_dict` cut them."""
@@ -233,23 +234,17 @@ class _Lockstep:
 
     def _empty_pass(self, kind: int) -> None:
         ids = torch.zeros((1, 1), dtype=torch.long, device=next(self.base.parameters()).device)
-        with (
-            torch.set_grad_enabled(kind == _DECISION),
-            _hooks_off(self.base.get_output_embeddings()),
-        ):
+        with torch.set_grad_enabled(kind == _DECISION), head_whole():
             logits = self.base(input_ids=ids, use_cache=False).logits
         if kind == _DECISION:
             (logits.float().sum() * 0.0).backward()
 
 
-@contextmanager
-def _hooks_off(head: nn.Module) -> Iterator[None]:
-    """Call the head without what this rank's own pass has hung on it (streaming.head_on)."""
-    kept, head._forward_pre_hooks = head._forward_pre_hooks, OrderedDict()
-    try:
-        yield
-    finally:
-        head._forward_pre_hooks = kept
+def _decoder_layers(base: Any) -> Sequence[nn.Module]:
+    """The decoder's layers: the list of as many modules as the config says. Empty: not found."""
+    count = base.config.get_text_config().num_hidden_layers
+    lists = (m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == count)
+    return list(next(lists, ()))
 
 
 def whole_tensor(value: Any) -> Any:
@@ -274,14 +269,3 @@ def _state_cut(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[
             for key, value in state["state"].get(number, {}).items()
         }
     return {**state, "state": {number: one for number, one in cut.items() if one}}
-
-
-def _stored_weights(state: Path, config: RunConfig) -> dict[str, torch.Tensor]:
-    """Return a state's trained weights by the names of the model that is trained."""
-    if config.method.name == "lora":
-        from peft.utils import load_peft_weights
-
-        stored = load_peft_weights(str(state), device="cpu")
-        return {name.replace(".weight", ".default.weight"): t for name, t in stored.items()}
-    model = model_load(replace(config, model=str(state)))
-    return dict(model.named_parameters())
