@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.manifest import COMPLETE
 from engine.process import BAD_INPUT, DONE, FAILED
 from tests.training.toys import events_of
 from training.__main__ import main
-from training.states import MARKER_NAME
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -56,7 +56,7 @@ def kill_within_a_save(engine: subprocess.Popen[bytes], trainer: Path) -> Path:
             continue
         engine.send_signal(signal.SIGSTOP)
         torn = list(trainer.glob("*.tmp"))
-        if torn and not (torn[0] / MARKER_NAME).exists():
+        if torn and not (torn[0] / COMPLETE).exists():
             engine.kill()
             engine.wait(timeout=60)
             return torn[0]
