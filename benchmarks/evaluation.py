@@ -15,7 +15,7 @@ kernel and threads. A candidate is a copy of the base model with a little noise 
 The pairs' order turns round every time. One JSON object a line, then a table; lines beginning with
 # are for people. ratio and ratio_memory are theirs by ours: above 1, ours is better. must names the
 field of the line that is meant: `identical` has to be true, `first` (our time by theirs) at most
-1.05, `second` (the second session by measuring both anew) at most 0.55.
+1.05, `second` (the second session by measuring both again) at most 0.55.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Found:
     theirs: list[Answers] = field(default_factory=list)
     ours_candidate: list[Answers] = field(default_factory=list)
     theirs_candidate: list[Answers] = field(default_factory=list)
-    both_anew: list[SessionCost] = field(default_factory=list)
+    both_again: list[SessionCost] = field(default_factory=list)
     second: list[SessionCost] = field(default_factory=list)
 
 
@@ -99,12 +99,12 @@ class Bench:
             found.ours_candidate.append(ours(directory, candidate, limit, self._threads))
 
     def _sessions(self, found: Found, suite: Any) -> None:
-        found.both_anew.append(self._portal.session(suite, 0))
+        found.both_again.append(self._portal.session(suite, 0))
         found.second.append(self._portal.session(suite, 1))
 
 
 def _say(number: int, found: Found) -> None:
-    both, second = found.both_anew[-1], found.second[-1]
+    both, second = found.both_again[-1], found.second[-1]
     sys.stderr.write(
         f"pair {number}: ours {found.ours[-1].child.seconds:.1f} s, "
         f"theirs {found.theirs[-1].child.seconds:.1f} s; "
@@ -144,7 +144,7 @@ def first_line(case: str, own: Sequence[Child], other: Sequence[Child]) -> dict[
 def second_line(
     baseline: str, second: Sequence[SessionCost], both: Sequence[Child | SessionCost]
 ) -> dict[str, Any]:
-    """A second session's measurement beside measuring both models anew."""
+    """A second session's measurement beside measuring both models again."""
     ratios = [b.seconds / a.seconds for a, b in zip(second, both, strict=True)]
     line = _timed("second session", baseline, ratios, "second")
     line["seconds"] = [_median([one.seconds for one in side]) for side in (second, both)]
@@ -211,12 +211,12 @@ def lines_of(found: Found) -> list[dict[str, Any]]:
     own, other, candidate = (
         [one.child for one in side] for side in (found.ours, found.theirs, found.theirs_candidate)
     )
-    anew = [_together(one, two) for one, two in zip(other, candidate, strict=True)]
+    again = [_together(one, two) for one, two in zip(other, candidate, strict=True)]
     return [
         scores_line(agreement, len(base) + 1),
         first_line(f"first evaluation, {len(found.ours[0].items)} items", own, other),
-        second_line("both anew, ours", found.second, found.both_anew),
-        second_line(f"both anew, {THEIRS}", found.second, anew),
+        second_line("both again, ours", found.second, found.both_again),
+        second_line(f"both again, {THEIRS}", found.second, again),
     ]
 
 

@@ -78,7 +78,7 @@ class Portal:
         candidate = self._candidates[number]
         started, cpu = time.monotonic(), _children_cpu_seconds()
         checkpoint_measure(checkpoint=candidate, suite=suite, created_by=None)
-        # A verdict also asks for answers to show to reviewers; they are no part of measuring.
+        # A verdict also asks for answers to show to reviewers; they are not part of measuring.
         waiting = Job.objects.filter(state=JobState.QUEUED, kind="evaluate")
         queued = list(waiting.order_by("created_at"))
         for job in queued:

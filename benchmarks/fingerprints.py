@@ -23,7 +23,7 @@ from benchmarks.machine import ROOT
 
 _CLOCKS = ("second", "memory", "_bytes", "diagnostics", "measured", "manifest_sha256")
 """Values whose names hold one of these differ from run to run."""
-_SAMPLED = ("displacement", "cosine", "sharpness", "rank", "kl_", "probe_", "sparsity", "sparse")
+_SAMPLED = ("displacement", "cosine", "sharpness", "rank", "kl_", "probe_", "small_share")
 """Metrics of a step that are measured where there is time, so not always after the same steps."""
 _METHODS: dict[str, dict[str, Any]] = {
     "adamw": {"name": "adamw"},

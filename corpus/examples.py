@@ -30,7 +30,7 @@ class ToolCall:
 
     name: str
     arguments: Any
-    """The decoded JSON arguments; the text itself where it is no JSON."""
+    """The decoded JSON arguments; the text itself where it is not JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def json_decode(text: str) -> Any:
 
 
 def not_json(error: ValueError) -> ExampleError:
-    """Say why a text is no JSON, with the position in the record (the line is told elsewhere)."""
+    """Say why a text is not JSON, with the position in the record (the line is told elsewhere)."""
     detail = str(error)
     if isinstance(error, json.JSONDecodeError):
         detail = f"{error.msg} at character {error.pos + 1}"
@@ -123,7 +123,7 @@ def not_json(error: ValueError) -> ExampleError:
 
 def constant_refuse(name: str) -> None:
     """Refuse NaN and Infinity, which Python reads although JSON has no such values."""
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _too_deep() -> ExampleError:

@@ -62,19 +62,19 @@ def example_parse(record: Any) -> Example:
 
 def _messages_parse(messages: Any) -> list[Turn]:
     if not isinstance(messages, list) or not messages:
-        raise ExampleError("the list of messages is empty or no list", "Add at least two messages.")
+        raise ExampleError("messages is empty or not a list", "Add at least two messages.")
     return [_message_parse(message, i) for i, message in enumerate(messages, start=1)]
 
 
 def _message_parse(message: Any, number: int) -> Turn:
     if not isinstance(message, dict):
-        raise ExampleError(f"turn {number} is no JSON object", "Give it a role and content.")
+        raise ExampleError(f"turn {number} is not a JSON object", "Give it a role and content.")
     role = _role(message.get("role"), _MESSAGE_ROLES, number)
     calls = message.get("tool_calls") or []
     if message.get("function_call"):  # OpenAI's form before tool_calls
         calls = [message["function_call"]]
     if not isinstance(calls, list):
-        raise ExampleError(f"turn {number}: tool_calls is no list", "Write a list of calls.")
+        raise ExampleError(f"turn {number}: tool_calls is not a list", "Write a list of calls.")
     if calls and role != "assistant":
         raise ExampleError(
             f"turn {number}: a {role} turn has tool_calls", "Only the assistant calls tools."
@@ -92,13 +92,13 @@ def _message_parse(message: Any, number: int) -> Turn:
 def _sharegpt_parse(record: Mapping[str, Any]) -> list[Turn]:
     conversations = record["conversations"]
     if not isinstance(conversations, list) or not conversations:
-        raise ExampleError("conversations is empty or no list", "Add at least two turns.")
+        raise ExampleError("conversations is empty or not a list", "Add at least two turns.")
     turns = []
     if isinstance(record.get("system"), str) and record["system"]:
         turns.append(Turn(role="system", content=record["system"]))
     for number, item in enumerate(conversations, start=1):
         if not isinstance(item, dict):
-            raise ExampleError(f"turn {number} is no JSON object", "Give it from and value.")
+            raise ExampleError(f"turn {number} is not a JSON object", "Give it from and value.")
         role = _role(item.get("from"), _SHAREGPT_ROLES, number)
         text = _content(item.get("value"), number)
         calls: tuple[ToolCall, ...] = ()
@@ -194,7 +194,7 @@ def _tools_parse(value: Any) -> tuple[Mapping[str, Any], ...]:
     if not value:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise ExampleError("tools is no list of objects", "Write a list of tool definitions.")
+        raise ExampleError("tools is not a list of objects", "Write a list of tool definitions.")
     return tuple(value)
 
 

@@ -59,7 +59,7 @@ class IngestionConfig:
         """Build the config from decoded JSON; ConfigError names the field that is wrong."""
         known = ("source", "tokenizer", "decision_rule", "limits")
         if not isinstance(record, dict):
-            raise ConfigError("config", "is no JSON object", "Write an object of fields.")
+            raise ConfigError("config", "is not a JSON object", "Write an object of fields.")
         for name in record:
             if name not in known:
                 raise ConfigError(name, "unknown field", f"Use only: {', '.join(known)}.")

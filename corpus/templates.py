@@ -44,7 +44,7 @@ class ChatTemplate:
     """One compiled template with the special tokens it may name."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        """Compile `source`; raises ValueError where it is no Jinja template."""
+        """Compile `source`; raises ValueError where it is not a Jinja template."""
         self.source = source
         self.special_tokens = dict(special_tokens)
         self.knows_tool_calls = "tool_calls" in source

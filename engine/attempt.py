@@ -70,7 +70,7 @@ class Attempt:
         self.job_directory = job_directory
         self.number = number
         self.resume = resume
-        """The state to go on from; None to begin anew."""
+        """The state to go on from; None to begin from the start."""
         self.stop = stop
         self.directory = job_directory / "attempts" / str(number)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def attempt_run(
     options = _options(program, arguments)
     directory = Path(options.directory)
     if not directory.is_dir():
-        sys.stderr.write(f"{program}: {directory} is no directory\n")
+        sys.stderr.write(f"{program}: {directory} is not a directory\n")
         return BAD_INPUT
     stop = StopRequest().install()
     supervise_self(options.supervisor_fd)

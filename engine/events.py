@@ -116,7 +116,7 @@ def read_events(
     """Read the events after `offset_bytes`: all, or about `limit_bytes` of them, at least one.
 
     Returns the events and the offset to pass next time. A missing file has no events. An unfinished
-    last line is left for the next call. A finished line that is no JSON object (the remains of a
+    last line is left for the next call. A finished line that is not a JSON object (the remains of a
     killed writer) is passed over.
     """
     try:

@@ -197,7 +197,7 @@ def _header_read(path: Path) -> dict[str, TensorPlace]:
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         if not 0 < header_bytes <= min(_HEADER_LIMIT_BYTES, size_bytes - 8):
-            raise ValueError(f"{path.name} is no safetensors file")
+            raise ValueError(f"{path.name} is not a safetensors file")
         try:
             header = json.loads(file.read(header_bytes))
             header.pop("__metadata__", None)

@@ -2,8 +2,9 @@
 
 torch gives float32 products to MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN,
 which torch also carries, uses AVX-512 wherever it is. On two cores of an AMD EPYC that is 2.2 times
-as fast, to the same rounding (docs/results/training.md). Which way is taken hangs on the processor
-alone, never on a trial, so that a session which is resumed goes on in the same arithmetic.
+as fast, to the same rounding (docs/results/training.md). Which way is taken depends on the
+processor alone, never on a trial, so that a session which is resumed goes on in the same
+arithmetic.
 """
 
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ class _NumbersOnly(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores: [batch, vocabulary], handed on as they are."""
         if torch.isnan(scores).any():
-            message = "answers with values that are no numbers"
+            message = "answers with values that are not numbers"
             cure = "The checkpoint's weights are broken: choose another one, or train it again."
             raise EngineError(BAD_INPUT, "model", message, cure)
         return scores
@@ -165,12 +165,12 @@ def benchmark_measure(
 
     Raises EngineError as `answers_measure`.
     """
-    found = answers_measure(benchmark, model, config, on_share)
-    metric, rows = found.metric, found.rows
+    answers = answers_measure(benchmark, model, config, on_share)
+    metric, rows = answers.metric, answers.rows
     scores = [] if metric is None else [share_score(benchmark.config.name, metric, rows)]
     if not benchmark.is_group:
         (name,) = benchmark.tasks
-        scores += _others(benchmark.config.name, name, found.results, known=metric)
+        scores += _others(benchmark.config.name, name, answers.results, known=metric)
     return {"scores": scores, "samples": rows}
 
 
@@ -180,7 +180,7 @@ def _target_nats(
     """Log-likelihood of the right answer of every item that is answered freely and compared with
     it word by word, by (task, doc_id): one more forward pass an item, far cheaper than an answer.
     """
-    found: dict[tuple[str, int], float] = {}
+    margins: dict[tuple[str, int], float] = {}
     for name, logged in samples.items():
         task = benchmark.tasks[name]
         if task.OUTPUT_TYPE != "generate_until":
@@ -206,8 +206,8 @@ def _target_nats(
         for (doc_id, sample), (nats, _) in zip(asked.items(), answers, strict=True):
             if not math.isfinite(nats):
                 raise not_finite(benchmark.config.name, sample)
-            found[name, doc_id] = float(nats)
-    return found
+            margins[name, doc_id] = float(nats)
+    return margins
 
 
 def share_score(benchmark: str, metric: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

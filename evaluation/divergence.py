@@ -75,7 +75,7 @@ def reference_read(config: MeasureConfig) -> Reference:
     loaded = model_load(replace(config, model=config.parent))
     texts = _texts(config, loaded)
     budget = config.kl_tokens // max(1, len(texts))
-    places = {key: list(_place(found, budget, loaded)) for key, found in texts.items()}
+    places = {key: list(_place(one, budget, loaded)) for key, one in texts.items()}
     reference = Reference(places={key: place for key, place in places.items() if place})
     del loaded
     gc.collect()
@@ -95,9 +95,9 @@ _Text = tuple[list[int], list[int]]
 
 def _texts(config: MeasureConfig, loaded: Loaded) -> dict[str, list[_Text]]:
     """Held-out documents from their beginning, and the decisions of held-out examples."""
-    found: dict[str, list[_Text]] = {}
+    texts_by_key: dict[str, list[_Text]] = {}
     for held_out in config.held_out:
-        found[held_out.key] = [
+        texts_by_key[held_out.key] = [
             (
                 ids := [loaded.prefix_token_id, *one.token_ids[:POSITIONS_A_TEXT]],
                 list(range(1, len(ids))),
@@ -105,11 +105,11 @@ def _texts(config: MeasureConfig, loaded: Loaded) -> dict[str, list[_Text]]:
             for one in documents_encode(held_out, config, loaded)
         ]
     for session in config.sessions:
-        found[f"session:{session.key}"] = [
+        texts_by_key[f"session:{session.key}"] = [
             (one.encoded.token_ids, _decisions(one.encoded)[:POSITIONS_A_TEXT])
             for one in slice_read(session, config, loaded).examples
         ]
-    return {key: texts for key, texts in found.items() if texts}
+    return {key: texts for key, texts in texts_by_key.items() if texts}
 
 
 def _decisions(encoded: Any) -> list[int]:
@@ -173,7 +173,7 @@ def _kl_nats(passage: Passage, loaded: Loaded) -> float:
         raise EngineError(BAD_INPUT, "parent", message, cure)
     nats = float(torch.sum(parent.exp() * (parent - own)))
     if not math.isfinite(nats):
-        message = "its probabilities, or its parent's, are no numbers"
+        message = "its probabilities, or its parent's, are not numbers"
         cure = "The weights are broken: choose another checkpoint, or train it again."
         raise EngineError(BAD_INPUT, "model", message, cure)
     return nats

@@ -68,8 +68,8 @@ def answers_generate(
             on_token((begin + share * count) / len(order))
 
         prompts = [config.prompts[i] for i in batch]
-        found = _batch_generate(config, loaded, prompts, [encoded[i] for i in batch], on_step)
-        answers.update(zip(batch, found, strict=True))
+        generated = _batch_generate(config, loaded, prompts, [encoded[i] for i in batch], on_step)
+        answers.update(zip(batch, generated, strict=True))
     return [answers[i] for i in range(len(encoded))]
 
 
@@ -119,7 +119,7 @@ def _batch_generate(
 def _choose(logits: torch.Tensor, temperature: float, draw: torch.Generator) -> int:
     logits = logits.float().cpu()
     if not math.isfinite(float(logits.max())):
-        message = "answers with values that are no numbers"
+        message = "answers with values that are not numbers"
         cure = "The checkpoint's weights are broken: choose another one, or train it again."
         raise EngineError(BAD_INPUT, "model", message, cure)
     if temperature == 0:

@@ -135,20 +135,20 @@ def _session_steps(config: MeasureConfig, loaded: Loaded, attempt: Attempt) -> I
     from evaluation.retention import session_measure, slice_read
 
     for number, session in enumerate(config.sessions, start=1):
-        found = slice_read(session, config, loaded)
-        if found.too_long_count:
+        held_out = slice_read(session, config, loaded)
+        if held_out.too_long_count:
             message = (
-                f"{found.too_long_count:,} examples that {session.name} set aside are longer than "
-                "the limit: not measured"
+                f"{held_out.too_long_count:,} examples that {session.name} set aside are longer "
+                "than the limit: not measured"
             )
             attempt.events.warning(where="sessions.max_tokens", message=message)
-        tokens = sum(len(one.encoded.token_ids) for one in found.examples)
+        tokens = sum(len(one.encoded.token_ids) for one in held_out.examples)
         yield Step(
             name=f"what it kept of {session.name} ({number} of {len(config.sessions)})",
             key=f"session:{session.key}",
-            items=len(found.examples),
+            items=len(held_out.examples),
             cost_tokens=float(tokens),
-            run=partial(session_measure, session, found.examples, loaded),
+            run=partial(session_measure, session, held_out.examples, loaded),
         )
 
 
@@ -171,15 +171,15 @@ def _divergence_steps(
         return
     from evaluation.divergence import Reference, divergence_measure
 
-    found = reference or Reference(places={})  # measured by an earlier attempt: not run again
-    if reference is not None and not found.token_count:
+    kept = reference or Reference(places={})  # measured by an earlier attempt: not run again
+    if reference is not None and not kept.token_count:
         return  # every text is too long or empty
     yield Step(
         name="distance from the parent",
         key=DIVERGENCE,
-        items=sum(len(place) for place in found.places.values()),
-        cost_tokens=float(found.token_count),
-        run=partial(divergence_measure, found, loaded),
+        items=sum(len(place) for place in kept.places.values()),
+        cost_tokens=float(kept.token_count),
+        run=partial(divergence_measure, kept, loaded),
     )
 
 
@@ -210,13 +210,13 @@ def _benchmark_steps(
                 cost_tokens=benchmark.item_count * TOKENS_AN_ITEM,
                 run=partial(benchmark_measure, benchmark, model, config),
             )
-    for found in groups:
+    for stoppable in groups:
         yield Step(
-            name=found.group.name,
-            key=f"adaptive:{'+'.join(found.group.benchmarks)}",
-            items=found.item_count,
-            cost_tokens=found.item_count * TOKENS_AN_ITEM,
-            run=partial(group_measure, found, model, config),
+            name=stoppable.group.name,
+            key=f"adaptive:{'+'.join(stoppable.group.benchmarks)}",
+            items=stoppable.item_count,
+            cost_tokens=stoppable.item_count * TOKENS_AN_ITEM,
+            run=partial(group_measure, stoppable, model, config),
         )
 
 
@@ -226,12 +226,12 @@ def _adaptive_settings(
     """How it was stopped early, so that nobody takes the results for those of all items."""
     if config.adaptive is None:
         return None
-    found = config.adaptive
+    adaptive = config.adaptive
     return {
-        "alpha": found.alpha,
-        "together": found.together,
-        "seed": found.seed,
-        "before_sha256": found.before_sha256,
+        "alpha": adaptive.alpha,
+        "together": adaptive.together,
+        "seed": adaptive.seed,
+        "before_sha256": adaptive.before_sha256,
         "groups": [one["stop"] for one in results if "stop" in one],
     }
 

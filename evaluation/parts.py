@@ -53,7 +53,7 @@ class Parts:
                 f"{state} holds no finished parts",
                 "Name the parts directory of an earlier attempt, or start without --resume.",
             )
-        found = {}
+        results = {}
         for path in sorted(state.glob("*.json")):
             try:
                 record = json.loads(path.read_bytes())
@@ -66,5 +66,5 @@ class Parts:
                     "the finished parts were measured with another config.json",
                     "Start without --resume, so that everything is measured alike.",
                 )
-            found[record["name"]] = record["result"]
-        return found
+            results[record["name"]] = record["result"]
+        return results

@@ -69,7 +69,7 @@ def _texts(held_out: HeldOutConfig) -> Iterator[tuple[str, str]]:
             except (ValueError, KeyError, TypeError, AttributeError):
                 sound = False
             if not sound:
-                message = f"line {number} of {held_out.name} is no document with its SHA-256"
+                message = f"line {number} of {held_out.name} is not a document with its SHA-256"
                 cure = 'Write {"text": ..., "sha256": ...} lines.'
                 raise EngineError(BAD_INPUT, "held_out.path", message, cure)
             yield text, sha256

@@ -50,18 +50,18 @@ def slice_read(session: SessionConfig, config: MeasureConfig, loaded: Loaded) ->
         cure = "Save the model with its tokenizer."
         raise EngineError(BAD_INPUT, "model", str(error), cure) from error
     limit = min(session.max_tokens, loaded.context_limit_tokens or session.max_tokens)
-    found: list[HeldOutExample] = []
+    examples: list[HeldOutExample] = []
     too_long = 0
     # By hash, so that the same examples are asked of every model, whatever order a file has.
     for record in sorted(_held_out(session), key=lambda one: one["sha256"]):
-        if len(found) == session.max_examples:
+        if len(examples) == session.max_examples:
             break
         encoded = _encoded(session, record, encoder)
         if len(encoded.token_ids) > limit:
             too_long += 1
             continue
-        found.append(HeldOutExample(sha256=record["sha256"], encoded=encoded))
-    return Slice(examples=found, too_long_count=too_long)
+        examples.append(HeldOutExample(sha256=record["sha256"], encoded=encoded))
+    return Slice(examples=examples, too_long_count=too_long)
 
 
 def _held_out(session: SessionConfig) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def _held_out(session: SessionConfig) -> list[dict[str, Any]]:
             if record["held_out"]:
                 records[record["sha256"]] = record | {"turns": list(record["turns"])}
         except (ValueError, KeyError, TypeError) as error:
-            message = f"line {number} of {session.name} is no example ({error!r})"
+            message = f"line {number} of {session.name} is not an example ({error!r})"
             cure = "Let corpus.ingestion write the file."
             raise EngineError(BAD_INPUT, "sessions.path", message, cure) from error
     return list(records.values())
@@ -97,7 +97,7 @@ def _encoded(
         where = f"session {session.name}, line {record.get('line')}"
         raise EngineError(BAD_INPUT, where, error.message, error.cure) from error
     except (KeyError, TypeError, AttributeError) as error:
-        message = f"line {record.get('line')} of {session.name} is no example ({error!r})"
+        message = f"line {record.get('line')} of {session.name} is not an example ({error!r})"
         cure = "Let corpus.ingestion write the file."
         raise EngineError(BAD_INPUT, "sessions.path", message, cure) from error
 

@@ -36,7 +36,7 @@ def rows_of(
     `target_nats` gives the log-likelihood of the right answer by (task, doc_id) for items that the
     model answers freely. An item that occurs twice in a benchmark (the same question word for word)
     is kept once, as rows are joined by hash. Raises EngineError (BAD_INPUT) naming the item that
-    has no right answer or a likelihood that is no number.
+    has no right answer or a likelihood that is not a number.
     """
     metric = None
     rows: dict[str, dict[str, Any]] = {}
@@ -47,12 +47,12 @@ def rows_of(
             if sample["filter"] != first_filter:
                 continue
             _check_finite(benchmark.config.name, sample)
-            found = next((name for name in METRICS if sample.get(name) in (0, 1)), None)
-            metric = metric or found
-            if found is None:
+            sample_metric = next((name for name in METRICS if sample.get(name) in (0, 1)), None)
+            metric = metric or sample_metric
+            if sample_metric is None:
                 continue
             nats = (target_nats or {}).get((task_name, sample["doc_id"]))
-            row = _row(benchmark, task_name, task, sample, found, nats)
+            row = _row(benchmark, task_name, task, sample, sample_metric, nats)
             rows.setdefault(row["doc_hash"], row)
     return metric, list(rows.values())
 
@@ -170,7 +170,7 @@ def not_finite(benchmark: str, sample: dict[str, Any]) -> EngineError:
     return EngineError(
         BAD_INPUT,
         f"benchmark {benchmark}",
-        f"the item ending in “{_ending(sample)}” got a likelihood that is no number",
+        f"the item ending in “{_ending(sample)}” got a likelihood that is not a number",
         "The checkpoint's weights are broken: choose another one, or train it again.",
     )
 

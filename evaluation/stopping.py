@@ -26,7 +26,7 @@ from evaluation.samples import doc_hash_of
 BATCHES_A_CHUNK = 4
 """A chunk is at least so many batches, so that little of a forward pass is padding ..."""
 CHUNKS_AT_MOST = 20
-"""... and at least the so-manieth part of what was measured before it, for every chunk costs some
+"""... and at least a fixed share of what was measured before it, for every chunk costs some
 time of its own: at most 5 % more is measured than the answer needed."""
 
 _CURE = "Measure both with the same suite, settings and tokenizer."
@@ -77,7 +77,7 @@ def stoppable_groups(
 
 
 def group_measure(
-    found: Stoppable,
+    stoppable: Stoppable,
     model: CountingModel,
     config: MeasureConfig,
     on_share: Callable[[float], None],
@@ -90,18 +90,18 @@ def group_measure(
     adaptive = config.adaptive
     if adaptive is None:
         raise ValueError("the config names no adaptive mode")
-    test, total = group_test(found.units, found.group, adaptive), found.item_count
-    used: dict[str, list[dict[str, Any]]] = {name: [] for name in found.group.benchmarks}
+    test, total = group_test(stoppable.units, stoppable.group, adaptive), stoppable.item_count
+    used: dict[str, list[dict[str, Any]]] = {name: [] for name in stoppable.group.benchmarks}
     metrics: dict[str, str] = {}
     place = 0
-    while place < len(found.units) and test.outcome == UNDECIDED:
-        chunk = _chunk(found.units[place:], config.batch_size, test.items_used)
+    while place < len(stoppable.units) and test.outcome == UNDECIDED:
+        chunk = _chunk(stoppable.units[place:], config.batch_size, test.items_used)
         begin, size = test.items_used, sum(len(one.before) for one in chunk)
 
         def tell(share: float, begin: int = begin, size: int = size) -> None:
             on_share((begin + share * size) / total)
 
-        rows = _chunk_measure(found, chunk, model, config, metrics, tell)
+        rows = _chunk_measure(stoppable, chunk, model, config, metrics, tell)
         for unit in chunk:
             test.add(_losses(unit, rows))
             used[unit.benchmark] += [rows[unit.benchmark][one.doc_hash] for one in unit.before]
@@ -113,12 +113,12 @@ def group_measure(
         "scores": [share_score(name, metrics[name], rows) for name, rows in used.items() if rows],
         "samples": [row for rows in used.values() for row in rows],
         "stop": {
-            "benchmarks": list(found.group.benchmarks),
-            "margin": found.group.margin,
+            "benchmarks": list(stoppable.group.benchmarks),
+            "margin": stoppable.group.margin,
             "items": total,
             "items_used": test.items_used,
             "outcome": outcome,
-            "words": stop_words(outcome, test.items_used, total, found.group.margin),
+            "words": stop_words(outcome, test.items_used, total, stoppable.group.margin),
         },
     }
 
@@ -133,15 +133,15 @@ def _before_read(config: AdaptiveConfig) -> dict[str, list[Item]]:
     if hashlib.sha256(data).hexdigest() != config.before_sha256:
         message = "the answers to compare with are not those that were chosen"
         raise EngineError(BAD_INPUT, "adaptive.before", message, cure)
-    found: dict[str, list[Item]] = {}
+    items: dict[str, list[Item]] = {}
     try:
         for line in data.splitlines():
             record = json.loads(line)
-            found.setdefault(record["benchmark"], []).append(Item.from_json(record))
+            items.setdefault(record["benchmark"], []).append(Item.from_json(record))
     except (ValueError, KeyError, TypeError) as error:
-        message = "a line is no answer to an item"
+        message = "a line is not an answer to an item"
         raise EngineError(BAD_INPUT, "adaptive.before", message, cure) from error
-    return found
+    return items
 
 
 def whole_reason(benchmark: BenchmarkTasks, before: Mapping[str, Sequence[Item]]) -> str:
@@ -157,19 +157,19 @@ def whole_reason(benchmark: BenchmarkTasks, before: Mapping[str, Sequence[Item]]
 
 def _places(benchmark: BenchmarkTasks, before: Sequence[Item]) -> dict[str, tuple[str, int]]:
     """Where lm-eval keeps each item, by the hash that its samples will carry."""
-    found: dict[str, tuple[str, int]] = {}
+    places: dict[str, tuple[str, int]] = {}
     for name, task in benchmark.tasks.items():
         chosen = set(benchmark.indices.get(name, ())) or None
         for index, doc in enumerate(task.eval_docs):
             if chosen is not None and index not in chosen:
                 continue
             text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
-            found.setdefault(doc_hash_of(benchmark, name, hash_string(text)), (name, index))
-    apart = len(found.keys() ^ {one.doc_hash for one in before})
+            places.setdefault(doc_hash_of(benchmark, name, hash_string(text)), (name, index))
+    apart = len(places.keys() ^ {one.doc_hash for one in before})
     if apart:
         message = f"{apart} of its items were measured on one side only"
         raise EngineError(BAD_INPUT, f"benchmark {benchmark.config.name}", message, _CURE)
-    return found
+    return places
 
 
 def _chunk(units: Sequence[Unit], batch_size: int, used: int) -> list[Unit]:
@@ -185,7 +185,7 @@ def _chunk(units: Sequence[Unit], batch_size: int, used: int) -> list[Unit]:
 
 
 def _chunk_measure(
-    found: Stoppable,
+    stoppable: Stoppable,
     chunk: Sequence[Unit],
     model: CountingModel,
     config: MeasureConfig,
@@ -196,11 +196,11 @@ def _chunk_measure(
     wanted: dict[str, dict[str, list[int]]] = {}
     for unit in chunk:
         for item in unit.before:
-            task, index = found.places[unit.benchmark][item.doc_hash]
+            task, index = stoppable.places[unit.benchmark][item.doc_hash]
             wanted.setdefault(unit.benchmark, {}).setdefault(task, []).append(index)
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for number, (name, indices) in enumerate(wanted.items()):
-        whole = found.tasks[name]
+        whole = stoppable.tasks[name]
         part = replace(
             whole,
             tasks={task: whole.tasks[task] for task in indices},

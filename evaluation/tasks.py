@@ -50,7 +50,7 @@ def _local(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
     known = {one.name: one for one in local_benchmarks()}
     if benchmark.name not in known:
         raise refused(
-            benchmark, "is no local benchmark", f"There are: {', '.join(known)}; or use lm_eval."
+            benchmark, "is not a local benchmark", f"There are: {', '.join(known)}; or use lm_eval."
         )
     items = local_items(benchmark.name, benchmark.limit)
     lines = [json.dumps(item, ensure_ascii=False) for item in items]

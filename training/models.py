@@ -63,8 +63,8 @@ def embedding_gradient_by_row(model: Any) -> None:
     """Spare a second gradient of the vocabulary's size where the embedding is the head's weight.
 
     The head's own part is dense and comes first; the rows of the tokens that were read are then
-    added to it one by one: the same sum in another order. An embedding that is no head is left as
-    it is, for it would get a sparse gradient.
+    added to it one by one: the same sum in another order. An embedding that is not a head is left
+    as it is, for it would get a sparse gradient.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if isinstance(embedding, nn.Embedding) and getattr(head, "weight", None) is embedding.weight:

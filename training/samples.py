@@ -153,5 +153,5 @@ def _records(batch: BatchConfig, where: str) -> Iterator[dict[str, Any]]:
 def _no_example(batch: BatchConfig, where: str, number: int, error: Exception) -> ConfigError:
     """number: of the line in the engine's own file, counted from 1."""
     cure = "Let corpus.ingestion write the file."
-    message = f"{batch.name}, line {number} of its examples is no example ({error!r})"
+    message = f"{batch.name}, line {number} of its examples is not an example ({error!r})"
     return ConfigError(where, message, cure)

@@ -58,7 +58,7 @@ class MeasureConfig(EngineConfig):
     """How far the window moves; every token after the first window sees at least
     window - stride tokens before it."""
     manifest_sha256: str | None = None
-    """What the model's manifest.json has to say, every file hashed anew: results are kept under
+    """What the model's manifest.json has to say, every file hashed again: results are kept under
     this hash and must be of no other weights. None: not checked."""
     parent: str | None = None
     """The directory of the model that this one was trained from: forward KL to it is measured on
@@ -136,7 +136,7 @@ class GenerateConfig(EngineConfig):
 def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
     """Read a whole config.json; raises ConfigError naming the first wrong field."""
     if not isinstance(record, Mapping):
-        raise ConfigError("config", "is no JSON object", "Write an object of fields.")
+        raise ConfigError("config", "is not a JSON object", "Write an object of fields.")
     rest = dict(record)
     action = rest.pop("action", None)
     choice_check("action", action, ("measure", "generate"))
@@ -157,7 +157,7 @@ def _nest(record: dict[str, Any], name: str, cls: type) -> None:
     if name not in record:
         return
     if not isinstance(record[name], list | tuple):
-        raise ConfigError(name, "is no list", "Write a list of objects.")
+        raise ConfigError(name, "is not a list", "Write a list of objects.")
     record[name] = tuple(cls(**fields_of(cls, one, name)) for one in record[name])
 
 

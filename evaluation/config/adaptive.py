@@ -39,7 +39,7 @@ class AdaptiveConfig:
     before: str
     """The samples.jsonl of the measurement that the model is judged against: all its items."""
     before_sha256: str
-    """SHA-256 of that file: the answers that the random order and the stop hang on."""
+    """SHA-256 of that file: the answers that the random order and the stop depend on."""
     groups: tuple[AdaptiveGroup, ...]
     """Benchmarks in no group are measured whole."""
     alpha: float = 0.05
@@ -62,7 +62,7 @@ class AdaptiveConfig:
         number_check("adaptive.alpha", self.alpha, above=True, maximum=0.49)
         whole_check("adaptive.together", self.together, 1)
         if not isinstance(self.seed, str):
-            raise ConfigError("adaptive.seed", "is no text", "Write any text.")
+            raise ConfigError("adaptive.seed", "is not text", "Write any text.")
 
 
 def adaptive_of(record: Any) -> AdaptiveConfig | None:
@@ -70,19 +70,19 @@ def adaptive_of(record: Any) -> AdaptiveConfig | None:
     if record is None or isinstance(record, AdaptiveConfig):
         return record
     if not isinstance(record, Mapping):
-        raise ConfigError("adaptive", "is no JSON object", "Write an object of fields, or null.")
+        raise ConfigError("adaptive", "is not a JSON object", "Write an object of fields, or null.")
     rest = dict(record)
     groups = rest.get("groups")
     if not isinstance(groups, list | tuple):
-        raise ConfigError("adaptive.groups", "is no list", "Write a list of objects.")
+        raise ConfigError("adaptive.groups", "is not a list", "Write a list of objects.")
     rest["groups"] = tuple(_group(one) for one in groups)
-    found: AdaptiveConfig = AdaptiveConfig(**fields_of(AdaptiveConfig, rest, "adaptive"))
-    return found
+    config: AdaptiveConfig = AdaptiveConfig(**fields_of(AdaptiveConfig, rest, "adaptive"))
+    return config
 
 
 def _group(record: Any) -> AdaptiveGroup:
     fields = fields_of(AdaptiveGroup, record, "adaptive.groups")
     if isinstance(fields.get("benchmarks"), list):
         fields = {**fields, "benchmarks": tuple(fields["benchmarks"])}
-    found: AdaptiveGroup = AdaptiveGroup(**fields)
-    return found
+    group: AdaptiveGroup = AdaptiveGroup(**fields)
+    return group

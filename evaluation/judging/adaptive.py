@@ -54,7 +54,7 @@ def units_in_order(before: Items, group: AdaptiveGroup, seed: str) -> list[Unit]
         if not clusters:
             raise ComparisonError(f"{name}: nothing was measured before; measure it first.")
         units += [Unit(benchmark=name, before=tuple(items)) for items in clusters.values()]
-    # A cluster's place hangs on one hash, so that large clusters do not come early.
+    # A cluster's place depends on one hash, so that large clusters do not come early.
     names = [f"{one.benchmark}\n{min(item.doc_hash for item in one.before)}" for one in units]
     return [units[place] for place in sequential_order(names, seed)]
 

@@ -233,7 +233,7 @@ def sequential_judge(
     for position, name in enumerate(hashes if clusters is None else clusters):
         units.setdefault(name, []).append(position)
     members = list(units.values())
-    # A cluster's place hangs on one hash, so that large clusters do not come early.
+    # A cluster's place depends on one hash, so that large clusters do not come early.
     order = sequential_order([min(hashes[one] for one in unit) for unit in members], seed)
     largest = max(len(unit) for unit in members)
     test = SequentialTest(margin=margin, alpha=alpha, largest_unit=largest)

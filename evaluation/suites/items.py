@@ -104,7 +104,7 @@ def kind_of(items: Sequence[OwnItem]) -> str:
 
 def _item(record: Any) -> OwnItem:
     if not isinstance(record, dict):
-        raise _Refused("it is no JSON object", 'Write {"question": ..., "answer": ...}.')
+        raise _Refused("it is not a JSON object", 'Write {"question": ..., "answer": ...}.')
     unknown = sorted(record.keys() - set(_FIELDS))
     if unknown:
         raise _Refused(f"there is no field {unknown[0]!r}", f"Use only {', '.join(_FIELDS)}.")
@@ -126,12 +126,12 @@ def _item(record: Any) -> OwnItem:
 
 
 def _missing(record: dict[str, Any]) -> str:
-    return "the answer is no text" if "answer" in record else "it has no answer"
+    return "the answer is not text" if "answer" in record else "it has no answer"
 
 
 def _choices(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not 2 <= len(value) <= CHOICES_MAX:
-        raise _Refused("choices is no list of 2 to 26 texts", 'Write "choices": ["...", "..."].')
+        raise _Refused("choices is not a list of 2 to 26 texts", 'Write "choices": ["...", "..."].')
     record = {f"choice {number}": one for number, one in enumerate(value, start=1)}
     choices = tuple(_text(record, name, ANSWER_MAX_CHARACTERS).strip() for name in record)
     if len(set(choices)) < len(choices):
@@ -156,7 +156,7 @@ def _place(record: dict[str, Any], choices: tuple[str, ...]) -> int:
 def _text(record: dict[str, Any], name: str, most: int) -> str:
     value = record.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise _Refused(f"{name} is no text or empty", f"Give {name} as a text.")
+        raise _Refused(f"{name} is not text, or is empty", f"Give {name} as a text.")
     if len(value) > most:
         message = f"{name} has {len(value):,} characters, more than {most:,}"
         raise _Refused(message, "Shorten it.")

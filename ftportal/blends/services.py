@@ -41,7 +41,7 @@ def blends_request(
     for alpha in wanted:
         if not 0 < alpha < 1:
             raise BlendRefusedError(
-                f"{100 * alpha:g} % is no blend: 0 % is the parent itself, 100 % the checkpoint.",
+                f"{100 * alpha:g} % is not a blend: 0 % is the parent, 100 % the checkpoint.",
                 "Choose percentages in between.",
             )
     _ends_check(candidate)

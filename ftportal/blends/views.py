@@ -62,6 +62,6 @@ def _page(
 
 @require_GET
 def origin(request: HttpRequest, pk: int) -> HttpResponse:
-    """For a checkpoint's page: what it was blended from; empty where it is no blend."""
+    """For a checkpoint's page: what it was blended from; empty where it is not a blend."""
     checkpoint = get_object_or_404(Checkpoint, pk=pk)
     return render(request, "blends/_origin.html", {"blend": blend_of(checkpoint)})

@@ -157,7 +157,7 @@ def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoin
     """
     current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
     if current.language_model_id != language_model.pk:
-        raise CheckpointError(f"{current} is no checkpoint of {language_model}.")
+        raise CheckpointError(f"{current} is not a checkpoint of {language_model}.")
     if current.deleted_at is not None:
         raise CheckpointError(f"The files of {current} were deleted.", "Choose another checkpoint.")
     alias, _ = Alias.objects.update_or_create(

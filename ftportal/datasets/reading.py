@@ -48,7 +48,7 @@ def reading_finish(job: Job) -> None:
         return
     try:
         batch_accept(batch=batch, summary=summary, examples=output / "examples.jsonl")
-    except IntegrityError:  # read again after a refusal, and uploaded anew in between
+    except IntegrityError:  # read again after a refusal, and uploaded again in between
         _refuse_whole(batch, "The same file was uploaded again meanwhile.", "Use that batch.")
 
 

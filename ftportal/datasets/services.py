@@ -192,7 +192,7 @@ def held_out_set_create(
     try:
         kept, count = _documents_write(documents, partial)
         if not count:
-            raise DatasetError("There is no text in it.", "Give at least one document.")
+            raise DatasetError("There is not text in it.", "Give at least one document.")
         known = HeldOutSet.objects.filter(sha256=kept.sha256).first()
         if known is None and HeldOutSet.objects.filter(name=name).exists():
             raise DatasetError(f"There is a held-out set {name} with other texts.", "Rename it.")
@@ -276,7 +276,7 @@ def _prompt(prompt_set: PromptSet, position: int, prompt: Mapping[str, Any]) -> 
     messages = prompt.get("messages")
     if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
         raise DatasetError(
-            f"{where} is no list of messages.",
+            f"{where} is not a list of messages.",
             'Write {"role": "user", "content": "..."} for each message.',
         )
     if messages[-1]["role"] != "user":

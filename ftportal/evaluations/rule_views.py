@@ -15,7 +15,7 @@ from ftportal.evaluations.selectors import rules_in_force
 from ftportal.evaluations.services import verdict_rule_create, verdicts_renew, verdicts_stale
 
 RENEW_SECONDS = 5.0
-"""So long a request judges anew after a change of a rule; the sweep does the rest."""
+"""So long a request judges again after a change of a rule; the sweep does the rest."""
 
 
 @require_GET
@@ -26,7 +26,7 @@ def rules(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def rule_edit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change a rule, which makes a new version of it and judges anew what it has judged."""
+    """Change a rule, which makes a new version of it and judges again what it has judged."""
     require_role(request, Role.ADMINISTRATOR)
     stored = get_object_or_404(VerdictRule, pk=pk)
     if request.method == "GET":
@@ -50,4 +50,4 @@ def _renewed_text(count: int, was_cut: bool) -> str:
     rest = " The others follow by themselves within a few minutes." if was_cut else ""
     if not count:
         return f"No verdict changed.{rest}"
-    return f"{count} comparison{'s were' if count > 1 else ' was'} judged anew.{rest}"
+    return f"{count} comparison{'s were' if count > 1 else ' was'} judged again.{rest}"

@@ -41,7 +41,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def progress(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """The fragment that polls while the job lives; when it has ended the page loads anew."""
+    """The fragment that polls while the job lives; when it has ended the page loads again."""
     job = get_object_or_404(Job.objects.select_related("created_by"), pk=pk)
     return _progress(request, job)
 

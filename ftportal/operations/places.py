@@ -50,7 +50,7 @@ def address_wanted(text: str) -> Address:
     if not colon or (":" in host and not host.endswith("]")):
         host, port = text.strip(), ""
     if port and not (port.isdigit() and 0 < int(port) < 65536):
-        raise SetupError(f"FTPORTAL_BIND={text!r}: {port!r} is no port. Write host:port.")
+        raise SetupError(f"FTPORTAL_BIND={text!r}: {port!r} is not a port. Write host:port.")
     return Address(host=host.strip("[]") or "127.0.0.1", port=int(port or DEFAULT_PORT))
 
 
@@ -73,7 +73,8 @@ def _is_free(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except socket.gaierror as error:
-            raise SetupError(f"FTPORTAL_BIND: {host!r} is no address of this machine.") from error
+            message = f"FTPORTAL_BIND: {host!r} is not an address of this machine."
+            raise SetupError(message) from error
         except OSError:
             return False
     return True

@@ -53,7 +53,7 @@ class LedgerCheck:
 
 
 def ledger_check(language_model: LanguageModel) -> LedgerCheck:
-    """Hash every entry anew, first to last, and name the first that does not fit the chain.
+    """Hash every entry again, first to last, and name the first that does not fit the chain.
 
     Dropping the newest entries leaves a valid chain, so the champion is compared with the last one.
     """

@@ -13,7 +13,7 @@ from ftportal.pages.heat_charts import HeatCell, heat_chart
 
 RECORD_NAME = "displacement.json"
 RECORD_MAX_BYTES = 20_000_000
-"""A larger one is no record of ours: an entry has about 200 bytes."""
+"""A larger one is not one of our records: an entry has about 200 bytes."""
 PARTS_MAX = 16
 """More kinds of matrices in a layer, such as the experts of a mixture, make a table only."""
 TABLE_ROWS_MAX = 1000
@@ -196,7 +196,7 @@ def _rank_chart(
 
 def _rank_words(one: TensorChange) -> list[str]:
     if not one.rank_is_known:
-        return [f"not measured: {one.rank_reason or 'it is no matrix'}"]
+        return [f"not measured: {one.rank_reason or 'it is not a matrix'}"]
     return [
         f"entropy rank {text_of(one.entropy_rank)} of at most {one.side:,}",
         f"{one.rank_90:,} directions hold 90 %",

@@ -152,7 +152,7 @@ def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, A
 
 
 def _parent_of(value: Any) -> Checkpoint | None:
-    """The checkpoint that a field or an address names; None where there is no such one."""
+    """The checkpoint that a field or an address names; None where there is none."""
     key = key_of(str(value or ""))
     return None if key is None else checkpoints_available().filter(pk=key).first()
 

@@ -58,7 +58,7 @@ class Run(models.Model):
 
     @property
     def diverged(self) -> bool:
-        """Whether the engine stopped it because its loss was no number any more."""
+        """Whether the engine stopped it because its loss was not a number any more."""
         return self.job.state == JobState.FAILED and self.job.exit_code == DIVERGED
 
     @property

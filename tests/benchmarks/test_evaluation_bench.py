@@ -108,7 +108,7 @@ def test_all_lines_of_a_run() -> None:
         theirs=[answers({"a": 1.0}, seconds=3.0)] * 2,
         ours_candidate=[answers({"a": -1.0})],
         theirs_candidate=[answers({"a": -1.0}, seconds=5.0), answers({"a": 1.0}, seconds=5.0)],
-        both_anew=[cost(5.0, 2)] * 2,
+        both_again=[cost(5.0, 2)] * 2,
         second=[cost(2.5)] * 2,
     )
     scores, first, second, against_theirs = lines_of(found)

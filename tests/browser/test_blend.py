@@ -80,7 +80,7 @@ def test_a_blend_is_asked_for_made_and_drawn(
         right=RIGHT,
         nll={"Manual": [one + 1 + one % 3 for one in forgetful.nats]},
     )
-    # The page polls its job and loads anew when that has ended.
+    # The page polls its job and loads again when that has ended.
     expect(page.get_by_text("Being made")).to_have_count(0)
     expect(page.locator("[data-chart][data-drawn]")).to_have_count(2)
     row = page.get_by_role("row").filter(has_text="Reckless, 50 % blend")

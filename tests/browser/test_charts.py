@@ -199,7 +199,7 @@ def test_a_live_chart_is_patched_and_stops_asking(
     assert rows.nth(0).inner_text().split() == ["1", "2.04", "2.54"]
     assert rows.nth(6).inner_text().split()[2] == "–"
     assert before is not None
-    assert before.is_visible(), "the chart was patched, not drawn anew"
+    assert before.is_visible(), "the chart was patched, not drawn again"
     page.wait_for_timeout(4500)
     assert len(polls) == 1
     assert complaints == []

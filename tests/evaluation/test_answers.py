@@ -86,6 +86,6 @@ def test_a_model_that_writes_with_nan_is_refused(
     fields = WORDS | {"metric_list": [{"metric": "bleu"}]}
     fields |= {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 2}}
     task = task_make("written", [{"question": "Go on.", "target": "On."}], **fields)
-    with pytest.raises(EngineError, match="no numbers") as refusal:
+    with pytest.raises(EngineError, match="not numbers") as refusal:
         measured({"written": task}, {}, broken, loaded)
     assert refusal.value.where == "model"

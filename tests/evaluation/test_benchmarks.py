@@ -96,7 +96,7 @@ def test_broken_weights_stop_the_measurement_and_name_the_item(
     last = read_events(directory / "events.jsonl")[0][-1]
     assert code == 2
     assert last["where"] == "benchmark local_arithmetic"
-    assert "no number" in last["message"] and "item ending in" in last["message"]
+    assert "not a number" in last["message"] and "item ending in" in last["message"]
     assert not (directory / "output").exists()
 
 

@@ -81,8 +81,8 @@ def test_only_sessions_may_be_asked_for_and_limits_take_the_same_examples_for_ev
     ("content", "words"),
     [
         (None, "missing on disk"),
-        ("not json", "line 1 of Talks is no example"),
-        ('{"held_out": true, "sha256": "a"}', "line 1 of Talks is no example"),
+        ("not json", "line 1 of Talks is not an example"),
+        ('{"held_out": true, "sha256": "a"}', "line 1 of Talks is not an example"),
         ('{"held_out": true, "sha256": "a", "line": 4, "turns": [{"role": "user"}]}', "line 4"),
     ],
 )

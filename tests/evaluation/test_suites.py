@@ -60,7 +60,7 @@ def test_the_committed_arithmetic_is_what_the_script_writes() -> None:
 
 
 def right_number(question: str) -> int:
-    """Work an arithmetic question out anew from its words."""
+    """Work an arithmetic question out again from its words."""
     numbers = [int(number) for number in re.findall(r"\d+", question)]
     last = question.splitlines()[-1]
     if "plus" in question or "gets" in question:

@@ -136,7 +136,7 @@ def test_a_full_disk_loses_no_earlier_state(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda line: line[: len(line) // 2], "Words, line 3 of its examples is no example"),
+        (lambda line: line[: len(line) // 2], "Words, line 3 of its examples is not an example"),
         (lambda line: line.replace('"turns"', '"toorns"'), "Words, line 3"),
     ],
 )

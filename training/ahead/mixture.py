@@ -32,7 +32,7 @@ def step_count(
 
 
 def _endless(count: int, generator: random.Random) -> Iterator[int]:
-    """Yield 0..count-1 in shuffled order, shuffled anew whenever all were given."""
+    """Yield 0..count-1 in shuffled order, shuffled again whenever all were given."""
     while True:
         order = list(range(count))
         generator.shuffle(order)
@@ -44,7 +44,8 @@ def example_order(
 ) -> list[tuple[int, int]]:
     """Return (batch index, example index) in the order of training, over all epochs.
 
-    Each batch is drawn without replacement until it is exhausted, then anew, over epoch borders.
+    Each batch is drawn without replacement until it is exhausted, then from the start,
+    over epoch borders.
     The same arguments always give the same order.
     """
     draws = [

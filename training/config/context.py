@@ -19,7 +19,7 @@ class ContextConfig:
 
     grad_window: int = 0
     """The last so many context tokens before each decision run with gradient, for each decision
-    anew; of frozen context only. 0: none but the very last, which predicts the first decision
+    again; of frozen context only. 0: none but the very last, which predicts the first decision
     token."""
     conversations_at_once: int | None = None
     """Conversations of a step that are walked side by side, where their lengths allow it; never

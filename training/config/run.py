@@ -179,7 +179,7 @@ class RunConfig:
 
 def _list_read(cls: type[_One], where: str, value: Any) -> tuple[_One, ...]:
     if not isinstance(value, list | tuple):
-        raise ConfigError(where, "is no list", f"Write a list of {where}.")
+        raise ConfigError(where, "is not a list", f"Write a list of {where}.")
     return tuple(cls(**fields_of(cls, one, f"{where}[{index}]")) for index, one in enumerate(value))
 
 

@@ -23,7 +23,7 @@ class Braked:
     probe_key: str
     probe_name: str
     rise: float | None
-    """Of its perplexity over the parent's, as a share; None where it was no number any more."""
+    """Of its perplexity over the parent's, as a share; None where it was not a number any more."""
     limit: float
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Braked:
 
     def words(self) -> str:
         """Return the warning."""
-        rise = "was no number any more"
+        rise = "was not a number any more"
         if self.rise is not None:
             rise = f"had risen by {100 * self.rise:.1f} %"
         kept = f"those of step {self.kept_step}" if self.kept_step else "the parent's own"

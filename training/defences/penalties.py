@@ -147,7 +147,7 @@ def penalty_prepare(
 ) -> ParentPenalty | None:
     """Return the recipe's penalty, None where it has none; the model has the parent's weights.
 
-    A resumed run measures F anew: parent, examples and seed are the same, so F is.
+    A resumed run measures F again: parent, examples and seed are the same, so F is.
     """
     defences = config.defences
     if not defences.has_penalty:

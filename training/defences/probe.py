@@ -41,7 +41,7 @@ class Probe:
 
 
 def perplexity(nats_per_token: float) -> float:
-    """Return e to the power of it; infinite where that is no number any more."""
+    """Return e to the power of it; infinite where that is not a number any more."""
     return math.exp(nats_per_token) if nats_per_token < 700 else math.inf
 
 
@@ -126,6 +126,6 @@ def _document(text: ProbeConfig, where: str, number: int, line: str) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        message = f"line {number} of {text.name} is no document with its SHA-256"
+        message = f"line {number} of {text.name} is not a document with its SHA-256"
         raise ConfigError(where, message, 'Write {"text": ..., "sha256": ...} lines.')
     return str(document)

@@ -156,7 +156,7 @@ def _apply(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
 
 
 def _last_attention(layers: list[Any]) -> int | None:
-    """The layer after whose keys and values no layer keeps anything; None where it is no plain one.
+    """The layer after whose keys and values no layer keeps anything; None where that is not plain.
 
     Layers after it that share its keys keep nothing of their own.
     """

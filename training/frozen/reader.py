@@ -160,7 +160,7 @@ class StreamReader:
         own = slots == slots[total - length :].unsqueeze(1)  # (length, cached)
         distance = positions.unsqueeze(2) - self.places.unsqueeze(1)
         seen = (self.places >= 0).unsqueeze(1) & (distance >= 0)
-        # Pads see themselves, for the softmax over nothing is no number.
+        # Pads see themselves, for the softmax over nothing is not a number.
         return layer_masks(self.base, self.cache.windows, seen, distance, always=own)
 
 

@@ -21,7 +21,7 @@ def cut_before(model: nn.Module, split: int, length: int) -> Iterator[set[nn.Mod
     """Cut tokens 0..split-1 of conversations of `length` tokens off the graph.
 
     Gives the modules whose outputs were cut: for their parameters the gradient is that of frozen
-    context. Parameters that are used elsewhere (a kernel of linear attention that is no module)
+    context. Parameters that are used elsewhere (a kernel of linear attention that is not a module)
     get some gradient from the context too. `length` must be unlike every other dimension.
     """
     cut: set[nn.Module] = set()
@@ -44,7 +44,7 @@ def cut_before(model: nn.Module, split: int, length: int) -> Iterator[set[nn.Mod
 
 
 def odd_length(model: nn.Module, minimum: int) -> int:
-    """Return a prime of at least `minimum` that is no dimension of any parameter."""
+    """Return a prime of at least `minimum` that is not a dimension of any parameter."""
     sizes = {size for parameter in model.parameters() for size in parameter.shape}
     length = minimum
     while length in sizes or any(length % factor == 0 for factor in range(2, length)):

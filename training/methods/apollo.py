@@ -2,7 +2,7 @@
 
 For a matrix's gradient G, n its smaller side, Algorithm 1 of the paper:
 
-    R = PᵀG or GP            P an n × r matrix of N(0, 1/r), drawn anew every so many steps (§4.1)
+    R = PᵀG or GP            P an n × r matrix of N(0, 1/r), drawn again every so many steps (§4.1)
     R̃ = M / (√V + ε)         Adam's moments M and V of R; they are all that is kept
     s_j = ‖R̃_j‖ / ‖R_j‖      one factor a channel, along the larger side (APOLLO, §4.1)
     s = ‖R̃‖ / ‖R‖            one factor a matrix, with r = 1 (APOLLO-Mini, §4.2)
@@ -37,7 +37,7 @@ def projection(
 ) -> Tensor:
     """Return P of side × rank, float32, entries N(0, 1/rank); the same for the same numbers.
 
-    draw: how often the matrix has been projected anew. The numbers also depend on the kind of
+    draw: how often the matrix has been projected again. The numbers also depend on the kind of
     device, as all of torch's random numbers do.
     """
     digest = hashlib.blake2b(f"{seed}/{draw}/{matrix}".encode(), digest_size=4).digest()
@@ -83,7 +83,7 @@ class Apollo(Optimizer):
         self._projections: dict[Tensor, tuple[int, Tensor]] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a state; projections are drawn anew from its seed and steps."""
+        """Take over a state; projections are drawn again from its seed and steps."""
         super().__setstate__(state)
         self._projections = {}
 

@@ -125,5 +125,5 @@ def projectors_to_device(optimizer: torch.optim.Optimizer, config: RunConfig) ->
 def _implementation_error(found: str) -> ConfigError:
     """The recipe and the state disagree, as where an old recipe names no implementation."""
     message = f"the state was written with {found}, and the other implementation cannot go on"
-    cure = f'Set it to "{found}" to go on from this state, or start the run anew.'
+    cure = f'Set it to "{found}" to go on from this state, or start the run again.'
     return ConfigError("method.implementation", message, cure)

@@ -2,7 +2,7 @@
 
 FSDP2 (torch.distributed.fsdp.fully_shard) gathers a layer's weights for every forward and backward
 and adds up its gradients in every backward, so all ranks must go through the same passes in the
-same order, or they wait for each other for ever. Ranks have different numbers of decisions: before
+same order, or they wait for each other forever. Ranks have different numbers of decisions: before
 each pass they agree on what comes next, and a rank that has nothing of that kind to do runs a
 pass over one token whose loss counts zero times (`_Lockstep`).
 

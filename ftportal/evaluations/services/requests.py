@@ -46,7 +46,7 @@ def request_again(evaluation: Evaluation, created_by: User | None) -> Evaluation
     if evaluation.job.state == JobState.SUCCEEDED:
         if not evaluation.problem:
             return evaluation  # its results are being stored right now
-        # The engine was done but its results could not be used: measure anew in a job of its own.
+        # The engine was done but its results could not be used: measure again in a job of its own.
         evaluation.samples.all().delete()
         evaluation.documents.all().delete()
         evaluation.scores.all().delete()
@@ -67,7 +67,7 @@ def checkpoint_measure(
     and on the examples that the sessions of its lineage set aside.
 
     `again`: also queue what failed or was stopped, as a person wants who presses the button; what
-    happens by itself does not try a failed one for ever. Baselines come first in the queue.
+    happens by itself does not try a failed one forever. Baselines come first in the queue.
     """
     measured = []
     for one in [*baselines(checkpoint), checkpoint]:

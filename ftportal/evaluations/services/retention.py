@@ -35,7 +35,7 @@ def retention_request(
 
     What it is compared with is measured on the same batches. A checkpoint whose evaluation waits
     in the queue is measured along with it; for others there is one job a checkpoint. `again` also
-    asks anew for what failed or was stopped.
+    asks again for what failed or was stopped.
     """
     batches = [one.batch for one in sessions_learned(checkpoint) if one.batch.held_out_count]
     made = []

@@ -59,15 +59,15 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def loss_of(line: dict[str, Any]) -> float:
-    """A row's negative log-likelihood in nats; ResultsError where it is no number."""
+    """A row's negative log-likelihood in nats; ResultsError where it is not a number."""
     nll_nats = finite_or_none(line["nll_nats"])
     if nll_nats is None:
-        raise ResultsError("A text's likelihood is no number; the weights may be broken.")
+        raise ResultsError("A text's likelihood is not a number; the weights may be broken.")
     return nll_nats
 
 
 def json_read(path: Path) -> Any:
-    """The decoded file; ResultsError where it is no JSON, OSError where it is missing."""
+    """The decoded file; ResultsError where it is not JSON, OSError where it is missing."""
     return _decoded(path.name, path.read_text(encoding="utf-8"))
 
 

@@ -209,7 +209,7 @@ def verdicts_stale() -> QuerySet[Verdict]:
 
 
 def verdicts_renew(*, seconds_most: float = math.inf) -> list[Verdict]:
-    """Judge anew, by the rule in force, the pairs that only earlier versions have judged.
+    """Judge again, by the rule in force, the pairs that only earlier versions have judged.
 
     The newest come first. Begins no other after `seconds_most`: the sweep goes on with the rest.
     """

@@ -40,7 +40,7 @@
     group.ranges.set(element, range);
     group.whole ??= [range.start, range.end];
     range.change.connect(() => spread(name, [range.start, range.end]));
-    if (group.shown) range.setv({ start: group.shown[0], end: group.shown[1] }); // drawn anew
+    if (group.shown) range.setv({ start: group.shown[0], end: group.shown[1] }); // drawn again
     else fill(name, [range.start, range.end]);
   });
 

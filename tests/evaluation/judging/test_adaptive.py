@@ -147,7 +147,7 @@ def test_harm_stops_it_for_each_benchmark_on_its_own(
     assert {one.name for one in judged.benchmarks if one.outcome == "forgotten"} == set(NAMES)
     assert all(one.is_stopped_early and one.loss_low > 0.1 for one in judged.benchmarks)
 
-    # What an earlier attempt finished is kept, and the rest is measured anew, in the same order.
+    # What an earlier attempt finished is kept, and the rest is measured again, in the same order.
     parts = sorted((directory / "parts").glob("*.json"))
     before = {path.name: path.read_bytes() for path in parts}
     parts[0].unlink()

@@ -80,7 +80,7 @@ def test_lines_end_where_nothing_follows(grown: SimpleNamespace) -> None:
     assert not drawn["Tiny, pre-trained"].joins_above
     assert drawn["Reckless"].rails == [True]
     assert drawn["Second"].joins_above
-    assert drawn["Third"].goes_on  # the branch below it hangs on its line
+    assert drawn["Third"].goes_on  # the branch below it depends on its line
     assert drawn["After"].rails == [False]
     assert not drawn["After"].goes_on
 

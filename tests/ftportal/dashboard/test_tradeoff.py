@@ -47,7 +47,7 @@ def learned(contrast: SimpleNamespace, name: str, nats: float, rise_nats: float)
 
 
 def test_the_gain_is_the_fall_of_its_own_held_out_loss(traded: SimpleNamespace) -> None:
-    """The general batch of the careful run is no part of it: that one set nothing aside here."""
+    """The general batch of the careful run is not part of it: that one set nothing aside here."""
     reckless = trades_of(traded.careful, traded.reckless)[1]
     assert reckless.gain.value == pytest.approx(1.3)
     # Residuals of 10, 12, 14, 16 nats around 13 in 40 tokens.

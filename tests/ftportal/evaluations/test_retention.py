@@ -239,7 +239,7 @@ def test_a_likelihood_that_is_no_number_is_refused(suite: Suite, line: Any) -> N
     broken[1]["nll_nats"] = float("nan")
     done(line.anchor, *broken)
     kept = Retention.objects.get(checkpoint=line.anchor)
-    assert not kept.measured and "no number" in kept.problem
+    assert not kept.measured and "not a number" in kept.problem
     (row,) = retention_rows(line.first, suite)
     assert row.missing == "Being measured."
 

@@ -286,7 +286,7 @@ def test_an_administrator_changes_the_rule(
         perplexity_margin_ratio=1.03,
         anchor_factor=2.0,
     )
-    assert "1 comparison was judged anew" in text
+    assert "1 comparison was judged again" in text
     assert "On every benchmark, at most 7.5 of 100" in text and "On Python code" in text
     assert "1 earlier version" in text
     assert set(Verdict.objects.values_list("rule__version", flat=True)) == {1, 2}

@@ -34,7 +34,7 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 30, why: str = "") -> 
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with this number exists and is no zombie."""
+    """Whether a process with this number exists and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

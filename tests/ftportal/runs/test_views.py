@@ -111,13 +111,13 @@ def test_the_watch_page_of_a_live_run(
 
 def test_the_watch_page_of_a_run_that_diverged(tina: Client, ended: Callable[..., Run]) -> None:
     run = ended(
-        "failed", exit_code=3, error_where="step 5", error_message="The loss was no number."
+        "failed", exit_code=3, error_where="step 5", error_message="The loss was not a number."
     )
     Metric.objects.create(run=run, name="loss_nats", step=4, value=9.0)
     page = tina.get(reverse("runs:run", args=[run.pk])).content.decode()
     assert "Diverged" in page
     assert "step 5" in page
-    assert "The loss was no number." in page
+    assert "The loss was not a number." in page
     assert "data-chart" in page, "its curve is kept"
     assert "data-update-url" not in page
     assert "learning_rate=1e-06" in page, "a tenth of the rate is proposed"

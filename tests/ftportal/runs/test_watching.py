@@ -139,7 +139,7 @@ def test_perplexity_is_drawn_over_that_of_the_parent(
     [
         ({"kept_step": 40, "rise": 0.061}, "had risen by 6.1 %"),
         ({"kept_step": 40, "rise": 0.061}, "weights of step 40"),
-        ({"kept_step": 0, "rise": None}, "was no number any more"),
+        ({"kept_step": 0, "rise": None}, "was not a number any more"),
         ({"kept_step": 0, "rise": None}, "the parent&#x27;s own"),
     ],
 )

@@ -48,7 +48,7 @@ def gradients(model: Any, losses: Any) -> tuple[float, dict[str, torch.Tensor]]:
 
 
 def detached_reference(model: Any, item: EncodedExample) -> tuple[float, dict[str, torch.Tensor]]:
-    """Each decision apart: its whole past anew without gradient, then the decision with it."""
+    """Each decision apart: its whole past once more without gradient, then the decision with it."""
     model.zero_grad(set_to_none=True)
     ids, total = torch.tensor([item.token_ids]), 0.0
     for segment in item.segments:
