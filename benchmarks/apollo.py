@@ -40,7 +40,6 @@ def worker(model_path: str, case: str, implementation: str) -> None:
     import transformers
 
     from training.config import BatchConfig, MethodConfig, RunConfig
-    from training.methods.optimizers import optimizer_create
     from training.models import device_choose
 
     method = MethodConfig(name=CASES[case]["name"], implementation=implementation)
@@ -54,7 +53,13 @@ def worker(model_path: str, case: str, implementation: str) -> None:
     model.to(device)
     tokens = transformers.AutoTokenizer.from_pretrained(model_path)(TEXT * 4, return_tensors="pt")
     model(input_ids=tokens.input_ids.to(device), labels=tokens.input_ids.to(device)).loss.backward()
-    optimizer = optimizer_create(model, config)
+    optimizer = config.method.kind.optimizer(
+        model,
+        config.method,
+        rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+    )
     steps = 20 if device.type == "cuda" else 1  # a GPU's step is too short to time alone
 
     def wait() -> None:

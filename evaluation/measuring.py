@@ -210,13 +210,13 @@ def _benchmark_steps(
                 cost_tokens=benchmark.item_count * TOKENS_AN_ITEM,
                 run=partial(benchmark_measure, benchmark, model, config),
             )
-    for stoppable in groups:
+    for one in groups:
         yield Step(
-            name=stoppable.group.name,
-            key=f"adaptive:{'+'.join(stoppable.group.benchmarks)}",
-            items=stoppable.item_count,
-            cost_tokens=stoppable.item_count * TOKENS_AN_ITEM,
-            run=partial(group_measure, stoppable, model, config),
+            name=one.group.name,
+            key=f"adaptive:{'+'.join(one.group.benchmarks)}",
+            items=one.item_count,
+            cost_tokens=one.item_count * TOKENS_AN_ITEM,
+            run=partial(group_measure, one, model, config),
         )
 
 

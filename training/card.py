@@ -15,7 +15,7 @@ def model_card(config: RunConfig, summary: dict[str, Any]) -> str:
     batches = "\n".join(
         f"| {_cell(batch.name)} | {batch.kind} | {batch.weight:g} |" for batch in config.batches
     )
-    method, moved = _method_words(config), _number(summary["displacement"])
+    method, moved = config.method.kind.card_words(config.method), _number(summary["displacement"])
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -60,15 +60,6 @@ Tensor by tensor in displacement.json.
 Machine-readable, with the versions of every package, in recipe.json. The SHA-256 of every file
 stands in manifest.json.
 """
-
-
-def _method_words(config: RunConfig) -> str:
-    method = config.method
-    rank = f" of rank {method.effective_rank}" if method.name in ("apollo", "lora") else ""
-    names = {"adamw": "AdamW", "lora": "LoRA", "apollo": "APOLLO", "apollo_mini": "APOLLO-Mini"}
-    by = " by apollo-torch (CC-BY-NC 4.0)" if method.implementation == "apollo-torch" else ""
-    merged = ", merged into the weights" if method.name == "lora" else ""
-    return f"{names[method.name]}{rank}{by}{merged}"
 
 
 def _context_words(config: RunConfig) -> str:

@@ -25,7 +25,6 @@ from training.frozen.batching import conversations_group
 from training.frozen.streaming import LossFunction, frozen_losses, masked_losses
 from training.measures.meter import StepMeter
 from training.measures.reporting import Reporter
-from training.methods.optimizers import optimizer_create
 from training.ranks.sharding import Holding, whole_tensor
 from training.resuming import (
     optimizer_load,
@@ -76,7 +75,13 @@ class Session:
         if config.context_frozen:
             window = config.context.grad_window
             self.losses = partial(frozen_losses, grad_window=window, gather=self.can_gather)
-        self.optimizer = optimizer_create(self.holding.model, config)
+        self.optimizer = config.method.kind.optimizer(
+            self.holding.model,
+            config.method,
+            rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            seed=config.seed,
+        )
         self.holding.optimizer_attach(self.optimizer)
         self.scheduler = scheduler_create(self.optimizer, config, self.curriculum.step_count)
 

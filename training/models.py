@@ -71,20 +71,6 @@ def embedding_gradient_by_row(model: Any) -> None:
         embedding.sparse = True
 
 
-def lora_attach(model: Any, config: RunConfig) -> Any:
-    """Return the model with a LoRA adapter on every linear layer but the head."""
-    from peft import LoraConfig, get_peft_model
-
-    settings = LoraConfig(
-        r=config.method.effective_rank or 1,
-        lora_alpha=config.method.effective_alpha,  # type: ignore[arg-type]
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, settings)
-
-
 def trainable_parameter_count(model: nn.Module) -> int:
     """Return how many numbers get gradient."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -21,7 +21,6 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from training.config import RunConfig
-from training.methods.optimizers import optimizer_state_loading, projectors_to_device
 from training.ranks.group import Ranks
 from training.ranks.sharding import Holding
 
@@ -93,10 +92,11 @@ def optimizer_load(
     config: RunConfig,
 ) -> None:
     """Read back what `optimizer_write` wrote. ConfigError where another implementation did."""
-    with optimizer_state_loading(config):
+    method = config.method
+    with method.kind.state_loading(method):
         state = torch.load(directory / _OPTIMIZER, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state)
-    projectors_to_device(optimizer, config)
+    method.kind.state_settle(optimizer, method)
     scheduler.load_state_dict(torch.load(directory / _SCHEDULE, weights_only=True))
 
 

@@ -30,7 +30,6 @@ from training.models import (
     attention_prepare,
     device_choose,
     embedding_gradient_by_row,
-    lora_attach,
     model_load,
 )
 from training.preflight import Preflight
@@ -207,7 +206,8 @@ def _threads_set(config: RunConfig, ranks: Ranks, device: torch.device) -> None:
 
 def _model_prepare(config: RunConfig, model: Any) -> nn.Module:
     transformers.set_seed(config.seed)  # LoRA's start is drawn, the same in every rank
-    return lora_attach(model, config) if config.method.name == "lora" else model
+    trained: nn.Module = config.method.kind.attach(model, config.method)
+    return trained
 
 
 def _hold(
@@ -232,7 +232,7 @@ def _hold(
     model = model.to(place)
     if not sharded:
         linear_layers_prepare(model)
-    if config.method.name != "lora" and not sharded and device.type == "cpu":
+    if not config.method.kind.is_adapter and not sharded and device.type == "cpu":
         embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
     can_pad = can_gather = False
     if ranks.first:

@@ -5,15 +5,12 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from training.methods import METHODS
+
 STEPS = 30
 SEEDS = (1, 2, 3)
-RATES = {
-    "adamw": (1e-5, 5e-5),
-    "apollo": (1e-5, 1e-4),
-    "apollo_mini": (1e-5, 1e-4),
-    "lora": (1e-4, 3e-4),
-}
-"""By method: two rates inside its safe range (theory, 1)."""
+RATES = {key: METHODS[key].safe_rates for key in ("adamw", "apollo", "apollo_mini", "lora")}
+"""By method: the ends of its safe range."""
 FROZEN, FULL, FULL_SHORT = "frozen", "full", "full, equal time"
 GRADIENTS = (FROZEN, FULL, FULL_SHORT)
 """Frozen context; full gradient over as many examples; full gradient for as long a time."""

@@ -13,9 +13,10 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchKind
 from ftportal.datasets.selectors import batches_ready
 from ftportal.runs.models import Run
-from ftportal.runs.recipes import METHOD_NAMES
 from ftportal.runs.selectors import run_again_url
-from training.ahead.warnings import SAFE_RATES, rate_words
+from training.ahead.warnings import rate_words
+from training.methods import METHODS
+from training.methods.method import Method
 
 GENERAL_SHARE_WANTED = 0.3
 """The upper end of the usual 20 to 30 %; twenty points more where that was not enough."""
@@ -45,7 +46,7 @@ def remedies(checkpoint: Checkpoint) -> list[Remedy]:
             *_more_general(run),
             _pause(),
             *_ewc(run),
-            *_lora(run),
+            *_other_methods(run),
             _blend(checkpoint),
         ]
     blend = blend_of(checkpoint)
@@ -54,29 +55,31 @@ def remedies(checkpoint: Checkpoint) -> list[Remedy]:
 
 def _gentler(run: Run) -> list[Remedy]:
     method, rate = _method(run), float(run.recipe["learning_rate"])
-    low, high = SAFE_RATES[method]
     half = rate / 2
     reason = (
         f"It learned at {rate_words(rate)}. At half of that the weights move about half as far "
         "in as many steps, and what they move away from is what is forgotten."
     )
-    found = [
+    gentler = [
         Remedy(
             title=f"Half the rate: {rate_words(half)}",
             reason=reason,
             url=run_again_url(run, learning_rate=f"{half:g}"),
         )
     ]
+    if method is None:  # of a version that knew it: nothing is known of its rates
+        return gentler
+    low, high = method.safe_rates
     if half > high:
-        found.append(
+        gentler.append(
             Remedy(
                 title=f"The highest rate known to be safe: {rate_words(high)}",
-                reason=f"Half is still a lot: with {METHOD_NAMES[method]}, {rate_words(low)} to "
+                reason=f"Half is still a lot: with {method.name}, {rate_words(low)} to "
                 f"{rate_words(high)} is where models learn without forgetting much.",
                 url=run_again_url(run, learning_rate=f"{high:g}"),
             )
         )
-    return found
+    return gentler
 
 
 def _more_general(run: Run) -> list[Remedy]:
@@ -135,17 +138,16 @@ def _ewc(run: Run) -> list[Remedy]:
     ]
 
 
-def _lora(run: Run) -> list[Remedy]:
-    if _method(run) == "lora":
-        return []
-    rate = SAFE_RATES["lora"][0]
+def _other_methods(run: Run) -> list[Remedy]:
+    own = _method(run)
     return [
         Remedy(
-            title=f"LoRA at {rate_words(rate)}",
-            reason="It trains a small adapter beside the frozen weights and merges it: fewer ways "
-            "to move, so it forgets less. It also learns less.",
-            url=run_again_url(run, method="lora", learning_rate=f"{rate:g}"),
+            title=f"{method.name} at {rate_words(method.safe_rates[0])}",
+            reason=method.remedy,
+            url=run_again_url(run, method=key, learning_rate=f"{method.safe_rates[0]:g}"),
         )
+        for key, method in METHODS.items()
+        if method.remedy is not None and method is not own
     ]
 
 
@@ -174,8 +176,8 @@ def _blends_url(candidate_pk: int, percents: str) -> str:
     return f"{reverse('blends:blends', args=[candidate_pk])}?{query}"
 
 
-def _method(run: Run) -> str:
-    return str(run.recipe["method"]["name"])
+def _method(run: Run) -> Method | None:
+    return METHODS.get(run.recipe["method"]["name"])
 
 
 def _weights(run: Run) -> Mapping[Batch, float]:

@@ -15,7 +15,6 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoints_available
 from ftportal.pages.lists import key_of
 from ftportal.runs.forms import (
-    METHOD_HELP,
     MixtureRow,
     RunForm,
     initial_values,
@@ -26,6 +25,7 @@ from ftportal.runs.planning import plan
 from ftportal.runs.recipes import Mixture, Problem, recipe_problem
 from ftportal.runs.services import RunRefusedError, mixture_problems, name_free, run_submit
 from ftportal.runs.suggestions import general_suggest, replay_suggest
+from training.methods import METHODS
 
 
 @require_http_methods(["GET", "POST"])
@@ -69,7 +69,7 @@ def _page(
         "rows": rows,
         "shares": _shares(rows),
         "problems": problems,
-        "method_help": METHOD_HELP,
+        "method_help": {key: method.help for key, method in METHODS.items()},
         "has_parents": checkpoints_available().exists(),
     }
     return render(request, "runs/run_new.html", context, status=status)

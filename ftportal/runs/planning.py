@@ -16,7 +16,6 @@ from ftportal.runs.material import beside_words, material_of, mean_example
 from ftportal.runs.memory import memory_plan
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import (
-    METHOD_NAMES,
     Mixture,
     config_build,
     example_count,
@@ -196,7 +195,7 @@ def _update_norm(model: LanguageModel, config: RunConfig) -> tuple[float | None,
         norm = run.summary.get("update_norm")
         if isinstance(norm, int | float) and math.isfinite(norm) and norm > 0:
             return float(norm), f"what {run.name} measured with the same model and method"
-    name = METHOD_NAMES[config.method.name]
+    name = config.method.kind.name
     return None, (
         f"the shapes of the weights alone, since no run of this model with {name} has ended yet: "
         "an order of magnitude"

@@ -12,17 +12,9 @@ from ftportal.pages.templatetags.pages import rate
 from ftportal.runs.defences import defence_words
 from ftportal.runs.watching import brake_check, probe_records, watch_words
 from training.config import AUTO, GROUPS, MethodConfig, RunConfig
+from training.methods import METHODS
+from training.methods.apollo import Apollo
 
-METHOD_NAMES = {
-    "apollo": "APOLLO",
-    "apollo_mini": "APOLLO-Mini",
-    "lora": "LoRA",
-    "adamw": "AdamW",
-}
-IMPLEMENTATION_NAMES = {
-    "ftportal": "ftportal",
-    "apollo-torch": "apollo-torch (CC-BY-NC 4.0)",
-}
 SCHEDULE_NAMES = {
     "constant": "Constant",
     "linear": "Falls evenly to zero",
@@ -170,11 +162,10 @@ def example_count(batch: Batch) -> int:
 def method_name(recipe: Mapping[str, Any]) -> str:
     """The method as people write it, with the rank in force where it has one to choose."""
     method = recipe.get("method") or {}
-    name = str(method.get("name", "apollo"))
-    shown = METHOD_NAMES.get(name, name)
-    if name not in ("apollo", "lora"):
-        return shown
-    return f"{shown}, rank {MethodConfig(name=name, rank=method.get('rank')).effective_rank}"
+    name = str(method.get("name", MethodConfig.name))
+    if name not in METHODS:  # of a version that knew it
+        return name
+    return METHODS[name].words(method.get("rank"))
 
 
 def length_words(length: float | None) -> str:
@@ -220,7 +211,7 @@ def recipe_words(
         rows.insert(1, ("Scale", f"{method['scale']:g}"))
     if method.get("implementation") is not None:  # runs before there were two have none
         name = str(method["implementation"])
-        rows.insert(1, ("APOLLO by", IMPLEMENTATION_NAMES.get(name, name)))
+        rows.insert(1, ("APOLLO by", Apollo.implementations.get(name, name)))
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
     return rows + defence_words(recipe) + watch_words(recipe, probe_set)

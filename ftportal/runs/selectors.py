@@ -18,7 +18,8 @@ from ftportal.jobs.models import LIVE_STATES, JobState
 from ftportal.pages.templatetags.pages import NOTHING, duration, si
 from ftportal.runs.metrics import MEAN_STEPS, metric_last, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import METHOD_NAMES, length_words, recipe_flatten, recipe_words, shares
+from ftportal.runs.recipes import length_words, recipe_flatten, recipe_words, shares
+from training.methods import METHODS
 
 __all__ = [
     "batches_learned",
@@ -55,7 +56,7 @@ def run_list(
         found = found.filter(job__state=JobState.FAILED, job__exit_code=DIVERGED)
     elif state in STATE_FILTERS:
         found = found.filter(job__state=state)
-    if method in METHOD_NAMES:
+    if method in METHODS:
         found = found.filter(recipe__method__name=method)
     if parent:
         found = found.filter(parent__name=parent)

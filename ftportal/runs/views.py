@@ -16,10 +16,11 @@ from ftportal.datasets.models import Batch
 from ftportal.pages.lists import page_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
+from ftportal.runs.forms.run import method_choices
 from ftportal.runs.log import log_tail
 from ftportal.runs.metrics import loss_now, metric_last
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import METHOD_NAMES, batch_key, method_name, recipe_words
+from ftportal.runs.recipes import batch_key, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
     displacement_forecast_words,
@@ -30,7 +31,7 @@ from ftportal.runs.selectors import (
     run_list,
 )
 from ftportal.runs.services import RunRefusedError, run_resume, run_stop
-from training.ahead.warnings import SAFE_RATES
+from training.methods import method_of
 
 _SORT = {
     "name": "name",
@@ -57,7 +58,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         **filters,
         "is_filtered": any(filters.values()),
         "states": STATE_FILTERS,
-        "methods": METHOD_NAMES,
+        "methods": dict(method_choices()),
         "parents": parent_names(),
         "is_live": any(one.job.is_live for one in listing.object_list),
     }
@@ -178,7 +179,8 @@ def _run(pk: int) -> Run:
 
 def _careful(found: Run) -> dict[str, Any]:
     """For a run that diverged: the same at a lower rate, within the safe range of its method."""
-    safest = SAFE_RATES[found.recipe["method"]["name"]][1]
+    method = method_of(found.recipe["method"]["name"])
+    safest = method.safe_rates[1]
     rate = min(found.recipe["learning_rate"] / 10, safest)
     return {"careful_rate": rate, "careful_url": run_again_url(found, learning_rate=f"{rate:g}")}
 

@@ -10,6 +10,7 @@ from training.ahead.forecast import forecast, rates
 from training.ahead.mixture import example_order, mixture_counts, step_count
 from training.ahead.warnings import recipe_warnings
 from training.config import MethodConfig, RunConfig, example_config
+from training.methods import apollo, apollo_mini
 
 
 def test_the_example_config_reads_back_unchanged() -> None:
@@ -84,10 +85,11 @@ def test_a_missing_field_and_a_double_key_are_refused() -> None:
 
 
 def test_apollos_scale_is_the_smaller_side_by_the_rank() -> None:
-    assert MethodConfig(name="apollo").scale_of((576, 1536)) == 576 / 256
-    assert MethodConfig(name="apollo").scale_of((192, 576)) == 1.0
-    assert MethodConfig(name="apollo").rank_of((192, 576)) == 192
-    assert MethodConfig(name="apollo_mini").scale_of((576, 1536)) == 128.0
+    plain, mini = MethodConfig(name="apollo"), MethodConfig(name="apollo_mini")
+    assert apollo.METHOD.scale_of(plain, (576, 1536)) == 576 / 256
+    assert apollo.METHOD.scale_of(plain, (192, 576)) == 1.0
+    assert apollo.METHOD.rank_of(plain, (192, 576)) == 192
+    assert apollo_mini.METHOD.scale_of(mini, (576, 1536)) == 128.0
 
 
 def test_a_recipe_without_an_implementation_means_ours_and_says_so_when_it_is_kept() -> None:

@@ -15,7 +15,8 @@ from engine.process import BAD_INPUT, DONE, STOPPED
 from tests.training.processes import Child
 from tests.training.toys import events_of, recipe_of
 from training.__main__ import main
-from training.config import APOLLO_METHODS, IMPLEMENTATIONS
+from training.config import IMPLEMENTATIONS
+from training.methods import METHODS
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -25,8 +26,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"method": {"name": "lora"}},
     *(
         {"method": {"name": name, "implementation": implementation}}
-        for name in APOLLO_METHODS
-        for implementation in IMPLEMENTATIONS
+        for name, method in METHODS.items()
+        for implementation in method.implementations
     ),
     {"method": {"name": "apollo"}, "context_frozen": False},
     {"method": {"name": "adamw"}, "defences": {"l2_strength": 0.1, "ewc_strength": 1.0}},

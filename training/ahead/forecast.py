@@ -19,12 +19,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.tensornames import is_projected
 from training.ahead.mixture import step_count
 from training.config import MethodConfig
 
 _FADE = 0.5
-_APOLLO_SHARE = 0.5
 _MEASURED_SPREAD = 2.0
 
 
@@ -118,25 +116,5 @@ def _range(
 ) -> tuple[float, float]:
     together = sum(every)
     apart = math.sqrt(sum(rate * rate for rate in every))
-    if method.name == "lora":
-        norm = _lora_norm(method, shapes)
-    else:
-        norm = math.sqrt(sum(_squared_norm(method, name, s) for name, s in shapes.items()))
+    norm = method.kind.update_norm(method, shapes)
     return _FADE * norm * apart, norm * together
-
-
-def _squared_norm(method: MethodConfig, name: str, shape: tuple[int, ...]) -> float:
-    """Return the square of the largest update's norm of one tensor, at rate 1."""
-    count = float(math.prod(shape))
-    if method.name == "adamw" or not is_projected(name, shape):
-        return count
-    if method.name == "apollo_mini":
-        return count * method.scale_of(shape) / min(shape)
-    return _APOLLO_SHARE**2 * count * method.scale_of(shape) * method.rank_of(shape) / min(shape)
-
-
-def _lora_norm(method: MethodConfig, shapes: Mapping[str, tuple[int, ...]]) -> float:
-    """Return ‖(α/r)·B·A‖ at rate 1 after one step, B's entries ±1, A's of variance 1/(3·in)."""
-    rank = method.effective_rank or 1
-    total = sum(shape[0] * rank / 3 for name, shape in shapes.items() if is_projected(name, shape))
-    return method.effective_alpha / rank * math.sqrt(total)

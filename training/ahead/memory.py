@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.tensornames import is_projected
-from training.config import APOLLO_METHODS, RunConfig
+from training.config import RunConfig
+from training.methods.method import FLOAT32_BYTES, GRADIENTS, OPTIMIZER
 
 TOLERANCE = 0.2
 """How far a measured peak may lie from the estimate, on the shapes it was checked with."""
@@ -33,7 +33,6 @@ GPU_FACTOR = 1.1
 """What torch's allocator keeps beside what is in use."""
 LOGIT_COPIES = 4.6
 """Logits, their logarithms and the gradients of both; measured on SmolLM2-135M."""
-_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ class MemoryEstimate:
         return sum(part.size_bytes for part in self.parts if part.name == name)
 
 
-WEIGHTS, GRADIENTS, OPTIMIZER = "weights", "gradients", "optimizer state"
+WEIGHTS = "weights"
 ACTIVATIONS, CACHE, LOGITS = "activations", "context kept for attention", "logits"
 WATCH = "watch and brake"
 PENALTIES, PROGRAM = "penalties", "the program itself"
@@ -140,15 +139,16 @@ def memory_estimate(
 
     shapes: of the parent's tensors, by name, from `engine.modelcheck.tensor_shapes`.
     """
+    kind = config.method.kind
     kept = _kept(config, shapes)
     watch = _watch_bytes(config, decoder, _trained_bytes(config, shapes), on_gpu)
     if watch:
         kept[WATCH] = watch
     backward = _backward(config, decoder, workload, on_gpu)
     trained = _trained_bytes(config, shapes)
-    largest = max(map(math.prod, shapes.values())) * _FLOAT32_BYTES
-    step = {GRADIENTS: trained, WORK: _step_work(config, shapes)}
-    if config.diagnostics.sharpness and config.dtype == "float32" and config.method.name != "lora":
+    largest = max(map(math.prod, shapes.values())) * FLOAT32_BYTES
+    step = {GRADIENTS: trained, WORK: kind.step_bytes(shapes, _number_bytes(config))}
+    if config.diagnostics.sharpness and config.dtype == "float32" and not kind.is_adapter:
         step[WORK] += largest  # what one parameter was, until its gradient is done with
     measuring = {WORK: 2 * largest}
     if _gradients_stand(config, workload):
@@ -162,21 +162,23 @@ def memory_estimate(
 
 
 def _number_bytes(config: RunConfig) -> int:
-    return 2 if config.dtype == "bfloat16" else _FLOAT32_BYTES
+    return 2 if config.dtype == "bfloat16" else FLOAT32_BYTES
 
 
 def _kept(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """What is there from the first step to the last."""
     numbers = sum(map(math.prod, shapes.values()))
     weights = numbers * _number_bytes(config)
-    if config.method.name == "lora":
+    method, kind = config.method, config.method.kind
+    if kind.is_adapter:
         weights += _trained_bytes(config, shapes)
-    kept = {WEIGHTS: weights, OPTIMIZER: _optimizer_bytes(config, shapes)}
+    optimizer = kind.optimizer_bytes(method, shapes, _number_bytes(config))
+    kept = {WEIGHTS: weights, OPTIMIZER: optimizer}
     defences = config.defences
-    if defences.has_penalty and config.method.name != "lora":
+    if defences.has_penalty and not kind.is_adapter:
         kept[PENALTIES] = numbers * _number_bytes(config)
     if defences.ewc_variant == "diagonal":
-        kept[PENALTIES] = kept.get(PENALTIES, 0) + numbers * _FLOAT32_BYTES
+        kept[PENALTIES] = kept.get(PENALTIES, 0) + numbers * FLOAT32_BYTES
     return kept
 
 
@@ -185,46 +187,12 @@ def _watch_bytes(config: RunConfig, decoder: DecoderShape, trained: int, on_gpu:
     if not config.watch.watch_every_steps:
         return 0
     copy = trained if config.watch.brake_rise is not None and not on_gpu else 0
-    return config.watch.watch_kl_tokens * decoder.vocabulary * _FLOAT32_BYTES + copy
-
-
-def _adapted(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
-    return [shape for name, shape in shapes.items() if is_projected(name, shape)]
+    return config.watch.watch_kl_tokens * decoder.vocabulary * FLOAT32_BYTES + copy
 
 
 def _trained_bytes(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """One number of the right size for everything that learns. An adapter is always float32."""
-    if config.method.name == "lora":
-        rank = config.method.effective_rank or 1
-        return _FLOAT32_BYTES * rank * sum(map(sum, _adapted(shapes)))
-    return _number_bytes(config) * sum(map(math.prod, shapes.values()))
-
-
-def _optimizer_bytes(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    method = config.method
-    if method.name not in APOLLO_METHODS:
-        return 2 * _trained_bytes(config, shapes)
-    own = method.implementation == "ftportal"
-    moment = _FLOAT32_BYTES if own else _number_bytes(config)
-    total = 0
-    for name, shape in shapes.items():
-        if is_projected(name, shape):
-            rank = method.rank_of(shape)
-            total += 2 * moment * rank * max(shape)
-            total += _number_bytes(config) * rank * min(shape)  # the projection itself
-        else:
-            total += 2 * moment * math.prod(shape)
-    return total
-
-
-def _step_work(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """What the optimizer needs for a while: our APOLLO two copies of what it does not project."""
-    if config.method.name not in APOLLO_METHODS:
-        return 0
-    plain = [math.prod(s) for name, s in shapes.items() if not is_projected(name, s)]
-    largest = max((math.prod(s) for s in _adapted(shapes)), default=0)
-    copies = 1 if config.dtype == "float32" else 2
-    return _FLOAT32_BYTES * (copies * sum(plain) + 2 * largest)
+    """One number of the right size for everything that learns."""
+    return config.method.kind.trained_bytes(config.method, shapes, _number_bytes(config))
 
 
 def _together(config: RunConfig, workload: Workload) -> int:
@@ -256,7 +224,7 @@ def _backward(
     narrow = _blocks(6 * decoder.layers, rows * decoder.hidden * number, on_gpu)
     narrow += _blocks(2 * decoder.layers, rows * decoder.queries * number, on_gpu)
     narrow += _blocks(decoder.layers, rows * decoder.keys * number, on_gpu)
-    logits = LOGIT_COPIES * together * min(decision, tokens) * decoder.vocabulary * _FLOAT32_BYTES
+    logits = LOGIT_COPIES * together * min(decision, tokens) * decoder.vocabulary * FLOAT32_BYTES
     found = {ACTIVATIONS: round(wide + narrow), LOGITS: round(logits)}
     if frozen:
         whole = together * workload.longest_tokens

@@ -8,9 +8,7 @@ from pathlib import Path
 from training.ahead.memory import (
     ACTIVATIONS,
     CACHE,
-    GRADIENTS,
     LOGITS,
-    OPTIMIZER,
     PENALTIES,
     WATCH,
     WEIGHTS,
@@ -52,14 +50,7 @@ def _levers(config: RunConfig) -> list[tuple[str, tuple[str, ...]]]:
     if config.context.grad_window > 1:
         found.append(("lower grad_window", (ACTIVATIONS,)))
     found.append(("lower max_example_tokens", walked))
-    if config.method.name == "adamw":
-        found.append(("use APOLLO-Mini or LoRA as method", (OPTIMIZER,)))
-    elif config.method.name == "apollo":
-        found.append(("use APOLLO-Mini or LoRA as method, or lower rank", (OPTIMIZER,)))
-    elif config.method.name == "lora":
-        found.append(("lower rank", (OPTIMIZER, GRADIENTS)))
-    else:
-        found.append(("use LoRA as method", (GRADIENTS, OPTIMIZER)))
+    found.append(config.method.kind.lever)
     if config.dtype == "float32":
         found.append(("set dtype to bfloat16", (WEIGHTS,)))
     if config.watch.watch_every_steps:

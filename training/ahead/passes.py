@@ -185,7 +185,7 @@ def measuring_units(
     if settings.sharpness and config.dtype == "float32" and live:
         once = _SHARPNESS_LOSSES * sharpness_tokens(material)
         found += once + _within_share(config, once, steps - 1, training)
-    if settings.change_rank and config.method.name != "lora":
+    if settings.change_rank and not config.method.kind.is_adapter:
         limit = max(share * training, RANK_SECONDS_MIN * (units_per_second or 0.0))
         found += min(rank_units(tensor_shapes), limit)
     return found

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.tensornames import is_projected
-from training.config import APOLLO_METHODS, RunConfig
+from training.config import MethodConfig, RunConfig
+from training.methods import METHODS
+from training.methods.method import Method
 
-SAFE_RATES = {
-    "adamw": (1e-5, 5e-5),
-    "lora": (1e-4, 3e-4),
-    "apollo": (1e-5, 1e-4),
-    "apollo_mini": (1e-5, 1e-4),
-}
 SAFE_EPOCHS_MAX = 3
 SAFE_EXAMPLES = (1000, 10_000)
 SAFE_DECISION_TOKENS = (50, 256)
@@ -48,9 +44,8 @@ def recipe_warnings(
     values = recipe.to_json() if isinstance(recipe, RunConfig) else recipe
     method = values.get("method") or {}
     method = method if isinstance(method, Mapping) else {"name": str(method)}
-    name = method.get("name", "apollo")
     return [
-        *_rate_warnings(name, values.get("learning_rate")),
+        *_rate_warnings(_method(method), values.get("learning_rate")),
         *_amount_warnings(values.get("epochs"), example_count, decision_tokens_per_example),
         *_mixture_warnings(values.get("batches") or ()),
         *_diagnostics_warnings(values),
@@ -103,10 +98,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rate_warnings(name: str, rate: Any) -> list[RecipeWarning]:
-    if name not in SAFE_RATES or not _is_number(rate) or rate <= 0:
+def _method(values: Mapping[str, Any]) -> Method | None:
+    """The method of a recipe's fields; None where it is unknown, which the config refuses."""
+    return METHODS.get(values.get("name", MethodConfig.name))
+
+
+def _rate_warnings(method: Method | None, rate: Any) -> list[RecipeWarning]:
+    if method is None or not _is_number(rate) or rate <= 0:
         return []
-    low, high = SAFE_RATES[name]
+    low, high = method.safe_rates
     if low <= rate <= high:
         return []
     effect = "the model may forget much" if rate > high else "it may learn nothing in so few steps"
@@ -199,9 +199,9 @@ def _arithmetic_warnings(
     method: Mapping[str, Any], values: Mapping[str, Any]
 ) -> list[RecipeWarning]:
     found = []
-    name = method.get("name", "apollo")
-    if values.get("dtype") == "bfloat16" and name != "lora":
-        own = name in APOLLO_METHODS and method.get("implementation") != "apollo-torch"
+    kind = _method(method)
+    if values.get("dtype") == "bfloat16" and kind is not None and not kind.is_adapter:
+        own = kind.keeps_float32_moments(method.get("implementation"))
         moment = ", and the optimizer's second moment never decays (v × 0.999 rounds back to v)"
         message = (
             f"In bfloat16 small updates round away{'' if own else moment}. "

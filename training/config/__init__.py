@@ -7,13 +7,12 @@ from training.config.batch import KINDS, BatchConfig
 from training.config.context import GATHERED_TOKENS, USUAL_TOKENS_TOGETHER, ContextConfig
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
-from training.config.method import APOLLO_METHODS, IMPLEMENTATIONS, METHODS, MethodConfig
+from training.config.method import IMPLEMENTATIONS, METHODS, MethodConfig
 from training.config.ranks import AUTO, SHARDINGS, RanksConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
 from training.config.watch import ProbeConfig, WatchConfig, brake_refusal
 
 __all__ = [
-    "APOLLO_METHODS",
     "AUTO",
     "DEVICES",
     "DTYPES",

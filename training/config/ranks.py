@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from engine.checks import ConfigError, choice_check, whole_check
 from training.config.defences import DefencesConfig
-from training.config.method import APOLLO_METHODS, MethodConfig
+from training.config.method import MethodConfig
 from training.config.watch import WatchConfig
 
 AUTO = "auto"
@@ -36,13 +36,10 @@ class RanksConfig:
     def recipe_check(
         self, method: MethodConfig, defences: DefencesConfig, watch: WatchConfig
     ) -> None:
-        """Refuse sharding with what needs whole matrices or copies; ConfigError names it.
-
-        The projection of a matrix's part, as in APOLLO, is not the matrix's.
-        """
+        """Refuse sharding with what needs whole matrices or copies; ConfigError names it."""
         refused = None
-        if method.name in APOLLO_METHODS:
-            refused = f"{method.name} needs whole matrices"
+        if method.kind.sharding_refusal is not None:
+            refused = f"{method.name} {method.kind.sharding_refusal}"
         elif defences.has_penalty:
             refused = "the pull toward the parent needs whole matrices"
         elif watch.brake_rise is not None:

@@ -13,7 +13,6 @@ from engine.checks import (
     text_check,
     whole_check,
 )
-from engine.tensornames import is_projected
 from training.config.batch import BatchConfig
 from training.config.context import ContextConfig
 from training.config.defences import DefencesConfig
@@ -145,18 +144,11 @@ class RunConfig:
             )
 
     def shapes_check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse an adapter that is larger than what it adapts; ConfigError names it.
+        """Refuse a method's settings that do not fit the parent; ConfigError names the first.
 
         shapes: of the parent's tensors, by name.
         """
-        sides = [min(shape) for name, shape in shapes.items() if is_projected(name, shape)]
-        rank = self.method.effective_rank
-        if self.method.name == "lora" and rank is not None and sides and rank > max(sides):
-            raise ConfigError(
-                "method.rank",
-                f"{rank:,} is above the smaller side of every matrix of this model",
-                f"Use a rank of at most {max(sides):,}, or train every weight.",
-            )
+        self.method.kind.shapes_check(self.method, shapes)
 
     @classmethod
     def from_json(cls, record: Any) -> Self:

@@ -4,8 +4,9 @@ from django import forms
 
 from ftportal.runs.forms.fields import number, whole
 from ftportal.runs.forms.sections import Section
-from ftportal.runs.recipes import DEVICE_NAMES, IMPLEMENTATION_NAMES, SCHEDULE_NAMES
+from ftportal.runs.recipes import DEVICE_NAMES, SCHEDULE_NAMES
 from training.config import DTYPES
+from training.methods.apollo import Apollo
 
 
 class MoreFields(forms.Form):
@@ -43,7 +44,7 @@ class MoreFields(forms.Form):
     )
     implementation = forms.ChoiceField(
         label="APOLLO by",
-        choices=list(IMPLEMENTATION_NAMES.items()),
+        choices=list(Apollo.implementations.items()),
         required=False,
         help_text="ftportal's own, or the authors' package to compare with.",
     )

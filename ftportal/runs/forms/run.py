@@ -16,16 +16,16 @@ from ftportal.runs.forms.more import MoreFields
 from ftportal.runs.forms.ranks import RanksFields
 from ftportal.runs.forms.sections import BoundSection, Section, section_bind
 from ftportal.runs.forms.watch import WatchFields
-from ftportal.runs.recipes import METHOD_NAMES, Problem, recipe_nest
-from training.config import APOLLO_METHODS
+from ftportal.runs.recipes import Problem, recipe_nest
+from training.config import MethodConfig
+from training.methods import METHODS
 
 _YES = ("true", "on", "1", "yes")
-METHOD_HELP = {
-    "apollo": "Trains every weight with little memory; rank 256.",
-    "apollo_mini": "APOLLO with rank 1: the least memory.",
-    "lora": "Trains a small adapter and merges it: forgets less, learns less.",
-    "adamw": "Trains every weight; three times the memory of APOLLO.",
-}
+
+
+def method_choices() -> list[tuple[str, str]]:
+    """Every method's key and name."""
+    return [(key, method.name) for key, method in METHODS.items()]
 
 
 class RunForm(
@@ -48,9 +48,7 @@ class RunForm(
             "invalid_choice": "This checkpoint was deleted or never was. Choose another one.",
         },
     )
-    method = forms.ChoiceField(
-        label="Method", choices=list(METHOD_NAMES.items()), widget=forms.RadioSelect
-    )
+    method = forms.ChoiceField(label="Method", choices=method_choices, widget=forms.RadioSelect)
     learning_rate = number(
         "Learning rate", "Write a number above 0, such as 1e-5.", "1e-5 is the careful start."
     )
@@ -72,7 +70,7 @@ class RunForm(
     )
     """The folded parts, in the order in which they are shown."""
     DEFAULTS: Mapping[str, Any] = {
-        "method": "apollo",
+        "method": MethodConfig.name,
         "learning_rate": "1e-5",
         "epochs": 1,
         "examples_per_step": 1,
@@ -101,15 +99,16 @@ class RunForm(
             for name, value in self.cleaned_data.items()
             if name not in ("name", "parent", "probe_set")
         }
-        if values["method"] not in APOLLO_METHODS:
+        if "implementation" not in METHODS[values["method"]].settings:
             values["implementation"] = None
         return recipe_nest(self.defences_of(values))
 
     @property
     def is_non_commercial(self) -> bool:
         """Whether the run would use apollo-torch, whose licence is CC-BY-NC 4.0."""
-        chosen = self.cleaned_data.get
-        return chosen("method") in APOLLO_METHODS and chosen("implementation") == "apollo-torch"
+        method = METHODS.get(self.cleaned_data.get("method", ""))
+        chosen = self.cleaned_data.get("implementation")
+        return method is not None and method.is_non_commercial(chosen)
 
     def problems_add(self, problems: Iterable[Problem]) -> list[Problem]:
         """Put a refusal's problems beside their fields; returns those without one."""

@@ -15,9 +15,7 @@ from training.__main__ import main
 from training.ahead.memory import (
     ACTIVATIONS,
     CACHE,
-    GRADIENTS,
     LOGITS,
-    OPTIMIZER,
     PENALTIES,
     TOLERANCE,
     WEIGHTS,
@@ -28,6 +26,7 @@ from training.ahead.memory import (
 )
 from training.ahead.memory_advice import memory_cure, memory_free_bytes
 from training.config import RunConfig, example_config
+from training.methods.method import GRADIENTS, OPTIMIZER
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]

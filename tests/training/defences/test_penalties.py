@@ -18,7 +18,7 @@ from training.config import DefencesConfig, RunConfig, example_config
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.defences.penalties import ParentPenalty, moved_weights
 from training.frozen.streaming import masked_losses
-from training.models import lora_attach
+from training.methods.lora import METHOD as LORA
 from training.samples import Pool, curriculum_build
 
 Recipe = dict[str, Any]
@@ -47,7 +47,7 @@ def gpt2() -> Any:
 def with_adapter(model: Any) -> Any:
     """A LoRA adapter that already does something."""
     recipe = {**example_config(), "method": {"name": "lora", "rank": 3}}
-    adapted = lora_attach(model, RunConfig.from_json(recipe))
+    adapted = LORA.attach(model, RunConfig.from_json(recipe).method)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if ".lora_" in name:
@@ -211,7 +211,7 @@ def test_a_row_of_gpt2_is_an_output_too(pools: list[Pool]) -> None:
 def test_with_lora_fisher_is_that_of_the_weights_below(model: Any, pools: list[Pool]) -> None:
     plain = fisher_of(model, pools, "diagonal")
     recipe = RunConfig.from_json({**example_config(), "method": {"name": "lora"}})
-    adapted = lora_attach(model, recipe)
+    adapted = LORA.attach(model, recipe.method)
     found = fisher_of(adapted, pools, "diagonal")
     for name, value in found.items():
         torch.testing.assert_close(value, plain[name.replace(".base_layer", "")])

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, distribute_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training.methods.apollo import GROWTH_MAX, Apollo, projection
+from training.optimizers.apollo import GROWTH_MAX, Apollo, projection
 
 CPU = torch.device("cpu")
 SEED = 11

@@ -1,0 +1,84 @@
+"""LoRA (Hu et al., arXiv 2106.09685): an adapter on every linear layer but the head."""
+
+import math
+from typing import Any
+
+from engine.checks import ConfigError
+from engine.tensornames import is_projected
+from training.methods.method import (
+    FLOAT32_BYTES,
+    GRADIENTS,
+    OPTIMIZER,
+    Lever,
+    Method,
+    Settings,
+    Shapes,
+)
+
+
+class LoRA(Method):
+    """W + (α/r)·B·A, of which B and A are trained, in float32."""
+
+    key = "lora"
+    name = "LoRA"
+    help = "Trains a small adapter and merges it: forgets less, learns less."
+    order = 3
+    safe_rates = (1e-4, 3e-4)
+    settings = frozenset({"rank", "lora_alpha"})
+    default_rank = 16
+    is_adapter = True
+    lever = Lever("lower rank", (OPTIMIZER, GRADIENTS))
+    remedy = (
+        "It trains a small adapter beside the frozen weights and merges it: fewer ways to move, so "
+        "it forgets less. It also learns less."
+    )
+
+    def alpha(self, settings: Settings) -> float:
+        """Return α in force: twice the rank by default."""
+        return settings.lora_alpha or 2.0 * (self.rank(settings.rank) or 0)
+
+    def shapes_check(self, settings: Settings, shapes: Shapes) -> None:
+        """Refuse an adapter that is larger than what it adapts."""
+        rank = self.rank(settings.rank) or 1
+        sides = [min(shape) for shape in _adapted(shapes)]
+        if sides and rank > max(sides):
+            raise ConfigError(
+                "method.rank",
+                f"{rank:,} is above the smaller side of every matrix of this model",
+                f"Use a rank of at most {max(sides):,}, or train every weight.",
+            )
+
+    def card_words(self, settings: Settings) -> str:
+        """Return it with what became of the adapter."""
+        return f"{super().card_words(settings)}, merged into the weights"
+
+    def update_norm(self, settings: Settings, shapes: Shapes) -> float:
+        """Return ‖(α/r)·B·A‖ at rate 1 after one step, B's entries ±1, A's of variance 1/(3·in)."""
+        rank = self.rank(settings.rank) or 1
+        total = sum(shape[0] * rank / 3 for shape in _adapted(shapes))
+        return self.alpha(settings) / rank * math.sqrt(total)
+
+    def trained_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
+        """Return the adapter's size: always float32."""
+        rank = self.rank(settings.rank) or 1
+        return FLOAT32_BYTES * rank * sum(map(sum, _adapted(shapes)))
+
+    def attach(self, model: Any, settings: Settings) -> Any:
+        """Return the model with a LoRA adapter on every linear layer but the head."""
+        from peft import LoraConfig, get_peft_model
+
+        adapter = LoraConfig(
+            r=self.rank(settings.rank) or 1,
+            lora_alpha=self.alpha(settings),  # type: ignore[arg-type]
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        return get_peft_model(model, adapter)
+
+
+def _adapted(shapes: Shapes) -> list[tuple[int, ...]]:
+    return [shape for name, shape in shapes.items() if is_projected(name, shape)]
+
+
+METHOD = LoRA()

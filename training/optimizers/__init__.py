@@ -1,0 +1,1 @@
+"""The optimizers of the methods, over parameter groups of our own."""
