@@ -5,21 +5,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from engine.errors import PlacedError
+from engine.numbers import is_number
 
-class ConfigError(Exception):
+
+class ConfigError(PlacedError):
     """A setting is wrong: `where` names the field, `message` what is wrong, `cure` what to do."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message}")
-        self.where = where
-        self.message = message
-        self.cure = cure
 
 
 def fields_of(cls: type, record: Any, where: str) -> dict[str, Any]:
     """Return the fields of a JSON object, after a check for unknown and missing ones."""
     if not isinstance(record, Mapping):
-        raise ConfigError(where or "config", "is no JSON object", "Write an object of fields.")
+        raise ConfigError(where or "config", "is not a JSON object", "Write an object of fields.")
     fields = {item.name: item for item in dataclasses.fields(cls)}
     prefix = f"{where}." if where else ""
     for name in record:
@@ -34,19 +31,19 @@ def fields_of(cls: type, record: Any, where: str) -> dict[str, Any]:
 
 
 def text_check(where: str, value: Any) -> None:
-    """Refuse what is no text, or an empty one."""
+    """Refuse what is not a text, or an empty one."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(where, "is no text or empty", "Write a non-empty text.")
+        raise ConfigError(where, "is not a text, or is empty", "Write a non-empty text.")
 
 
 def choice_check(where: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse what is none of the choices."""
+    """Refuse what is not one of the choices."""
     if value not in choices:
         raise ConfigError(where, f"{value!r} is not known", f"Use one of: {', '.join(choices)}.")
 
 
 def whole_check(where: str, value: Any, minimum: int, *, optional: bool = False) -> None:
-    """Refuse what is no whole number of at least `minimum` (nor None, if `optional`)."""
+    """Refuse what is not a whole number of at least `minimum` (nor None, if `optional`)."""
     if optional and value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -63,11 +60,10 @@ def number_check(
     maximum: float = math.inf,
     optional: bool = False,
 ) -> None:
-    """Refuse what is no finite number between minimum (itself excluded if `above`) and maximum."""
+    """Refuse what is not a finite number from minimum (itself excluded if `above`) to maximum."""
     if optional and value is None:
         return
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    low_enough = numeric and math.isfinite(value) and value <= maximum
+    low_enough = is_number(value) and math.isfinite(value) and value <= maximum
     if not low_enough or value < minimum or (above and value == minimum):
         bound = f"above {minimum:g}" if above else f"of at least {minimum:g}"
         limit = "" if math.isinf(maximum) else f" and at most {maximum:g}"

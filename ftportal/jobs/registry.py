@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.errors import PlacedError
 from ftportal.jobs.models import Job, JobState
 
 Queue = Literal["train", "evaluate", "default"]
@@ -15,14 +16,8 @@ WORKER_QUEUES: tuple[frozenset[str], ...] = (
 """Which queues share a worker: engines that want the accelerator share one, the rest another."""
 
 
-class JobRefusedError(Exception):
-    """A job cannot be started; says what is wrong, where, and what to do. For people to read."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message} {cure}")
-        self.where = where
-        self.message = message
-        self.cure = cure
+class JobRefusedError(PlacedError):
+    """A job cannot be started."""
 
 
 def nothing_to_sweep() -> None:
