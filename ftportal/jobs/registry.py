@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.errors import PlacedError
+from engine.events import Event
 from ftportal.jobs.models import Job, JobState
 
 Queue = Literal["train", "evaluate", "default"]
@@ -24,7 +25,7 @@ def nothing_to_sweep() -> None:
     """For kinds whose follow-ups cannot be lost."""
 
 
-def no_events(job: Job, events: list[dict[str, Any]]) -> None:
+def no_events(job: Job, events: list[Event]) -> None:
     """For kinds that want nothing from the events beside the progress that jobs records itself."""
 
 
@@ -45,7 +46,7 @@ class JobKind:
     on_finish: Callable[[Job], None]
     """Called after the job has ended in any of ENDED_STATES, again and again until it returns
     without raising, so it must be idempotent."""
-    on_events: Callable[[Job, list[dict[str, Any]]], None] = no_events
+    on_events: Callable[[Job, list[Event]], None] = no_events
     """Called with new events inside the transaction that has checked the fence: each event is
     seen once, in order, whichever attempt wrote it. A resumed attempt repeats the steps after the
     state that it started from."""
