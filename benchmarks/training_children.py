@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.children import child_run
-from engine.events import read_events
+from engine.events import Done, Metric, read_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,9 @@ def measure(directory: Path, kind: str) -> Measurement:
 def _from_events(path: Path, peak_bytes: int) -> Measurement:
     """Read the engine's own step times: they leave out its measuring of displacement."""
     events, _ = read_events(path)
-    steps = [one["values"] for one in events if one["event"] == "metric"]
-    done = next(one["summary"] for one in events if one["event"] == "done")
+    # A figure is None only where it was not finite, and then the engine would have stopped.
+    steps: list[Mapping[str, Any]] = [one.values for one in events if isinstance(one, Metric)]
+    done = next(one.summary for one in events if isinstance(one, Done))
     tokens = done["decision_tokens"] / done["steps"]
     timed = [tokens / values["decision_tokens_per_second"] for values in steps[1:]]
     on_gpu = done["device"].startswith("cuda")

@@ -10,18 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from engine.errors import ProblemError
+
 ROLES = ("system", "user", "assistant", "tool")
 DECISION_RULES = ("last", "all")
 _DEPTH_LIMIT = 64
 
 
-class ExampleError(Exception):
-    """An example cannot be used; `message` says what is wrong and where, `cure` what to do."""
-
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+class ExampleError(ProblemError):
+    """An example cannot be used; `message` says what is wrong and where."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,19 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from corpus.examples import ExampleError, constant_refuse, depth_check, json_decode, not_json
+from engine.errors import ProblemError
 
 _CHUNK_BYTES = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SEPARATOR = re.compile(r"[ \t\r\n,]*")
 
 
-class FileError(Exception):
-    """The file as a whole cannot be read; `message` and `cure` are for the user."""
-
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+class FileError(ProblemError):
+    """The file as a whole cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.checks import ConfigError
+from engine.errors import PlacedError
 from engine.events import EventWriter, SilentWriter
 from engine.manifest import directory_publish
 from engine.process import (
@@ -30,7 +31,7 @@ _COMMENT_LINE = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
 _MEMORY_CURE = "Give the engine less to do at once, or use a machine with more memory."
 
 
-class EngineError(Exception):
+class EngineError(PlacedError):
     """The attempt cannot go on; carries its exit code and the words for the user."""
 
     def __init__(
@@ -42,11 +43,8 @@ class EngineError(Exception):
         *,
         metric: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(f"{where}: {message}")
+        super().__init__(where, message, cure)
         self.exit_code = exit_code
-        self.where = where
-        self.message = message
-        self.cure = cure
         self.metric = metric
         """{"step", "values"}: the last metric event, of the step that failed."""
 
@@ -70,7 +68,7 @@ class Attempt:
         self.job_directory = job_directory
         self.number = number
         self.resume = resume
-        """The state to go on from; None to begin from the start."""
+        """The state to go on from; None to start from the beginning."""
         self.stop = stop
         self.directory = job_directory / "attempts" / str(number)
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -5,15 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from engine.errors import PlacedError
+from engine.numbers import is_number
 
-class ConfigError(Exception):
+
+class ConfigError(PlacedError):
     """A setting is wrong: `where` names the field, `message` what is wrong, `cure` what to do."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message}")
-        self.where = where
-        self.message = message
-        self.cure = cure
 
 
 def fields_of(cls: type, record: Any, where: str) -> dict[str, Any]:
@@ -63,11 +60,10 @@ def number_check(
     maximum: float = math.inf,
     optional: bool = False,
 ) -> None:
-    """Refuse what is not finite, or not from minimum (excluded if `above`) to maximum."""
+    """Refuse what is not a finite number from minimum (itself excluded if `above`) to maximum."""
     if optional and value is None:
         return
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    low_enough = numeric and math.isfinite(value) and value <= maximum
+    low_enough = is_number(value) and math.isfinite(value) and value <= maximum
     if not low_enough or value < minimum or (above and value == minimum):
         bound = f"above {minimum:g}" if above else f"of at least {minimum:g}"
         limit = "" if math.isinf(maximum) else f" and at most {maximum:g}"

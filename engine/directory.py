@@ -1,4 +1,4 @@
-"""What a checkpoint that an engine writes has beside its weights. No torch here."""
+"""What engines write beside the weights: JSON files, and what a checkpoint takes along."""
 
 import json
 from pathlib import Path
@@ -18,6 +18,10 @@ TOKENIZER_FILES = (
 """Copied from the model that was trained: its tokens and its form of conversations."""
 
 
-def json_write(path: Path, value: Any) -> None:
-    """Write a JSON file that people can read."""
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+def json_write(path: Path, value: Any, *, allow_nan: bool = False) -> None:
+    """Write a JSON file that people can read; ValueError for NaN and infinity.
+
+    `allow_nan` writes them as Python and transformers read them: for files that are not ours.
+    """
+    text = json.dumps(value, indent=2, allow_nan=allow_nan)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.attempt import Attempt, EngineError, is_out_of_memory
+from engine.directory import json_write
 from engine.modelcheck import model_directory_problems
 from engine.process import BAD_INPUT, OUT_OF_MEMORY, environment_set
 from evaluation.config import GenerateConfig, MeasureConfig, config_from_json
-from evaluation.measuring import json_write, lines_write, measure
+from evaluation.measuring import lines_write, measure
 from evaluation.parts import Parts
 from evaluation.progress import Progress
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.attempt import Attempt, EngineError
+from engine.directory import json_write
 from engine.manifest import ManifestError, manifest_check
 from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig
@@ -234,12 +235,6 @@ def _adaptive_settings(
         "before_sha256": adaptive.before_sha256,
         "groups": [one["stop"] for one in results if "stop" in one],
     }
-
-
-def json_write(path: Path, value: Any) -> None:
-    """Write one JSON value, indented; NaN is refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def lines_write(path: Path, rows: Iterable[dict[str, Any]]) -> None:

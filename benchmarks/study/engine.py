@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.machine import ROOT
 from benchmarks.study.plan import FROZEN, Setting
-from engine.events import read_events
+from engine.events import Done, Metric, read_events
 from training.config import BatchConfig, DiagnosticsConfig, MethodConfig, RunConfig
 
 DIAGNOSTICS = DiagnosticsConfig(gradient_sparsity=False, diagnostics_share=0.25)
@@ -52,7 +52,7 @@ def engine_run(directory: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise SystemExit(f"The engine ended with {child.returncode}:\n{child.stderr[-2000:]}")
     events, _ = read_events(directory / "attempts/0/events.jsonl")
     return {
-        "summary": next(one["summary"] for one in events if one["event"] == "done"),
-        "metrics": [one["values"] for one in events if one["event"] == "metric"],
+        "summary": next(one.summary for one in events if isinstance(one, Done)),
+        "metrics": [one.values for one in events if isinstance(one, Metric)],
         "output": directory / "attempts/0/output",
     }

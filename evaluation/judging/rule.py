@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+from engine.errors import PlacedError
+from engine.numbers import is_number
+
 GATES = ("pooled", "each")
 
 
-class RuleError(Exception):
+class RuleError(PlacedError):
     """A rule that cannot be applied: `where` is the field, `cure` says what to write instead."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message} {cure}")
-        self.where, self.message, self.cure = where, message, cure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ class Rule:
 
 
 def _number(where: str, value: Any, *, above: float, below: float) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = is_number(value) and math.isfinite(value)
     if not good or not above < value < below:
         raise RuleError(
             where,

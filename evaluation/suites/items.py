@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.examples import ExampleError, json_decode
+from engine.errors import ProblemError
 
 CHOICES, WORDS = "choices", "words"
 ITEMS_MAX = 20_000
@@ -53,10 +54,8 @@ class ItemProblem:
     cure: str
 
 
-class _Refused(Exception):  # noqa: N818  (never leaves this module)
-    def __init__(self, message: str, cure: str) -> None:
-        super().__init__(message)
-        self.message, self.cure = message, cure
+class _Refused(ProblemError):  # noqa: N818  (never leaves this module)
+    pass
 
 
 def items_read(text: str) -> tuple[list[OwnItem], list[ItemProblem]]:

@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Q
 
 from engine.checks import ConfigError
+from engine.events import Done, Event
 from engine.process import BAD_INPUT
 from ftportal.blends.models import Blend
 from ftportal.blends.services import KIND, blend_finish
@@ -36,11 +37,11 @@ def blend_config(job: Job) -> dict[str, Any]:
         raise JobRefusedError(error.where, error.message, error.cure) from error
 
 
-def blend_events(job: Job, events: list[dict[str, Any]]) -> None:
+def blend_events(job: Job, events: list[Event]) -> None:
     """Keep the summary of the engine."""
     for event in events:
-        if event["event"] == "done" and isinstance(event.get("summary"), dict):
-            Blend.objects.filter(job=job).update(summary=event["summary"])
+        if isinstance(event, Done):
+            Blend.objects.filter(job=job).update(summary=event.summary)
 
 
 def blend_finished(job: Job) -> None:

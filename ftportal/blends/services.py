@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
+from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.blends.models import Blend, blend_name
 from ftportal.blends.signals import blend_succeeded
@@ -17,13 +18,8 @@ MOST = 8
 """Blends that are asked for at once: each is a whole checkpoint on the disk."""
 
 
-class BlendRefusedError(Exception):
-    """Blends cannot be made: `message` says why, `cure` what to do."""
-
-    def __init__(self, message: str, cure: str = "") -> None:
-        super().__init__(f"{message} {cure}".strip())
-        self.message = message
-        self.cure = cure
+class BlendRefusedError(ProblemError):
+    """Blends cannot be made."""
 
 
 @transaction.atomic

@@ -8,6 +8,7 @@ from pathlib import Path
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_write
 from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
@@ -20,16 +21,14 @@ from ftportal.checkpoints.storage import (
 )
 
 
-class CheckpointError(Exception):
-    """Something cannot be done with a model or checkpoint: `message` says why, `cure` what to do.
+class CheckpointError(ProblemError):
+    """Something cannot be done with a model or checkpoint.
 
     `problems` are the reasons one by one where a model's directory has several.
     """
 
     def __init__(self, message: str, cure: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+        super().__init__(message, cure)
         self.problems = problems
 
 

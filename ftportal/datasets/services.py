@@ -11,6 +11,7 @@ from typing import Any
 from django.core.files import File
 from django.db import IntegrityError, transaction
 
+from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import (
@@ -23,7 +24,6 @@ from ftportal.datasets.models import (
     PromptSet,
 )
 from ftportal.datasets.selectors import batch_uses
-from ftportal.datasets.signals import batch_ready
 from ftportal.datasets.uploads import Kept, UploadRefusedError, file_keep, incoming_path
 from ftportal.jobs.services import job_submit
 
@@ -36,13 +36,8 @@ DEFAULT_PROMPT_SET = "Three groups, twelve prompts"
 _DEFAULT_PROMPTS = Path(__file__).with_name("seed_prompts.json")
 
 
-class DatasetError(Exception):
-    """Something cannot be done with a data set: `message` says why, `cure` what to do."""
-
-    def __init__(self, message: str, cure: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+class DatasetError(ProblemError):
+    """Something cannot be done with a data set."""
 
 
 def batch_upload(
@@ -145,7 +140,6 @@ def batch_accept(*, batch: Batch, summary: Mapping[str, Any], examples: Path) ->
         if changed:
             batch.problems.all().delete()
             batch.refresh_from_db()
-            transaction.on_commit(lambda: batch_ready.send_robust(sender=Batch, batch=batch))
 
 
 @transaction.atomic

@@ -14,17 +14,17 @@ from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from engine.errors import ProblemError
 
-class UploadRefusedError(Exception):
-    """A file was not taken: `message` says why, `cure` what to do. Nothing of it is kept.
+
+class UploadRefusedError(ProblemError):
+    """A file was not taken; nothing of it is kept.
 
     `batch` is the batch that holds the same file already, where that is the reason.
     """
 
     def __init__(self, message: str, cure: str, batch: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
+        super().__init__(message, cure)
         self.batch = batch
 
 

@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.middleware import HtmxDetails
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
@@ -17,7 +16,7 @@ from ftportal.datasets.preview import BatchExamples
 from ftportal.datasets.selectors import batch_list, batch_uses
 from ftportal.datasets.services import DatasetError, batch_delete, batch_upload
 from ftportal.datasets.uploads import UploadRefusedError, too_large, too_large_refusal, upload_limit
-from ftportal.pages.lists import ListPage, page_of
+from ftportal.pages.lists import ListPage, is_fragment, page_of
 
 _SORT = {
     "name": "name",
@@ -51,8 +50,7 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
     )
     page = Paginator(BatchExamples(found), _EXAMPLES_A_PAGE).get_page(request.GET.get("page"))
     context = {"batch": found, "preview": ListPage(page=page, sort="")}
-    htmx = HtmxDetails(request)
-    if htmx and not htmx.history_restore_request:
+    if is_fragment(request):
         return render(request, "datasets/_preview.html", context)
     context["problems"] = page_of(
         request, found.problems.all(), sort={"line": "line"}, default="line", per_page=50

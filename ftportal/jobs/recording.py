@@ -1,17 +1,19 @@
 """From an engine's event log into the database: each event once, whoever's attempt wrote it."""
 
-import math
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-from engine.events import read_events
+from engine.events import UNREADABLE, Caution, Event, Failure, Progress, Saved, read_events
 from engine.manifest import COMPLETE
 from ftportal.jobs.leases import EngineError, held_update
 from ftportal.jobs.models import Attempt, Job
 from ftportal.jobs.registry import JobKind
+
+logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 64 * 1024
 """Events in one transaction, some hundreds, so that none takes a second."""
@@ -44,35 +46,33 @@ class Recorder:
         return True
 
     @transaction.atomic
-    def _write(self, events: list[dict[str, Any]], end: int) -> None:
+    def _write(self, events: list[Event], end: int) -> None:
         held_update(self._job, **self._changes(events))
         Attempt.objects.filter(pk=self._attempt.pk).update(events_offset_bytes=end)
         if events:
             self._kind.on_events(self._job, events)
 
-    def _changes(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+    def _changes(self, events: list[Event]) -> dict[str, Any]:
         """The job's fields that these events set. An earlier attempt's progress is history."""
         changes: dict[str, Any] = {}
         for event in events:
-            if event["event"] == "saved":
-                if state := self._complete_state(event.get("path")):
+            if isinstance(event, Caution) and event.where == UNREADABLE:
+                logger.warning("%s: %s", self._attempt, event.message)
+            elif isinstance(event, Saved):
+                if state := self._complete_state(event.path):
                     changes["resume_state"] = self._job.resume_state = state
             elif not self._is_current:
                 continue
-            elif event["event"] == "progress":
+            elif isinstance(event, Progress):
                 changes.update(_progress(event))
-            elif event["event"] == "error":
-                self.error = EngineError(
-                    where=_text(event.get("where")),
-                    message=_text(event.get("message")),
-                    cure=_text(event.get("cure")),
-                )
+            elif isinstance(event, Failure):
+                self.error = EngineError(where=event.where, message=event.message, cure=event.cure)
         # Writing something, if only the same state, checks the fence.
         return changes or {"fence": self._job.fence}
 
-    def _complete_state(self, path: Any) -> str | None:
+    def _complete_state(self, path: str) -> str | None:
         """The state's path relative to the job's directory where it is there and complete."""
-        state = (self._directory / _text(path)).resolve()
+        state = (self._directory / path).resolve()
         root = self._job.directory.resolve()
         if not state.is_relative_to(root) or not (state / COMPLETE).is_file():
             return None
@@ -98,21 +98,11 @@ def resume_directory(job: Job) -> Path | None:
     return state if (state / COMPLETE).is_file() else None
 
 
-def _progress(event: dict[str, Any]) -> dict[str, Any]:
+def _progress(event: Progress) -> dict[str, Any]:
     return {
-        "phase": _text(event.get("phase"))[:60],
-        "progress_done": _number(event.get("done")),
-        "progress_total": _number(event.get("total")),
-        "progress_unit": _text(event.get("unit"))[:30],
-        "seconds_left": _number(event.get("seconds_left")),
+        "phase": event.phase[:60],
+        "progress_done": event.done,
+        "progress_total": event.total,
+        "progress_unit": event.unit[:30],
+        "seconds_left": event.seconds_left,
     }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None

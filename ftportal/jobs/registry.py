@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.errors import PlacedError
+from engine.events import Event
 from ftportal.jobs.models import Job, JobState
 
 Queue = Literal["train", "evaluate", "default"]
@@ -15,21 +17,15 @@ WORKER_QUEUES: tuple[frozenset[str], ...] = (
 """Which queues share a worker: engines that want the accelerator share one, the rest another."""
 
 
-class JobRefusedError(Exception):
-    """A job cannot be started; says what is wrong, where, and what to do. For people to read."""
-
-    def __init__(self, where: str, message: str, cure: str) -> None:
-        super().__init__(f"{where}: {message} {cure}")
-        self.where = where
-        self.message = message
-        self.cure = cure
+class JobRefusedError(PlacedError):
+    """A job cannot be started."""
 
 
 def nothing_to_sweep() -> None:
     """For kinds whose follow-ups cannot be lost."""
 
 
-def no_events(job: Job, events: list[dict[str, Any]]) -> None:
+def no_events(job: Job, events: list[Event]) -> None:
     """For kinds that want nothing from the events beside the progress that jobs records itself."""
 
 
@@ -50,7 +46,7 @@ class JobKind:
     on_finish: Callable[[Job], None]
     """Called after the job has ended in any of ENDED_STATES, again and again until it returns
     without raising, so it must be idempotent."""
-    on_events: Callable[[Job, list[dict[str, Any]]], None] = no_events
+    on_events: Callable[[Job, list[Event]], None] = no_events
     """Called with new events inside the transaction that has checked the fence: each event is
     seen once, in order, whichever attempt wrote it. A resumed attempt repeats the steps after the
     state that it started from."""

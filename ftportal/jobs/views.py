@@ -14,7 +14,7 @@ from ftportal.accounts.models import User
 from ftportal.jobs.models import Job
 from ftportal.jobs.selectors import job_list, kind_words, may_steer
 from ftportal.jobs.services import job_resume, job_stop
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import is_fragment, page_of
 
 _SORT = {"title": "title", "kind": "kind", "state": "state", "created": "created_at"}
 
@@ -36,7 +36,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         "is_filtered": bool(kind or state or text),
         "is_live": any(job.is_live for job in listing.object_list),
     }
-    return render(request, "jobs/_jobs.html" if _is_poll(request) else "jobs/jobs.html", context)
+    return render(request, "jobs/_jobs.html" if is_fragment(request) else "jobs/jobs.html", context)
 
 
 @require_GET
@@ -84,8 +84,3 @@ def _progress(request: HttpRequest, job: Job) -> HttpResponse:
     if HtmxDetails(request) and job.is_settled:
         response["HX-Refresh"] = "true"
     return response
-
-
-def _is_poll(request: HttpRequest) -> bool:
-    htmx = HtmxDetails(request)
-    return bool(htmx) and not htmx.history_restore_request

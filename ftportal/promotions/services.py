@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.blends.selectors import blend_of
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
@@ -11,7 +12,6 @@ from ftportal.checkpoints.selectors import champion
 from ftportal.checkpoints.services import CheckpointError
 from ftportal.evaluations.selectors import default_suite, measured_evaluation
 from ftportal.evaluations.services import EvaluationError, checkpoint_judge
-from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.gates import (
     INCONCLUSIVE,
     POLICY_VERSION,
@@ -24,6 +24,10 @@ from ftportal.promotions.gates import (
 from ftportal.promotions.ledger import ledger_append, ledger_open
 from ftportal.promotions.models import PromotionAction, PromotionEvent
 from ftportal.promotions.selectors import rollback_targets
+
+
+class PromotionRefusedError(ProblemError):
+    """The champion stays."""
 
 
 def promote(

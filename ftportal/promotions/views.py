@@ -16,10 +16,10 @@ from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.pages.lists import ListPage, page_of
 from ftportal.promotions import selectors, services
-from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.forms import PromoteForm, RollbackForm
 from ftportal.promotions.gates import policy_in_force
 from ftportal.promotions.ledger import ledger_check
+from ftportal.promotions.services import PromotionRefusedError
 
 CANDIDATES_A_PAGE = 8
 

@@ -126,11 +126,6 @@ def waiting_for(user: User) -> list[Waiting]:
     return decisions + votes
 
 
-def waiting_count(user: User) -> int:
-    """How many spot-checks wait for this person, for the navigation."""
-    return len(waiting_for(user))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ballot:
     """One item as one reviewer sees it."""

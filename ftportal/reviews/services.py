@@ -3,10 +3,10 @@
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import PromptSet
-from ftportal.reviews.errors import ReviewRefusedError
 from ftportal.reviews.findings import counted_defects
 from ftportal.reviews.generation import generation_set_request
 from ftportal.reviews.models import (
@@ -20,9 +20,12 @@ from ftportal.reviews.models import (
 from ftportal.reviews.plan import defects_allowed
 from ftportal.reviews.selectors import progress, vote_to_undo
 from ftportal.reviews.sides import candidate_is_left
-from ftportal.reviews.signals import spot_check_decided
 
 MOST_VOTES_AN_ITEM = 9
+
+
+class ReviewRefusedError(ProblemError):
+    """A vote, plan or decision is not possible."""
 
 
 def spot_check_open(
@@ -227,9 +230,6 @@ def spot_check_decide(
     locked.decided_at = timezone.now()
     locked.decision_reason = reason.strip()
     locked.save()
-    transaction.on_commit(
-        lambda: spot_check_decided.send_robust(sender=SpotCheck, spot_check=locked)
-    )
     return locked
 
 

@@ -16,19 +16,14 @@ from ftportal.checkpoints.selectors import champion
 from ftportal.datasets.models import PromptSet
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import is_fragment, page_of
 from ftportal.reviews import selectors, services
-from ftportal.reviews.errors import ReviewRefusedError
 from ftportal.reviews.findings import findings
 from ftportal.reviews.followups import checkpoint_submitter
 from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm, VoteForm
 from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import plan_sentences
-
-
-def _is_fragment(request: HttpRequest) -> bool:
-    htmx = request.htmx  # type: ignore[attr-defined]
-    return bool(htmx) and not htmx.history_restore_request
+from ftportal.reviews.services import ReviewRefusedError
 
 
 def _spot_check(pk: int) -> SpotCheck:
@@ -65,7 +60,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
         "state": state,
         "states": SpotCheckState.choices,
     }
-    if _is_fragment(request):
+    if is_fragment(request):
         return render(request, "reviews/_spot_checks.html", context)
     context["waiting"] = selectors.waiting_for(cast(User, request.user))
     return render(request, "reviews/reviews.html", context)
@@ -75,7 +70,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
 def spot_check(request: HttpRequest, pk: int) -> HttpResponse:
     """One spot-check: plan and progress first, findings with names once all votes are in."""
     found = _spot_check(pk)
-    if not _is_fragment(request):
+    if not is_fragment(request):
         return _spot_check_page(request, found, DecisionForm())
     if found.state == SpotCheckState.GENERATING:
         return render(request, "reviews/_preparing.html", _preparing_context(request, found))

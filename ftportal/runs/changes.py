@@ -1,11 +1,11 @@
 """What a run changed in the model, tensor by tensor, as its output's displacement.json tells it."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.numbers import finite_or_none
 from engine.tensornames import TensorName
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.pages.charts import Chart, text_of
@@ -93,15 +93,11 @@ def _tensor(name: str, entry: Mapping[str, Any]) -> TensorChange:
         place=TensorName.parse(name),
         shape=tuple(int(side) for side in entry.get("shape", ())),
         norm=float(entry["norm"]),
-        relative=_number(entry.get("relative")),
-        entropy_rank=_number(entry.get("entropy_rank")),
+        relative=finite_or_none(entry.get("relative")),
+        entropy_rank=finite_or_none(entry.get("entropy_rank")),
         rank_90=entry.get("rank_90"),
         rank_reason=entry.get("rank_reason"),
     )
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _charts(tensors: list[TensorChange]) -> list[Chart]:

@@ -1,9 +1,10 @@
 """Runs as jobs: the engine's configuration, its events, and the end."""
 
-import math
 from typing import Any
 
 from engine.checks import ConfigError
+from engine.events import Caution, Done, Event
+from engine.events import Metric as Measured
 from engine.process import BAD_INPUT, DIVERGED
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
@@ -40,14 +41,15 @@ def run_config(job: Job) -> dict[str, Any]:
         raise JobRefusedError(error.where, error.message, error.cure) from error
 
 
-def run_events(job: Job, events: list[dict[str, Any]]) -> None:
+def run_events(job: Job, events: list[Event]) -> None:
     """Store metrics, warnings and the summary. A repeated step replaces its values."""
     run = _run(job)
     rows: dict[tuple[str, int], Metric] = {}
     for event in events:
-        if event["event"] == "metric":
-            for one in _metrics(run, event):
-                rows[one.name, one.step] = one
+        if isinstance(event, Measured):
+            for name, value in event.values.items():
+                row = Metric(run=run, name=name[:120], step=event.step, value=value)
+                rows[row.name, row.step] = row
     Metric.objects.bulk_create(
         rows.values(),
         batch_size=500,
@@ -58,34 +60,18 @@ def run_events(job: Job, events: list[dict[str, Any]]) -> None:
     _words_keep(run, events)
 
 
-def _words_keep(run: Run, events: list[dict[str, Any]]) -> None:
+def _words_keep(run: Run, events: list[Event]) -> None:
     warnings = list(run.warnings)
     summary = run.summary
     for event in events:
-        if event["event"] == "warning":
-            warning = {key: str(event.get(key) or "") for key in ("where", "message")}
+        if isinstance(event, Caution):
+            warning = {"where": event.where, "message": event.message}
             if warning not in warnings and len(warnings) < WARNINGS_KEPT:
                 warnings.append(warning)
-        elif event["event"] == "done" and isinstance(event.get("summary"), dict):
-            summary = event["summary"]
+        elif isinstance(event, Done):
+            summary = dict(event.summary)
     if warnings != run.warnings or summary is not run.summary:
         Run.objects.filter(pk=run.pk).update(warnings=warnings, summary=summary)
-
-
-def _metrics(run: Run, event: dict[str, Any]) -> list[Metric]:
-    step, values = event.get("step"), event.get("values")
-    if not isinstance(step, int) or step < 0 or not isinstance(values, dict):
-        return []
-    return [
-        Metric(run=run, name=name[:120], step=step, value=_finite(value))
-        for name, value in values.items()
-    ]
-
-
-def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def run_finished(job: Job) -> None:

@@ -18,14 +18,13 @@ from ftportal.jobs.models import LIVE_STATES, JobState
 from ftportal.pages.templatetags.pages import NOTHING, duration, si
 from ftportal.runs.metrics import MEAN_STEPS, metric_last, metric_names, metric_series
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.recipes import length_words, recipe_flatten, recipe_words, shares
+from ftportal.runs.recipes import length_words, recipe_flatten, shares
 from training.methods import METHODS
 
 __all__ = [
     "batches_learned",
     "metric_names",
     "metric_series",
-    "recipe_rows",
     "run_again_url",
     "run_list",
 ]
@@ -78,16 +77,6 @@ def mixture_rows(run: Run) -> list[dict[str, Any]]:
     return [
         {"batch": part.batch, "weight": part.weight, "share": share}
         for part, share in zip(parts, portions, strict=True)
-    ]
-
-
-def recipe_rows(run: Run) -> list[tuple[str, str]]:
-    """A run's parent, mixture and recipe in words: label and value."""
-    parts = [f"{row['batch']} {100 * row['share']:.0f} %" for row in mixture_rows(run)]
-    return [
-        ("Parent", str(run.parent)),
-        ("Batches", ", ".join(parts)),
-        *recipe_words(run.recipe, run.probe_set),
     ]
 
 

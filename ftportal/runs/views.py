@@ -7,13 +7,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.middleware import HtmxDetails
 
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import is_fragment, page_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.forms.run import method_choices
@@ -62,9 +61,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "parents": parent_names(),
         "is_live": any(one.job.is_live for one in listing.object_list),
     }
-    htmx = HtmxDetails(request)
-    fragment = bool(htmx) and not htmx.history_restore_request
-    return render(request, "runs/_runs.html" if fragment else "runs/runs.html", context)
+    return render(request, f"runs/{'_runs' if is_fragment(request) else 'runs'}.html", context)
 
 
 @require_GET

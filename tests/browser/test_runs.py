@@ -76,6 +76,7 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
     batches: list[Any],
     complaints: list[str],
 ) -> None:
+    from engine.events import Metric
     from ftportal.runs.drawings import run_charts
     from ftportal.runs.kind import run_events
     from ftportal.runs.services import run_submit
@@ -90,7 +91,7 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
 
     def measure(step: int) -> None:
         values = {"loss_nats": 3.0 / step, "gradient_norm": 1.0, "displacement": 0.1 * step}
-        run_events(run.job, [{"event": "metric", "step": step, "values": values}])
+        run_events(run.job, [Metric(step=step, values=values)])
 
     page = page_for(cast.tina, viewport={"width": 1280, "height": 1400})
     page.goto(f"/runs/{run.pk}/")

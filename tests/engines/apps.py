@@ -6,6 +6,8 @@ from typing import Any
 
 from django.apps import AppConfig
 
+from engine.events import Event, Metric
+
 
 class CountingConfig(AppConfig):
     """Registers the kinds "count" (queue train), "measure" (evaluate) and "real" (train)."""
@@ -42,12 +44,12 @@ def config(job: Any) -> dict[str, Any]:
     return loaded
 
 
-def on_events(job: Any, events: list[dict[str, Any]]) -> None:
+def on_events(job: Any, events: list[Event]) -> None:
     """Append metrics to a file."""
     with job.directory.with_suffix(".metrics").open("a") as file:
         for event in events:
-            if event["event"] == "metric":
-                file.write(f"{event['step']}\n")
+            if isinstance(event, Metric):
+                file.write(f"{event.step}\n")
 
 
 def on_finish(job: Any) -> None:

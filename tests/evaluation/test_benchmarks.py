@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from engine.events import read_events
 from evaluation.catalogue import _subset
 from evaluation.judging.comparison import Document, Item
 from evaluation.judging.pairing import paired_benchmark, paired_perplexity
 from evaluation.judging.rule import Rule
 from evaluation.judging.verdict import verdict
 from evaluation.suites import local_items
+from tests.event_log import logged_events
 
 
 def rows(directory: Path, name: str) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def test_broken_weights_stop_the_measurement_and_name_the_item(
     weights["model.norm.weight"][:] = float("nan")
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     code, directory = attempt(measure_config | {"model": str(broken), "held_out": []})
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert code == 2
     assert last["where"] == "benchmark local_arithmetic"
     assert "not a number" in last["message"] and "item ending in" in last["message"]
@@ -121,7 +121,7 @@ def test_benchmarks_that_cannot_be_measured_are_named(
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "empty"))
     code, directory = attempt(measure_config | {"benchmarks": [benchmark], "held_out": []})
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert code == 2
     assert last["where"] == f"benchmark {benchmark['name']}"
     assert words in last["message"]

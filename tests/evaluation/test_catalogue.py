@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.events import read_events
+from tests.event_log import logged_events
 
 
 def arc_copy(folder: Path) -> Path:
@@ -52,7 +52,7 @@ def test_a_standard_task_is_measured_from_a_folder_of_copies(
         "--attempt",
         "1",
     )
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert (code, last["where"]) == (2, "benchmark arc_challenge")
     assert "data cannot be had" in last["message"] and "/nowhere" in last["cure"]
 
@@ -72,7 +72,7 @@ def test_a_standard_task_s_item_without_an_answer_is_refused_before_anything_is_
     code, directory = attempt(
         measure_config | {"benchmarks": benchmarks, "datasets_folder": str(folder)}
     )
-    events = read_events(directory / "events.jsonl")[0]
+    events = logged_events(directory / "events.jsonl")
     assert (code, events[-1]["where"]) == (2, "benchmark arc_easy")
     assert "Which of these is 2?" in events[-1]["message"]
     assert not [one for one in events if one["event"] == "saved"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.events import read_events
+from tests.event_log import logged_events
 from tests.tiny_model import tiny_model_write
 
 
@@ -116,7 +116,7 @@ def test_a_parent_that_cannot_be_compared_with_is_named(
         ]
     ):
         code, directory = attempt(measure_config | change, "--attempt", str(number))
-        last = read_events(directory / "events.jsonl")[0][-1]
+        last = logged_events(directory / "events.jsonl")[-1]
         assert (code, last["where"]) == (2, "parent"), last
         assert words in last["message"] and last["cure"]
         assert not (directory / "output").exists()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine.events import read_events
 from engine.manifest import manifest_write
+from tests.event_log import logged_events
 
 
 def start(directory: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -22,7 +22,7 @@ def start(directory: Path, *options: str) -> subprocess.Popen[bytes]:
 
 
 def events(directory: Path, attempt: int = 0) -> list[dict[str, Any]]:
-    return read_events(directory / "attempts" / str(attempt) / "events.jsonl")[0]
+    return logged_events(directory / "attempts" / str(attempt) / "events.jsonl")
 
 
 def test_it_measures_says_how_far_it_is_and_writes_everything(
@@ -30,7 +30,7 @@ def test_it_measures_says_how_far_it_is_and_writes_everything(
 ) -> None:
     code, directory = attempt(measure_config)
     assert code == 0
-    found = read_events(directory / "events.jsonl")[0]
+    found = logged_events(directory / "events.jsonl")
     progress = [one for one in found if one["event"] == "progress"]
     assert [one["done"] for one in progress] == sorted(one["done"] for one in progress)
     assert (progress[-1]["done"], progress[-1]["total"]) == (11, 11)
@@ -91,7 +91,7 @@ def test_wrong_configs_and_models_exit_with_2_before_torch_is_loaded(
         [(measure_config | {"colour": 1}, "colour"), (missing, "model")]
     ):
         code, directory = attempt(config, "--attempt", str(number))
-        last = read_events(directory / "events.jsonl")[0][-1]
+        last = logged_events(directory / "events.jsonl")[-1]
         assert (code, last["event"], last["where"]) == (2, "error", where)
         assert last["cure"]
 
@@ -105,7 +105,7 @@ def test_pickled_weights_are_refused(
     (model / "pytorch_model.bin").write_bytes(b"anything")
     code, directory = attempt(measure_config | {"model": str(model)})
     assert code == 2
-    assert "pickle" in read_events(directory / "events.jsonl")[0][-1]["message"]
+    assert "pickle" in logged_events(directory / "events.jsonl")[-1]["message"]
 
 
 def test_a_model_that_lacks_a_weight_is_refused_instead_of_measured_with_a_random_one(
@@ -121,7 +121,7 @@ def test_a_model_that_lacks_a_weight_is_refused_instead_of_measured_with_a_rando
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     code, directory = attempt(measure_config | {"model": str(model)})
     assert code == 2
-    assert "model.norm.weight" in read_events(directory / "events.jsonl")[0][-1]["message"]
+    assert "model.norm.weight" in logged_events(directory / "events.jsonl")[-1]["message"]
 
 
 def test_a_part_that_a_power_cut_tore_is_measured_again(
@@ -161,5 +161,5 @@ def test_two_models_cannot_get_each_others_answers(
     code, _ = attempt(asked("a"), "--attempt", "4", "--resume", parts)
     assert code == 2
     code, directory = attempt(asked("a", manifest_sha256=hashes["b"]), "--attempt", "5")
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert code == 2 and "those of another checkpoint" in last["message"]

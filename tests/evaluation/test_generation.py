@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.events import read_events
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.generation import answers_generate, prompts_encode
+from tests.event_log import logged_events
 
 TEXTS = ["Hi", "A much longer question, about files?", "x = 1", "List them all, please.", "é"]
 
@@ -99,7 +99,7 @@ def test_an_attempt_writes_answers_in_the_order_of_the_prompts(
     lines = [json.loads(line) for line in (directory / "output/generations.jsonl").open()]
     assert [line["sha256"] for line in lines] == ["h0", "h1", "h2", "h3", "h4"]
     assert set(lines[0]) == {"sha256", "text", "tokens", "finish_reason"}
-    done = read_events(directory / "events.jsonl")[0][-1]
+    done = logged_events(directory / "events.jsonl")[-1]
     assert done["event"] == "done" and done["summary"]["answer_count"] == 5
 
 
@@ -120,4 +120,4 @@ def test_prompts_that_cannot_be_asked_are_refused(
     prompts = [{"sha256": "h", "messages": [message]}]
     code, directory = attempt({"action": "generate", "model": str(model), "prompts": prompts})
     assert code == 2
-    assert words in read_events(directory / "events.jsonl")[0][-1]["message"]
+    assert words in logged_events(directory / "events.jsonl")[-1]["message"]

@@ -82,7 +82,7 @@ def test_wrong_held_out_files_are_named(
 ) -> None:
     from pathlib import Path
 
-    from engine.events import read_events
+    from tests.event_log import logged_events
 
     path = Path(measure_config["held_out"][0]["path"])
     path.unlink()
@@ -90,7 +90,7 @@ def test_wrong_held_out_files_are_named(
         path.write_text(content)
     code, directory = attempt(measure_config)
     assert code == 2
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert last["event"] == "error" and words in last["message"]
     assert not (directory / "output").exists()
 

@@ -9,7 +9,7 @@ import torch
 
 from corpus.conversations import ChatEncoder
 from corpus.examples import example_from_json
-from engine.events import read_events
+from tests.event_log import logged_events
 
 
 def line_of(number: int, *, held_out: bool, words: int = 3) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def test_the_loss_is_that_of_the_decision_tokens_of_held_out_examples(
         assert row["session_key"] == "12"
         assert row["tokens"] == len(decisions)
         assert row["nll_nats"] == pytest.approx(nats, abs=1e-3)
-    summary = read_events(directory / "events.jsonl")[0][-1]["summary"]
+    summary = logged_events(directory / "events.jsonl")[-1]["summary"]
     assert (summary["held_out_example_count"], summary["document_count"]) == (3, 3)
 
 
@@ -73,7 +73,7 @@ def test_only_sessions_may_be_asked_for_and_limits_take_the_same_examples_for_ev
     code, second = attempt(alone | {"sessions": [session | {"max_tokens": 60}]}, "--attempt", "1")
     assert code == 0
     assert rows(second) == []
-    warnings = [one for one in read_events(second / "events.jsonl")[0] if one["event"] == "warning"]
+    warnings = [one for one in logged_events(second / "events.jsonl") if one["event"] == "warning"]
     assert "3 examples that Talks set aside" in warnings[0]["message"]
 
 
@@ -98,7 +98,7 @@ def test_a_session_that_cannot_be_read_is_named(
     if content is not None:
         path.write_text(content)
     code, directory = attempt(measure_config | {"benchmarks": [], "sessions": [session]})
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert (code, last["event"]) == (2, "error")
     assert words in last["message"] and last["cure"]
     assert not (directory / "output").exists()

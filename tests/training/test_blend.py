@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.checks import ConfigError
-from engine.events import read_events
 from engine.manifest import manifest_check
+from tests.event_log import logged_events
 from tests.tiny_model import tiny_model_write
 from training.blend import weights
 from training.blend.__main__ import main
@@ -69,7 +69,7 @@ def job(tmp_path: Path, folder: Path, alpha: Any, **config: Any) -> Path:
 
 
 def last_event(directory: Path) -> dict[str, Any]:
-    return read_events(directory / "attempts" / "0" / "events.jsonl")[0][-1]
+    return logged_events(directory / "attempts" / "0" / "events.jsonl")[-1]
 
 
 def tensors_of(directory: Path) -> Tensors:
@@ -303,9 +303,9 @@ def test_sigterm_stops_it_without_an_output(own: Path, tmp_path: Path) -> None:
     engine = subprocess.Popen([sys.executable, "-m", "training.blend", str(directory)])
     events = directory / "attempts" / "0" / "events.jsonl"
     deadline = time.monotonic() + 60
-    while not read_events(events)[0] and time.monotonic() < deadline:
+    while not logged_events(events) and time.monotonic() < deadline:
         time.sleep(0.01)
     engine.send_signal(signal.SIGTERM)
     assert engine.wait(timeout=30) == 143
     assert not (directory / "attempts" / "0" / "output").exists()
-    assert all(event["event"] == "progress" for event in read_events(events)[0])
+    assert all(event["event"] == "progress" for event in logged_events(events))

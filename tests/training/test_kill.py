@@ -169,6 +169,7 @@ def test_an_event_that_a_full_disk_cut_off_spoils_none_after_it(
         writer.metric(step=1, values={"loss_nats": 1.0})
     monkeypatch.setattr(os, "write", write)
     writer.error(where="files", message="the disk is full", cure="Make room.")
-    found, _ = events.read_events(writer.path)
-    assert [one["event"] for one in found] == ["error"]
+    (torn, error), _ = events.read_events(writer.path)
+    assert isinstance(torn, events.Caution) and '{"event": ' in torn.message, "told, not swallowed"
+    assert error == events.Failure(where="files", message="the disk is full", cure="Make room.")
     assert json.loads(writer.path.read_text().splitlines()[-1])["where"] == "files"

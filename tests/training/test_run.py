@@ -270,8 +270,8 @@ def test_conversations_together_and_one_by_one_agree(
     """4 conversations side by side, 2 and 2, or one by one: the same step."""
     from corpus.conversations import ChatEncoder
     from engine.attempt import Attempt
-    from engine.events import read_events
     from engine.process import StopRequest
+    from tests.event_log import logged_events
     from training.config import RunConfig
     from training.frozen.batching import conversations_group
     from training.loop import Session, train
@@ -317,7 +317,7 @@ def test_conversations_together_and_one_by_one_agree(
         )
         train(session, None, 0.0)
         weights.append([p.detach().clone() for p in model.parameters()])
-        events = read_events(tmp_path / f"attempts/{together}/events.jsonl", 0)[0]
+        events = logged_events(tmp_path / f"attempts/{together}/events.jsonl")
         values = [event["values"] for event in events if event["event"] == "metric"]
         losses.append([v["loss_nats/batch/b1"] for v in values])
         first = curriculum.samples_of(1, 4)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import read_events
 from engine.manifest import manifest_check
 from engine.modelcheck import model_directory_problems, parameter_count, tensor_shapes
+from tests.event_log import logged_events
 from training.base_model import write
 
 STEPS = 4
@@ -45,7 +45,7 @@ def test_smollm2_learns_an_answer_in_four_steps(tmp_path: Path) -> None:
         [sys.executable, "-m", "training", str(run)], capture_output=True, text=True
     )
     assert engine.returncode == 0, engine.stderr[-2000:]
-    events, _ = read_events(run / "attempts" / "0" / "events.jsonl")
+    events = logged_events(run / "attempts" / "0" / "events.jsonl")
     losses = [event["values"]["loss_nats"] for event in events if event["event"] == "metric"]
     assert len(losses) == STEPS
     assert losses[-1] < 0.5 * losses[0]

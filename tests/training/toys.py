@@ -9,7 +9,7 @@ from typing import Any
 from corpus.formats import example_parse
 from corpus.ingestion import is_held_out
 from corpus.ingestion import main as ingestion_main
-from engine.events import read_events
+from tests.event_log import logged_events
 
 WORDS = [
     "the",
@@ -63,7 +63,7 @@ def batch_ingest(directory: Path, model: Path, records: list[Any], rule: str = "
 
 def events_of(directory: Path, attempt: int = 0) -> list[dict[str, Any]]:
     """All events of an attempt."""
-    return read_events(directory / "attempts" / str(attempt) / "events.jsonl", 0)[0]
+    return logged_events(directory / "attempts" / str(attempt) / "events.jsonl")
 
 
 def recipe_of(model: Path, examples: Path) -> dict[str, Any]:

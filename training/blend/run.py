@@ -140,7 +140,7 @@ def _files_copy(directory: Path, candidate: Path, pairs: Sequence[Pair]) -> None
     for key in ("dtype", "torch_dtype"):
         if key in settings and len(dtypes) == 1:
             settings[key] = _DTYPE_NAMES[min(dtypes)]
-    json_write(directory / "config.json", settings)
+    json_write(directory / "config.json", settings, allow_nan=True)  # as the candidate's is
 
 
 def _summary(

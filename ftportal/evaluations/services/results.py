@@ -7,13 +7,13 @@ from typing import Any
 
 from django.db import transaction
 
+from engine.numbers import finite_or_none
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Score
 from ftportal.evaluations.services.early import early_judge
 from ftportal.evaluations.services.repeats import noise_of
 from ftportal.evaluations.services.storing import (
     ResultsError,
-    finite_or_none,
     json_read,
     lines_read,
     loss_of,

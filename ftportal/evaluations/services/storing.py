@@ -1,13 +1,14 @@
 """Rows of the engine's files into the database, in chunks; errors name the file and the line."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
+
+from engine.numbers import finite_or_none
 
 CHUNK_ROWS = 500
 """Rows a transaction: far under the second that a writer may hold the database."""
@@ -49,13 +50,6 @@ def _built(where: str, build: Callable[[Any], models.Model], record: Any) -> mod
         raise ResultsError(f"{where}: {error.args[0]} is missing or unknown.") from error
     except (TypeError, ValueError) as error:
         raise ResultsError(f"{where}: a value is of the wrong kind.") from error
-
-
-def finite_or_none(value: Any) -> float | None:
-    """The number, or None where it is missing, NaN or infinite."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def loss_of(line: dict[str, Any]) -> float:

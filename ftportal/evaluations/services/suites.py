@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
+from engine.errors import ProblemError
 from evaluation.judging.rule import Rule
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Suite, VerdictRule
@@ -28,13 +29,8 @@ SETTINGS = {
 """What a suite pins beside its benchmarks; the last two say how much of a held-out set is read."""
 
 
-class EvaluationError(Exception):
-    """Something cannot be measured or judged: `message` says why, `cure` what to do."""
-
-    def __init__(self, message: str, cure: str = "") -> None:
-        super().__init__(f"{message} {cure}".strip())
-        self.message = message
-        self.cure = cure
+class EvaluationError(ProblemError):
+    """Something cannot be measured or judged."""
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from engine.events import finite
+from engine.numbers import finite
 from evaluation.judging.comparison import PerplexityComparison
 from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.judging.rule import Rule

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.events import read_events
 from evaluation.config import AdaptiveConfig, AdaptiveGroup, MeasureConfig, config_from_json
 from evaluation.judging.adaptive import adaptive_judge, group_judge, units_in_order
 from evaluation.judging.comparison import Item
 from evaluation.judging.pairing import ComparisonError, paired_benchmark
 from evaluation.judging.rule import Rule
 from evaluation.judging.sequential import harm_and_kept, log_growth, loss_limits
+from tests.event_log import logged_events
 
 NAMES = ("local_arithmetic", "local_code")
 NEEDED = 45
@@ -101,7 +101,7 @@ def test_a_model_against_itself_stops_as_soon_as_it_may(
         known = first[row["doc_hash"]]
         assert row["margin_nats"] == pytest.approx(known["margin_nats"], abs=1e-4)
         assert row | {"margin_nats": 0} == known | {"margin_nats": 0}
-    said = [one.get("phase", "") for one in read_events(directory / "events.jsonl")[0]]
+    said = [one.get("phase", "") for one in logged_events(directory / "events.jsonl")]
     assert any(f"stopped after {NEEDED} of {len(whole)} items" in one for one in said)
     stop = json.loads((directory / "output/settings.json").read_text())["adaptive"]["groups"]
     assert (stop[0]["items_used"], stop[0]["items"]) == (NEEDED, len(whole))
@@ -213,11 +213,11 @@ def test_other_answers_than_those_that_were_chosen_are_refused(
     config = adaptive(whole, [list(NAMES)])
     Path(config["adaptive"]["before"]).write_text("")
     code, directory = attempt(config)
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert (code, last["where"]) == (2, "adaptive.before")
     config = adaptive(whole[1:], [list(NAMES)])
     code, directory = attempt(config, "--attempt", "1")
-    last = read_events(directory / "events.jsonl")[0][-1]
+    last = logged_events(directory / "events.jsonl")[-1]
     assert code == 2 and "one side only" in last["message"]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from engine.events import read_events
 from evaluation.suites.items import (
     CHOICES,
     PROBLEMS_KEPT,
@@ -16,6 +15,7 @@ from evaluation.suites.items import (
     items_write,
     kind_of,
 )
+from tests.event_log import logged_events
 
 CHOICE_LINES = [
     {"question": "The sky is", "choices": ["blue", "green"], "answer": 0},
@@ -141,5 +141,5 @@ def test_a_limit_takes_the_same_items_wherever_they_stand_and_changed_ones_are_r
             "--attempt",
             str(7 + number),
         )
-        last = read_events(directory / "events.jsonl")[0][-1]
+        last = logged_events(directory / "events.jsonl")[-1]
         assert (code, last["where"]) == (2, "benchmark own_test") and words in last["message"]

@@ -10,6 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from engine.events import Done
 from engine.manifest import manifest_check, manifest_write
 from ftportal.blends.kind import (
     blend_config,
@@ -71,7 +72,7 @@ def finished(candidate: Checkpoint, tiny_model_directory: Path) -> Callable[[], 
         (output / "marker.txt").write_text("a blend")
         manifest_write(output)
         Job.objects.filter(pk=blend.job_id).update(state=JobState.SUCCEEDED)
-        blend_events(blend.job, [{"event": "done", "summary": {"displacement_pretrained": 1.5}}])
+        blend_events(blend.job, [Done(summary={"displacement_pretrained": 1.5})])
         blend.refresh_from_db()
         return blend
 

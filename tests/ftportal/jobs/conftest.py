@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from engine.events import Event, Metric
 from ftportal.jobs import doorbell, registry
 from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind
@@ -20,13 +21,13 @@ class Counting:
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = {"steps": 10}
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Event] = []
         self.finished: list[str] = []
-        self.on_events: Callable[[Job, list[dict[str, Any]]], None] = lambda job, events: None
+        self.on_events: Callable[[Job, list[Event]], None] = lambda job, events: None
         self.on_finish: Callable[[Job], None] = lambda job: None
         self.swept = 0
 
-    def _events(self, job: Job, events: list[dict[str, Any]]) -> None:
+    def _events(self, job: Job, events: list[Event]) -> None:
         self.on_events(job, events)
         self.events += events
 
@@ -39,7 +40,7 @@ class Counting:
 
     def steps(self) -> list[int]:
         """The steps whose metrics were recorded, in order."""
-        return [event["step"] for event in self.events if event["event"] == "metric"]
+        return [event.step for event in self.events if isinstance(event, Metric)]
 
     def kind(self) -> JobKind:
         """The kind as an app would register it."""

@@ -10,6 +10,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
+from engine.events import Caution, Event
 from ftportal.jobs import registry
 from ftportal.jobs.engine import engine_environment
 from ftportal.jobs.models import Job, JobState, Outcome
@@ -149,7 +150,7 @@ def test_a_worker_that_stops_gives_the_job_back_uncounted(job: Job, counting: An
 def test_a_stale_attempt_writes_nothing_more_and_its_engine_dies(job: Job, counting: Any) -> None:
     counting.config = {"steps": 1000, "step_seconds": 0.05}
 
-    def another_claims(job: Job, events: list[dict[str, Any]]) -> None:
+    def another_claims(job: Job, events: list[Event]) -> None:
         Job.objects.filter(pk=job.pk).update(fence=F("fence") + 1, phase="Another's")
 
     counting.on_events = another_claims
@@ -176,7 +177,7 @@ def test_the_engine_is_killed_when_the_lease_cannot_be_renewed(
     counting.config = {"steps": 1000, "step_seconds": 0.05, "journal": str(journal)}
     seen: dict[str, Any] = {}
 
-    def hang(job: Job, events: list[dict[str, Any]]) -> None:
+    def hang(job: Job, events: list[Event]) -> None:
         pid = engine_of(job)
         deadline = time.monotonic() + 4
         while is_alive(pid) and time.monotonic() < deadline:
@@ -204,6 +205,21 @@ def test_events_that_nobody_read_are_recorded_by_the_next_attempt(job: Job, coun
     assert counting.steps() == [*range(3, 13), 11, 12], "the unread ones, then those from the state"
 
 
+def test_a_line_that_is_not_an_event_is_told(
+    job: Job, counting: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    counting.config = {"steps": 4, "exit_at": {"2": 1}}
+    job_run_now(job)
+    with (job.directory / "attempts/1/events.jsonl").open("ab") as file:
+        file.write(b'{"event": "metric", "step": "three"}\n')
+    counting.events.clear()
+    job_run_now(Job.objects.get())
+    (told,) = [one for one in counting.events if isinstance(one, Caution)]
+    assert "not understood" in told.message and '"step": "three"' in told.message
+    assert told.message in caplog.text and str(job.attempts.first()) in caplog.text
+    assert counting.steps() == [1, 2], "the next attempt's steps are recorded all the same"
+
+
 def test_thousands_of_events_arrive_in_batches(job: Job, counting: Any) -> None:
     counting.config = {"steps": 10, "step_seconds": 0, "metrics_per_step": 300}
     batches: list[int] = []
@@ -217,7 +233,7 @@ def test_the_engine_gives_way_to_the_web_server(job: Job, counting: Any) -> None
     seen: list[int] = []
     counting.config = {"steps": 20, "step_seconds": 0.1}
 
-    def look(job: Job, events: list[dict[str, Any]]) -> None:
+    def look(job: Job, events: list[Event]) -> None:
         if not seen:
             seen.append(os.getpriority(os.PRIO_PROCESS, engine_of(job)))
 
@@ -227,7 +243,7 @@ def test_the_engine_gives_way_to_the_web_server(job: Job, counting: Any) -> None
 
 
 def test_an_app_that_cannot_record_events_ends_the_attempt(job: Job, counting: Any) -> None:
-    def fail(job: Job, events: list[dict[str, Any]]) -> None:
+    def fail(job: Job, events: list[Event]) -> None:
         raise ValueError("no such run")
 
     counting.on_events = fail

@@ -11,10 +11,9 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.services import verdict_rule_create
 from ftportal.jobs.models import JobState
-from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.gates import files_gate
 from ftportal.promotions.selectors import candidate_of, gates, stage
-from ftportal.promotions.services import promote
+from ftportal.promotions.services import PromotionRefusedError, promote
 from ftportal.reviews.services import spot_check_decide
 from tests.ftportal.house import (
     check_make,

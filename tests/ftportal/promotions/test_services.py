@@ -18,10 +18,9 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion
 from ftportal.checkpoints.services import delete_objections
 from ftportal.evaluations.models import Verdict
-from ftportal.promotions.errors import PromotionRefusedError
 from ftportal.promotions.ledger import ledger_check
 from ftportal.promotions.models import PromotionAction, PromotionEvent
-from ftportal.promotions.services import champion_compare, promote, rollback
+from ftportal.promotions.services import PromotionRefusedError, champion_compare, promote, rollback
 from tests.ftportal.house import approval_make, checkpoint_make, model_make, verdict_make
 
 

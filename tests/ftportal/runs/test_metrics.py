@@ -13,8 +13,8 @@ from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.metrics import loss_now, metric_smooth, minmax_indices, trailing_means
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.planning import Plan, plan
-from ftportal.runs.recipes import method_name
-from ftportal.runs.selectors import outcome_rows, recipe_rows, run_again_url, run_list
+from ftportal.runs.recipes import method_name, recipe_words
+from ftportal.runs.selectors import mixture_rows, outcome_rows, run_again_url, run_list
 from training.config import GROUPS, RunConfig
 
 
@@ -90,16 +90,16 @@ def test_charts_and_their_updates_name_the_same_lines(
 @pytest.mark.django_db
 def test_the_recipe_in_words(submit: Callable[..., Run]) -> None:
     run = submit(learning_rate=3e-4, context_frozen=False)
-    rows = dict(recipe_rows(run))
-    assert rows["Parent"] == "Tiny, pre-trained"
-    assert rows["Batches"] == "Talks 75 %, General mix 25 %"
+    rows = dict(recipe_words(run.recipe))
+    mixture = {str(row["batch"]): row["share"] for row in mixture_rows(run)}
+    assert mixture == {"Talks": 0.75, "General mix": 0.25}
     assert rows["Method"] == "AdamW"
     assert rows["Learning rate"] == "3e-4"
     assert rows["Context"] == "with gradient"
     assert method_name({"method": {"name": "apollo", "rank": 256}}) == "APOLLO, rank 256"
     assert "APOLLO by" not in rows
     run = submit(name="Other", method={"name": "apollo"})
-    assert dict(recipe_rows(run))["APOLLO by"] == "ftportal"
+    assert dict(recipe_words(run.recipe))["APOLLO by"] == "ftportal"
 
 
 @pytest.mark.django_db

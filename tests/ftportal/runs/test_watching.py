@@ -15,7 +15,8 @@ from ftportal.jobs.supervisor import job_run_now
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.kind import run_config
 from ftportal.runs.models import Metric, Run
-from ftportal.runs.selectors import recipe_rows, run_again_url
+from ftportal.runs.recipes import recipe_words
+from ftportal.runs.selectors import run_again_url
 
 pytestmark = pytest.mark.django_db
 PERPLEXITY = "probe_perplexity_per_token"
@@ -57,7 +58,7 @@ def test_a_watched_run_keeps_its_text_and_says_so(
     assert "probes" not in run.recipe
     (probe,) = run_config(run.job)["probes"]
     assert probe == {"key": f"h{prose.pk}", "name": "Prose", "path": str(prose.path.resolve())}
-    rows = dict(recipe_rows(run))
+    rows = dict(recipe_words(run.recipe, run.probe_set))
     assert rows["Watched while it trains"] == "every 5 steps, Prose"
     assert rows["Brake"] == "stops where perplexity has risen by 5 %"
     again = tina.get(run_again_url(run)).content.decode()
@@ -71,7 +72,7 @@ def test_a_run_that_watches_nothing_has_no_text(tina: Client, form: dict[str, An
     run = Run.objects.get()
     assert run.probe_set is None
     assert run_config(run.job)["probes"] == []
-    assert dict(recipe_rows(run))["Watched while it trains"] == "nothing"
+    assert dict(recipe_words(run.recipe, run.probe_set))["Watched while it trains"] == "nothing"
     assert "Divergence from the parent" not in [chart.title for chart in run_charts(run)]
 
 
