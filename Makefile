@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test check format screenshots clean chromium bench-apollo bench-eval bench-train \
+.PHONY: run test test-quick check format screenshots clean chromium bench-apollo bench-eval bench-train \
 	bench-verdicts study-freezing
 
 run: $(VENV)/.run
@@ -16,6 +16,11 @@ run: $(VENV)/.run
 # Two at a time, whole files each: most tests of processes wait more than they work.
 test: $(VENV)/.test chromium
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# No browser and nothing that takes longer than a few seconds: for in between.
+test-quick: $(VENV)/.test
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		-m 'not browser and not slow' $(ARGS)
 
 check: $(VENV)/.test
 	@! grep -n '+cpu' requirements.lock || { echo 'requirements.lock: write torch without +cpu'; exit 1; }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from django.db import models
 from django.urls import reverse
 
 from engine.manifest import ManifestError, manifest_check, manifest_read
@@ -27,17 +28,33 @@ POLICY_VERSION = 2
 PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
 
 
+class GateKey(models.TextChoices):
+    """The gates, by which code knows them, and their titles, by which people do."""
+
+    PLACE = "place", "Not champion yet"
+    FILES = "files", "Files intact"
+    EVALUATION = "evaluation", "Evaluation done"
+    CHAMPION = "champion", "Against the champion"
+    ANCHOR = "anchor", "Against the pre-trained anchor"
+    SPOT_CHECK = "spot_check", "Spot-check approved"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """One condition of a promotion."""
 
-    name: str
+    key: GateKey
     state: str
     """passed; barred; waiting: not known yet; inconclusive: a releaser may answer for it."""
     detail: str
     url: str = ""
     reason: str = ""
     """The figures behind it in a sentence or two, where a page has room for them."""
+
+    @property
+    def name(self) -> str:
+        """Its title."""
+        return str(self.key.label)
 
     @property
     def passed(self) -> bool:
@@ -68,22 +85,22 @@ def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
 
 
 def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
-    name = "Not champion yet"
+    key = GateKey.PLACE
     if checkpoint.pk == baseline.pk:
-        return Gate(name=name, state=BARRED, detail="It is the champion already.")
+        return Gate(key=key, state=BARRED, detail="It is the champion already.")
     if checkpoint.is_pretrained:
         return Gate(
-            name=name, state=BARRED, detail="The pre-trained anchor comes back by a rollback."
+            key=key, state=BARRED, detail="The pre-trained anchor comes back by a rollback."
         )
-    return Gate(name=name, state=PASSED, detail=f"It would follow {baseline}.")
+    return Gate(key=key, state=PASSED, detail=f"It would follow {baseline}.")
 
 
 def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
     """Whether the checkpoint's files are what they were when it was made."""
-    name = "Files intact"
+    key = GateKey.FILES
     url = reverse("checkpoints:checkpoint", args=[checkpoint.pk])
     if checkpoint.deleted_at is not None:
-        return Gate(name=name, state=BARRED, detail="Its files were deleted.", url=url)
+        return Gate(key=key, state=BARRED, detail="Its files were deleted.", url=url)
     try:
         if thorough:
             manifest = manifest_check(checkpoint.directory)
@@ -95,10 +112,10 @@ def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
         if manifest["sha256"] != checkpoint.manifest_hash:
             raise ManifestError("the manifest is not the one it was registered with")
     except (ManifestError, OSError) as error:
-        return Gate(name=name, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
+        return Gate(key=key, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
     checked = "hashes" if thorough else "sizes"
     detail = f"{_files(len(manifest['files']))}, {checked} as in the manifest."
-    return Gate(name=name, state=PASSED, detail=detail, url=url)
+    return Gate(key=key, state=PASSED, detail=detail, url=url)
 
 
 def _files(count: int) -> str:
@@ -115,11 +132,11 @@ def _sizes_check(directory: Path, sizes_bytes: dict[str, int]) -> None:
 
 
 def _evaluation_gate(checkpoint: Checkpoint) -> Gate:
-    name = "Evaluation done"
+    key = GateKey.EVALUATION
     suite = default_suite()
     if suite is None:
         return Gate(
-            name=name,
+            key=key,
             state=WAITING,
             detail="No suite is chosen as the default yet.",
             url=reverse("evaluations:suites"),
@@ -127,14 +144,14 @@ def _evaluation_gate(checkpoint: Checkpoint) -> Gate:
     evaluation = evaluation_of(checkpoint, suite)
     if evaluation is None:
         return Gate(
-            name=name,
+            key=key,
             state=WAITING,
             detail=f"Not measured by {suite} yet.",
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     state, detail = _evaluation_words(evaluation)
     return Gate(
-        name=name,
+        key=key,
         state=state,
         detail=detail,
         url=reverse("evaluations:evaluation", args=[evaluation.pk]),
@@ -155,11 +172,11 @@ def _ended(state: str) -> str:
 
 def verdicts_in_force(candidate: Checkpoint, baseline: Checkpoint) -> list[Verdict]:
     """The last verdict of every suite that judged the pair."""
-    found = Verdict.objects.filter(
+    verdicts = Verdict.objects.filter(
         after__checkpoint=candidate, before__checkpoint=baseline
     ).select_related("rule", "after__suite")
     last: dict[str, Verdict] = {}
-    for verdict in found.order_by("-created_at", "-pk"):
+    for verdict in verdicts.order_by("-created_at", "-pk"):
         last.setdefault(verdict.after.suite.content_hash, verdict)
     return list(last.values())
 
@@ -200,24 +217,26 @@ def policy_in_force() -> Policy | None:
 
 def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpoint) -> list[Gate]:
     """Against the champion and against the anchor; while they are one, it is told once."""
-    against_champion = _verdict_gate("Against the champion", checkpoint, baseline)
-    name = "Against the pre-trained anchor"
+    against_champion = _verdict_gate(GateKey.CHAMPION, checkpoint, baseline)
     if anchor.pk != baseline.pk or checkpoint.pk == anchor.pk:
-        return [against_champion, _verdict_gate(name, checkpoint, anchor)]
+        return [against_champion, _verdict_gate(GateKey.ANCHOR, checkpoint, anchor)]
     detail = "The same comparison: the champion is the anchor."
-    return [against_champion, replace(against_champion, name=name, detail=detail, reason="")]
+    return [
+        against_champion,
+        replace(against_champion, key=GateKey.ANCHOR, detail=detail, reason=""),
+    ]
 
 
-def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+def _verdict_gate(key: GateKey, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     if checkpoint.pk == baseline.pk:
-        return Gate(name=name, state=PASSED, detail="It is that checkpoint.")
-    found, policy = verdicts_in_force(checkpoint, baseline), policy_in_force()
-    verdict = policy.decisive_verdict(found) if policy else loss_shown(found)
+        return Gate(key=key, state=PASSED, detail="It is that checkpoint.")
+    verdicts, policy = verdicts_in_force(checkpoint, baseline), policy_in_force()
+    verdict = policy.decisive_verdict(verdicts) if policy else loss_shown(verdicts)
     if verdict is None:
         return Gate(
-            name=name,
+            key=key,
             state=WAITING,
-            detail=_why_no_verdict(baseline, found, policy),
+            detail=_why_no_verdict(baseline, verdicts, policy),
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     state = {
@@ -226,7 +245,7 @@ def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Ga
         VerdictOutcome.INCONCLUSIVE: INCONCLUSIVE,
     }[VerdictOutcome(verdict.outcome)]
     return Gate(
-        name=name,
+        key=key,
         state=state,
         detail=f"{verdict.get_outcome_display()} by {verdict.after.suite}, {verdict.rule}.",
         url=reverse("evaluations:verdict", args=[verdict.pk]),
@@ -234,13 +253,15 @@ def _verdict_gate(name: str, checkpoint: Checkpoint, baseline: Checkpoint) -> Ga
     )
 
 
-def _why_no_verdict(baseline: Checkpoint, found: Sequence[Verdict], policy: Policy | None) -> str:
+def _why_no_verdict(
+    baseline: Checkpoint, verdicts: Sequence[Verdict], policy: Policy | None
+) -> str:
     if policy is None:
         return f"Not compared with {baseline}: no suite is chosen as the default yet."
     missing = f"Not compared with {baseline} by {policy.suite} yet."
-    if not found:
+    if not verdicts:
         return missing
-    others = ", ".join(f"{one.after.suite} ({one.rule})" for one in found)
+    others = ", ".join(f"{one.after.suite} ({one.rule})" for one in verdicts)
     return (
         f"{missing} There is a verdict by {others}, but the promotion policy names {policy.suite} "
         f"({policy.rule})."
@@ -249,27 +270,27 @@ def _why_no_verdict(baseline: Checkpoint, found: Sequence[Verdict], policy: Poli
 
 def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     """Every spot-check against the champion must be approved, and there must be one."""
-    name = "Spot-check approved"
-    found = list(spot_checks_of(checkpoint).filter(baseline=baseline))
-    if not found:
+    key = GateKey.SPOT_CHECK
+    checks = list(spot_checks_of(checkpoint).filter(baseline=baseline))
+    if not checks:
         return Gate(
-            name=name,
+            key=key,
             state=WAITING,
             detail=f"No spot-check against {baseline} yet.",
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     order = [SpotCheckState.REJECTED, SpotCheckState.GENERATING, SpotCheckState.OPEN]
     ranked = {state: rank for rank, state in enumerate(order)}
-    decisive = min(found, key=lambda one: ranked.get(SpotCheckState(one.state), len(order)))
+    decisive = min(checks, key=lambda one: ranked.get(SpotCheckState(one.state), len(order)))
     url = reverse("reviews:spot_check", args=[decisive.pk])
     if decisive.state == SpotCheckState.GENERATING:
-        return Gate(name=name, state=WAITING, detail="The answers are being prepared.", url=url)
+        return Gate(key=key, state=WAITING, detail="The answers are being prepared.", url=url)
     if decisive.state == SpotCheckState.OPEN:
         progress = progress_by_pk([decisive])[decisive.pk]
         detail = f"{progress.judged_count} of {progress.item_count} prompts are judged."
         if progress.has_quorum:
             detail = "All prompts are judged; a reviewer's decision is missing."
-        return Gate(name=name, state=WAITING, detail=detail, url=url)
+        return Gate(key=key, state=WAITING, detail=detail, url=url)
     words = f"{decisive.get_state_display()} by {decisive.decided_by}: {decisive.decision_reason}"
     state = PASSED if decisive.state == SpotCheckState.APPROVED else BARRED
-    return Gate(name=name, state=state, detail=words, url=url)
+    return Gate(key=key, state=state, detail=words, url=url)

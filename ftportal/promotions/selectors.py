@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
-from ftportal.promotions.gates import BARRED, INCONCLUSIVE, Gate, gates
+from ftportal.promotions.gates import BARRED, INCONCLUSIVE, WAITING, Gate, GateKey, gates
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.stages import anchors_and_champions, stage, stages
 
@@ -69,7 +69,7 @@ class Candidate:
     def lacks_comparison(self) -> bool:
         """Whether a verdict against the champion of now is missing and would still count."""
         return not self.is_barred and any(
-            gate.name == "Against the champion" and gate.state == "waiting" for gate in self.gates
+            gate.key == GateKey.CHAMPION and gate.state == WAITING for gate in self.gates
         )
 
 

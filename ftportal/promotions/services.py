@@ -157,7 +157,13 @@ def _gate_check(standing: list[Gate], *, accept_inconclusive: bool) -> None:
 
 
 def _gate_words(gate: Gate) -> dict[str, str]:
-    return {"name": gate.name, "state": gate.state, "detail": gate.words, "url": gate.url}
+    return {
+        "key": gate.key.value,
+        "name": gate.name,
+        "state": gate.state,
+        "detail": gate.words,
+        "url": gate.url,
+    }
 
 
 def _evidence(checkpoint: Checkpoint, standing: list[Gate]) -> dict[str, Any]:

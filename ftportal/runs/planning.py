@@ -36,8 +36,10 @@ ASSUMED_OPERATIONS_PER_SECOND = 5e10
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A recipe's forecast and warnings. Lengths of the weights' way are L2 norms."""
+    """A recipe's config, forecast and warnings. Lengths of the weights' way are L2 norms."""
 
+    config: RunConfig
+    """What the engine would be told."""
     step_count: int
     examples_per_epoch: int
     displacement: float
@@ -61,7 +63,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """What a run keeps of it."""
-        record = asdict(self)
+        record = {name: value for name, value in asdict(self).items() if name != "config"}
         record["shares"] = list(self.shares)
         record["warnings"] = [asdict(one) for one in self.warnings]
         return record
@@ -125,6 +127,7 @@ def plan(
         examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
     )
     return Plan(
+        config=config,
         step_count=found.step_count,
         examples_per_epoch=epoch,
         displacement=found.displacement,

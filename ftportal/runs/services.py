@@ -14,11 +14,10 @@ from ftportal.datasets.models import Batch, BatchState, HeldOutSet
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume, job_stop, job_submit
 from ftportal.runs.models import Run, RunBatch
-from ftportal.runs.planning import plan
+from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import (
     Mixture,
     Problem,
-    config_build,
     example_count,
     recipe_of,
     recipe_problem,
@@ -58,12 +57,10 @@ def run_submit(
         *_parent_problems(parent),
         *mixture_problems(parent, mixture),
     ]
-    if not any(problem.field == "mixture" for problem in problems):
-        problems += _recipe_problems(parent, mixture, recipe, probe_set)
-    if problems:
-        raise RunRefusedError(problems)
-    what: Any = {"parent": parent, "mixture": mixture, "recipe": recipe, "probe_set": probe_set}
-    config, planned = config_build(**what), plan(**what)
+    planned, refused = _planned(parent, mixture, recipe, probe_set, problems)
+    if planned is None or problems:
+        raise RunRefusedError([*problems, *refused])
+    config = planned.config
     try:
         with transaction.atomic():
             _lock_parent(parent)
@@ -180,22 +177,29 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
     return None
 
 
-def _recipe_problems(
+def _planned(
     parent: Checkpoint,
     mixture: Mixture,
     recipe: Mapping[str, Any],
     probe_set: HeldOutSet | None,
-) -> list[Problem]:
+    known: Sequence[Problem],
+) -> tuple[Plan | None, list[Problem]]:
+    """The plan, or what else than the known problems stands in its way."""
+    fields = {problem.field for problem in known}
+    if "mixture" in fields:
+        return None, []
     if probe_set is not None and not probe_set.path.is_file():
         message = f"The texts of {probe_set} are gone from the disk."
-        return [Problem(field="probe_set", message=message, cure="Upload them again.")]
+        return None, [Problem(field="probe_set", message=message, cure="Upload them again.")]
     try:
-        plan(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set)
+        return plan(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set), []
     except ConfigError as error:
-        return [recipe_problem(error)]
-    except (ValueError, OSError):
-        return []  # the parent's weights cannot be read, which its own check has said already
-    return []
+        return None, [recipe_problem(error)]
+    except (ValueError, OSError) as error:
+        if "parent" in fields:
+            return None, []
+        message = f"The weights of {parent} cannot be read: {error}."
+        return None, [Problem(field="parent", message=message, cure="Choose another checkpoint.")]
 
 
 def run_stop(*, run: Run) -> Run:

@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.keys import press
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ENGINE_MS = 120_000  # an engine may wait for the ones before it on two slow cores
 

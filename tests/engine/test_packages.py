@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from engine.packages import package_show, packages_hide
@@ -22,6 +24,7 @@ print("bitsandbytes" in sys.modules, sys.modules["datasets"])
 """
 
 
+@pytest.mark.slow
 def test_hidden_packages_are_not_loaded_and_the_reference_gets_what_it_needs() -> None:
     told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert told.stdout.splitlines() == ["", "missing", "True None"], told.stderr[-2000:]

@@ -1,10 +1,18 @@
-"""Standard tasks by name, their data from a folder of copies."""
+"""Standard tasks by name, their data from a folder of copies.
+
+Every test that asks for lm-eval's catalogue stands here: reading it takes most of the file's time,
+and a process does that once.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.event_log import logged_events
+
+pytestmark = pytest.mark.slow
 
 
 def arc_copy(folder: Path) -> Path:
@@ -77,3 +85,31 @@ def test_a_standard_task_s_item_without_an_answer_is_refused_before_anything_is_
     assert "Which of these is 2?" in events[-1]["message"]
     assert not [one for one in events if one["event"] == "saved"]
     assert not (directory / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no_such_task", "unknown"),
+        ("humaneval", "code"),
+        ("arc_easy", "data cannot be had"),
+    ],
+)
+def test_standard_tasks_that_cannot_be_measured_are_named(
+    measure_config: dict[str, Any],
+    attempt: Any,
+    name: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "empty"))
+    code, directory = attempt(
+        measure_config | {"benchmarks": [{"name": name, "source": "lm_eval"}], "held_out": []}
+    )
+    last = logged_events(directory / "events.jsonl")[-1]
+    assert code == 2
+    assert last["where"] == f"benchmark {name}"
+    assert words in last["message"]

@@ -45,6 +45,7 @@ def test_it_measures_says_how_far_it_is_and_writes_everything(
     assert left == {"events.jsonl", "output", "parts"}  # no scratch files stay behind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_or_killed_measurement_keeps_what_is_finished_and_goes_on(
     measure_config: dict[str, Any], tmp_path: Path, attempt: Any, sign: int, exit_code: int

@@ -73,6 +73,7 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_kills_within_a_save_and_at_a_random_moment_change_no_bit(
     recipe: Recipe, run_directory: MakeRun
 ) -> None:
@@ -106,6 +107,7 @@ sys.exit(main([sys.argv[1], *sys.argv[3:]]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit_bytes", "what"), [(80_000, "weights"), (160_000, "optimizer")])
 def test_a_full_disk_loses_no_earlier_state(
     recipe: Recipe, run_directory: MakeRun, limit_bytes: int, what: str

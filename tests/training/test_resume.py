@@ -51,6 +51,7 @@ def states_of(directory: Path, attempt: int = 0) -> list[Path]:
     return [Path(e["path"]) for e in events_of(directory, attempt) if e["event"] == "saved"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_resumed_run_equals_an_uninterrupted_one(
     recipe: Recipe, run_directory: MakeRun, variant: dict[str, Any]
@@ -91,6 +92,7 @@ def uninterrupted(
     return directory
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_weights(
     recipe: Recipe, run_directory: MakeRun, uninterrupted: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_weights(
     assert_equal_weights(uninterrupted, stopped)
 
 
+@pytest.mark.slow
 def test_sigkill_after_a_save_loses_only_what_came_after(
     recipe: Recipe, run_directory: MakeRun, uninterrupted: Path
 ) -> None:

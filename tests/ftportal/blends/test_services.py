@@ -79,6 +79,7 @@ def finished(candidate: Checkpoint, tiny_model_directory: Path) -> Callable[[], 
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_real_blend_becomes_a_checkpoint_and_is_announced(
     candidate: Checkpoint, cast: SimpleNamespace, heard: list[Any]

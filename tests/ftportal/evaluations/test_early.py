@@ -197,6 +197,7 @@ def test_the_checkpoints_page_puts_it_after_what_was_measured_whole(
     assert not panel.early  # all of it is known now
 
 
+@pytest.mark.slow
 def test_the_engine_stops_early_through_the_supervisor(
     language_model: Any, held_out: Any, child_of: Any
 ) -> None:

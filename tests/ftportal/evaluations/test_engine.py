@@ -36,6 +36,7 @@ def test_what_the_engine_would_refuse_is_refused_before_it_starts(
     assert refusal.value.cure
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_measured_twice_never_differs(
     suite: Suite, language_model: Any
 ) -> None:

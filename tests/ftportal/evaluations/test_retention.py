@@ -255,6 +255,7 @@ def test_the_report_shows_it(suite: Suite, line: Any, client_of: Any, cast: Any)
     assert "none was set aside" in page  # General
 
 
+@pytest.mark.slow
 def test_the_engine_measures_it_for_a_checkpoint_and_for_its_anchor(
     rule: Any,
     held_out: Any,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ftportal.jobs.models import Job, JobState, Outcome
 from tests.ftportal.jobs.processes import BASE, Portal, engine_of, fresh, is_alive, swept, wait_for
 from training.config import example_config
@@ -44,6 +46,7 @@ def recipe(folder: Path, model: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_is_killed_ends_with_the_weights_of_an_undisturbed_one(
     portal: Portal, submit: Callable[..., Job], tmp_path: Path, tiny_model_directory: Path
 ) -> None:

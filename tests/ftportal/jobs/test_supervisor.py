@@ -161,6 +161,7 @@ def test_a_stale_attempt_writes_nothing_more_and_its_engine_dies(job: Job, count
     assert counting.finished == []
 
 
+@pytest.mark.slow
 def test_the_lease_is_renewed_while_the_engine_works(
     job: Job, counting: Any, settings: Any
 ) -> None:

@@ -4,6 +4,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ftportal.jobs.models import Job, JobState, Outcome
 from ftportal.jobs.services import job_resume, job_stop
 from ftportal.jobs.sweeping import sweep
@@ -15,6 +17,7 @@ def saved(job: Job) -> Callable[[], bool]:
     return lambda: bool(fresh(job).resume_state)
 
 
+@pytest.mark.slow
 def test_a_killed_workers_run_is_finished_once_from_its_last_state(
     portal: Portal, submit: Callable[..., Job], tmp_path: Path
 ) -> None:
@@ -44,6 +47,7 @@ def test_a_killed_workers_run_is_finished_once_from_its_last_state(
     assert {int(step) for step in portal.lines(job, ".metrics")} == set(range(1, 61))
 
 
+@pytest.mark.slow
 def test_duplicate_messages_are_free_and_evaluations_go_first(
     portal: Portal, submit: Callable[..., Job], tmp_path: Path
 ) -> None:
@@ -67,6 +71,7 @@ def test_duplicate_messages_are_free_and_evaluations_go_first(
     portal.kill(worker)
 
 
+@pytest.mark.slow
 def test_stop_by_a_person_resume_and_an_orderly_end_of_the_worker(
     portal: Portal, submit: Callable[..., Job]
 ) -> None:

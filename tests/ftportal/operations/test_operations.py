@@ -127,6 +127,7 @@ def running(job: Job) -> int:
     return engine
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_run_and_leaves_nothing_and_a_second_start_goes_on(
     operations: Operations, job_of: Any
 ) -> None:
@@ -158,6 +159,7 @@ def test_ctrl_c_saves_the_run_and_leaves_nothing_and_a_second_start_goes_on(
     assert operations.processes() == {}
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_manager(operations: Operations, job_of: Any) -> None:
     manager = operations.start()
     job = job_of(steps=2000, step_seconds=0.05, save_every_steps=1000, ignore_stop=True)
@@ -169,6 +171,7 @@ def test_nothing_outlives_a_killed_manager(operations: Operations, job_of: Any) 
     assert not is_alive(engine)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_the_save(operations: Operations, job_of: Any) -> None:
     manager = operations.start()
     engine = running(job_of(steps=2000, step_seconds=0.05, ignore_stop=True))
@@ -180,6 +183,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_save(operations: Operations, job_
     assert not is_alive(engine)
 
 
+@pytest.mark.slow
 def test_a_process_that_keeps_dying_stops_everything_with_its_last_lines(
     operations: Operations,
 ) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.manifest import manifest_write
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
@@ -13,6 +15,7 @@ from ftportal.reviews.services import spot_check_open
 from tests.ftportal.house import prompts_make
 
 
+@pytest.mark.slow
 def test_two_models_answer_and_the_voting_opens(
     language_model: Any, cast: Any, data_dir: Path, transactional_db: None
 ) -> None:

@@ -15,6 +15,7 @@ from ftportal.runs.models import Run
 from tests.ftportal.jobs.processes import is_alive, processes_with, wait_for
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_run_trains_and_leaves_a_checkpoint(submit: Callable[..., Run]) -> None:
     run = submit("Monday", learning_rate=1e-2, max_steps=6)
@@ -32,6 +33,7 @@ def test_a_run_trains_and_leaves_a_checkpoint(submit: Callable[..., Run]) -> Non
     assert "loss_nats/kind/conversation" in metric_names(run)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_diverges_is_marked_and_keeps_its_curve(submit: Callable[..., Run]) -> None:
     run = submit("Monday", learning_rate=1e30, max_steps=8, max_gradient_norm=None)
@@ -45,6 +47,7 @@ def test_a_run_that_diverges_is_marked_and_keeps_its_curve(submit: Callable[...,
     assert losses[0] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_process_of_two_ends_the_attempt_and_leaves_none(
     submit: Callable[..., Run],

@@ -156,6 +156,7 @@ def test_the_page_says_that_the_brake_ended_it_and_what_was_kept(
     assert words.replace("&#x27;", "'") in page
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_real_run_brakes_and_leaves_a_checkpoint(
     submit: Callable[..., Run], prose: HeldOutSet

@@ -181,6 +181,7 @@ def wide_model(directory: Path) -> Path:
     return tiny_model_write(directory, hidden_size=640, layers=2)
 
 
+@pytest.mark.slow
 def test_a_process_without_memory_ends_with_what_to_lower(
     recipe: Recipe, run_directory: MakeRun, tmp_path: Path
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_process_without_memory_ends_with_what_to_lower(
     assert "APOLLO-Mini or LoRA" in error["cure"]
 
 
+@pytest.mark.slow
 def test_a_tiny_sessions_peak_is_as_estimated(recipe: Recipe, run_directory: MakeRun) -> None:
     directory = run_directory(recipe, max_steps=2)
     ended = child_run(directory, 0)

@@ -131,6 +131,7 @@ def test_training_itself(recipe: Recipe, units_of: Callable[..., int], changes: 
     assert measured == pytest.approx(forecast.training, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -237,6 +237,7 @@ def run_of(recipe: Recipe, run_directory: MakeRun, **changes: Any) -> list[dict[
     return events_of(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["apollo", "lora"])
 def test_a_strong_penalty_holds_the_weights(
     recipe: Recipe, run_directory: MakeRun, method: str

@@ -134,6 +134,7 @@ def test_divergence_is_that_of_the_parents_predictions(
     assert found > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "context_frozen"), [("adamw", True), ("lora", False)])
 def test_watching_changes_no_bit_of_the_weights(
     probed: Recipe,
@@ -166,6 +167,7 @@ def braked(recipe: Recipe, run_directory: MakeRun, **changes: Any) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_the_brake_keeps_the_weights_of_the_last_look_within_the_limit(
     probed: Recipe, run_directory: MakeRun
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_brake_at_the_first_look_leaves_the_parents_weights(
     assert any("the parent's own" in e.get("message", "") for e in events_of(directory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "save_every_steps"), [("adamw", 4), ("lora", 3)])
 def test_a_resumed_session_brakes_where_an_uninterrupted_one_does(
     probed: Recipe, run_directory: MakeRun, method: str, save_every_steps: int

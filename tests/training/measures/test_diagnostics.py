@@ -268,6 +268,7 @@ def gpt2_write(directory: Path) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["adamw", "apollo", "apollo_mini", "apollo-torch", "lora", "dropout"]
 )
@@ -301,6 +302,7 @@ def test_measuring_changes_no_weight(
     assert not names & unmeasured
 
 
+@pytest.mark.slow
 def test_the_record_holds_every_tensors_way_and_every_matrix_rank(
     recipe: Recipe, run_directory: MakeRun
 ) -> None:

@@ -169,6 +169,7 @@ def alone(world: World) -> Iterator[Any]:
     yield make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_make_the_weights_of_one(done: World, alone: Any, name: str) -> None:
     ours, theirs = weights_of(done.root / name), weights_of(alone(name))
@@ -179,6 +180,7 @@ def test_two_processes_make_the_weights_of_one(done: World, alone: Any, name: st
         assert difference <= 2e-4 * (theirs[tensor] - parent[tensor]).norm(), tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_metrics_are_those_of_the_whole_step(done: World, alone: Any, name: str) -> None:
     ours, theirs = metrics_of(done.root / name), metrics_of(alone(name))
@@ -193,6 +195,7 @@ def test_the_metrics_are_those_of_the_whole_step(done: World, alone: Any, name: 
     assert mine["displacement"] == pytest.approx(his["displacement"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
 def test_resumed_ranks_equal_uninterrupted_ones(done: World, name: str) -> None:
     """Bit for bit, also with dropout, for which each rank has random numbers of its own."""
@@ -200,6 +203,7 @@ def test_resumed_ranks_equal_uninterrupted_ones(done: World, name: str) -> None:
     assert all(torch.equal(whole[tensor], again[tensor]) for tensor in whole)
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_from_the_state_of_two(done: World, alone: Any) -> None:
     """States hold whole tensors, whoever wrote them."""
     for name in ("adamw-fsdp2", "lora-fsdp2"):
@@ -212,6 +216,7 @@ def test_one_process_goes_on_from_the_state_of_two(done: World, alone: Any) -> N
             torch.testing.assert_close(ours[tensor], theirs[tensor], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_two_processes_go_on_to_the_same_weights(
     done: World, stopped: Path
 ) -> None:
@@ -225,6 +230,7 @@ def test_sigterm_saves_and_two_processes_go_on_to_the_same_weights(
     assert all(torch.equal(ours[tensor], theirs[tensor]) for tensor in ours)
 
 
+@pytest.mark.slow
 def test_divergence_ends_as_with_one_process(world: World) -> None:
     directory = world.make(
         "diverging", learning_rate=1e30, schedule="constant", warmup_steps=0,
@@ -240,6 +246,7 @@ def test_divergence_ends_as_with_one_process(world: World) -> None:
     assert states[-1] == f"step-{metric['step'] - 1:06d}"
 
 
+@pytest.mark.slow
 def test_a_brake_gives_back_the_weights_that_the_first_process_kept(
     done: World, braking: dict[str, Any]
 ) -> None:

@@ -1,0 +1,133 @@
+"""Every address of the portal, from its URL configuration, and what a GET of each must answer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Manager
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.models import Batch, HeldOutSet, PromptSet
+from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
+from ftportal.jobs.models import Job
+from ftportal.reviews.models import SpotCheck
+from ftportal.runs.models import Run
+
+OBJECTS: dict[str, Manager[Any]] = {
+    "blends:blends": Checkpoint.objects,
+    "blends:origin": Checkpoint.objects,
+    "checkpoints:checkpoint": Checkpoint.objects,
+    "checkpoints:checkpoint_delete": Checkpoint.objects,
+    "dashboard:blend_curve": Checkpoint.objects,
+    "datasets:batch": Batch.objects,
+    "datasets:batch_delete": Batch.objects,
+    "datasets:held_out_set": HeldOutSet.objects,
+    "datasets:prompt_set": PromptSet.objects,
+    "evaluations:benchmark": OwnBenchmark.objects,
+    "evaluations:benchmark_delete": OwnBenchmark.objects,
+    "evaluations:checkpoint_panel": Checkpoint.objects,
+    "evaluations:evaluation": Evaluation.with_repeats,
+    "evaluations:measure": Checkpoint.objects,
+    "evaluations:measure_again": Evaluation.objects,
+    "evaluations:report": Checkpoint.objects,
+    "evaluations:rule_edit": VerdictRule.objects,
+    "evaluations:verdict": Verdict.with_early,
+    "jobs:progress": Job.objects,
+    "jobs:resume": Job.objects,
+    "jobs:stop": Job.objects,
+    "promotions:checkpoint_panel": Checkpoint.objects,
+    "promotions:compare": Checkpoint.objects,
+    "promotions:promote": Checkpoint.objects,
+    "reviews:checkpoint_panel": Checkpoint.objects,
+    "reviews:decide": SpotCheck.objects,
+    "reviews:open": Checkpoint.objects,
+    "reviews:plan": SpotCheck.objects,
+    "reviews:retry": SpotCheck.objects,
+    "reviews:spot_check": SpotCheck.objects,
+    "reviews:undo": SpotCheck.objects,
+    "reviews:vote": SpotCheck.objects,
+    "runs:batch_panel": Batch.objects,
+    "runs:checkpoint_panel": Checkpoint.objects,
+    "runs:metrics": Run.objects,
+    "runs:metrics_csv": Run.objects,
+    "runs:run": Run.objects,
+    "runs:run_figures": Run.objects,
+    "runs:run_resume": Run.objects,
+    "runs:run_stop": Run.objects,
+}
+"""Whose keys fill a route."""
+
+
+def routes() -> list[tuple[str, URLPattern]]:
+    """Every named route as (app:name, pattern)."""
+    return [
+        (f"{resolver.app_name}:{pattern.name}", pattern)
+        for resolver in get_resolver().url_patterns
+        if isinstance(resolver, URLResolver)
+        for pattern in resolver.url_patterns
+        if isinstance(pattern, URLPattern)
+    ]
+
+
+def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
+    """Every address of a route. Raises LookupError where nothing here says how to fill it."""
+    parameters = set(pattern.pattern.converters)
+    if not parameters:
+        yield reverse(name)
+        return
+    if parameters != {"pk"} or name not in OBJECTS:
+        raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
+    keys = list(OBJECTS[name].values_list("pk", flat=True))
+    if not keys:
+        raise LookupError(f"{name} cannot be filled: the old data have none of these")
+    for key in keys:
+        yield reverse(name, args=[key])
+
+
+POST_ONLY = {
+    "accounts:logout",
+    "checkpoints:checkpoint_delete",
+    "datasets:batch_delete",
+    "evaluations:benchmark_delete",
+    "evaluations:measure",
+    "evaluations:measure_again",
+    "jobs:resume",
+    "jobs:stop",
+    "promotions:compare",
+    "promotions:promote",
+    "promotions:rollback",
+    "reviews:decide",
+    "reviews:open",
+    "reviews:plan",
+    "reviews:retry",
+    "reviews:undo",
+    "runs:run_mixture",
+    "runs:run_preview",
+    "runs:run_resume",
+    "runs:run_stop",
+}
+"""What takes a form and shows no page: 405."""
+ROLES = {
+    "checkpoints:model_new": {"administrator"},
+    "datasets:batch_new": {"trainer"},
+    "datasets:held_out_set_new": {"trainer", "administrator"},
+    "datasets:prompt_set_new": {"trainer", "administrator"},
+    "evaluations:benchmark_new": {"trainer", "administrator"},
+    "evaluations:rule_edit": {"administrator"},
+    "evaluations:suite_new": {"administrator"},
+    "reviews:vote": {"reviewer"},
+    "runs:run_new": {"trainer"},
+}
+"""Who may open what not everybody may: others get 403."""
+ELSEWHERE = {"accounts:login", "reviews:vote"}
+"""What may send a person on: one who is logged in, or has judged everything."""
+
+
+def expected_status(name: str, person: User) -> set[int]:
+    """What a GET of the route may answer to this person."""
+    if name in POST_ONLY:
+        return {405}
+    if name in ROLES and not any(person.has_role(role) for role in ROLES[name]):
+        return {403}
+    return {200, 302} if name in ELSEWHERE else {200}

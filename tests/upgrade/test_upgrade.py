@@ -1,0 +1,146 @@
+"""A data folder of an older version: migrated, every page opened, stopped sessions ended."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client, override_settings
+
+from engine.manifest import manifest_check
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.evaluations.models import Verdict
+from ftportal.jobs.models import JobState
+from ftportal.jobs.supervisor import job_run_now
+from ftportal.promotions.ledger import ledger_check
+from ftportal.promotions.models import PromotionEvent
+from ftportal.runs.metrics import metric_series
+from ftportal.runs.models import Run
+from ftportal.runs.services import run_resume
+from tests.upgrade.routes import addresses, expected_status, routes
+
+ARCHIVE = Path(__file__).with_name("data-0.1.0.tar.xz")
+PLACE = "@FTPORTAL_DATA@"
+PEOPLE = ("tina", "rob", "leo", "ada", "otto")
+STOPPED = ("Stopped in APOLLO", "Stopped in LoRA")
+
+
+def unpack(folder: Path) -> Path:
+    """The data folder, below `folder`. The configs of started jobs name their files by whole
+    paths, so these are written for the new place."""
+    with tarfile.open(ARCHIVE) as tar:
+        tar.extractall(folder, filter="data")
+    data = folder / "data"
+    for config in data.glob("jobs/*/config.json"):
+        config.write_text(config.read_text().replace(PLACE, str(data)))
+    return data
+
+
+@pytest.fixture(scope="module")
+def upgraded(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[SimpleNamespace]:
+    """The old data folder, migrated, as the portal's own for this file's tests."""
+    data = unpack(tmp_path_factory.mktemp("upgrade"))
+    with django_db_blocker.unblock(), override_settings(FTPORTAL_DATA=data):
+        connection.close()
+        name = connection.settings_dict["NAME"]
+        connection.settings_dict["NAME"] = str(data / "db.sqlite3")
+        ledger = list(PromotionEvent.objects.order_by("pk").values())
+        call_command("migrate", verbosity=0)
+        yield SimpleNamespace(data=data, ledger=ledger)
+        connection.close()
+        connection.settings_dict["NAME"] = name
+
+
+def test_the_old_data_are_worth_the_trouble(upgraded: SimpleNamespace) -> None:
+    """Every table but those for logins has rows, else a page would be opened on nothing."""
+    from django.apps import apps
+
+    empty = {
+        model._meta.label
+        for config in apps.get_app_configs()
+        if config.name.startswith("ftportal.")
+        for model in config.get_models()
+        if not model._base_manager.exists()
+    }
+    assert empty == set()
+
+
+def test_the_ledger_is_as_it_was_and_its_chain_holds(upgraded: SimpleNamespace) -> None:
+    assert [one["action"] for one in upgraded.ledger] == ["initial", "promote", "rollback"]
+    assert list(PromotionEvent.objects.order_by("pk").values()) == upgraded.ledger
+    for language_model in LanguageModel.objects.all():
+        assert ledger_check(language_model).intact
+
+
+def test_all_three_outcomes_and_every_files_hash_are_still_there(
+    upgraded: SimpleNamespace,
+) -> None:
+    outcomes = set(Verdict.objects.values_list("outcome", flat=True))
+    assert outcomes == {"retained", "forgotten", "inconclusive"}
+    for checkpoint in Checkpoint.objects.all():
+        assert not Path(checkpoint.path).is_absolute()
+        assert manifest_check(checkpoint.directory)["sha256"] == checkpoint.manifest_hash
+
+
+def test_the_check_command_has_nothing_to_say(upgraded: SimpleNamespace) -> None:
+    words = io.StringIO()
+    call_command("check", stdout=words, stderr=words)
+    call_command("makemigrations", "--check", "--dry-run", stdout=words, stderr=words)
+    assert words.getvalue().split("\n")[:2] == [
+        "System check identified no issues (0 silenced).",
+        "No changes detected",
+    ]
+
+
+@pytest.mark.parametrize("username", PEOPLE)
+def test_every_page_opens(upgraded: SimpleNamespace, username: str) -> None:
+    """Every route of the URL configuration with every object's key."""
+    person = User.objects.get(username=username)
+    client = Client(raise_request_exception=False)
+    client.force_login(person)
+    wrong = [
+        f"{name}: {address}: {status}"
+        for name, pattern in routes()
+        for address in addresses(name, pattern)
+        if (status := client.get(address).status_code) not in expected_status(name, person)
+    ]
+    assert wrong == []
+
+
+def test_pages_that_take_several_things_open(upgraded: SimpleNamespace) -> None:
+    """What the address asks for beside its path: runs to compare, a recipe to begin with."""
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.get(username="tina"))
+    runs = [("run", run.pk) for run in Run.objects.all()]
+    places = ["/compare/?" + urlencode(runs), "/compare/?" + urlencode([*runs, ("format", "csv")])]
+    places += [f"/runs/new/?run={pk}" for _, pk in runs]
+    places += [f"/runs/new/?parent={one.pk}" for one in Checkpoint.objects.all()]
+    assert {place: client.get(place).status_code for place in places} == dict.fromkeys(places, 200)
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_stopped_session_goes_on_with_todays_engine(upgraded: SimpleNamespace, name: str) -> None:
+    run = Run.objects.get(name=name)
+    state = run.job.directory / run.job.resume_state
+    before = int(state.name.removeprefix("step-"))
+    curve = dict(zip(*metric_series(run, "loss_nats"), strict=True))
+    assert max(curve) == before < run.recipe["max_steps"]
+    run_resume(run=run)
+    job = job_run_now(Run.objects.get(pk=run.pk).job)
+    assert (job.state, job.error_message) == (JobState.SUCCEEDED, "")
+    run = Run.objects.get(pk=run.pk)
+    assert run.output is not None
+    manifest_check(run.output.directory)
+    steps, losses = metric_series(run, "loss_nats")
+    assert steps == list(range(1, run.recipe["max_steps"] + 1))
+    assert dict(zip(steps[:before], losses[:before], strict=True)) == curve
+    assert run.summary["steps"] == len(steps)
