@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Manager
+from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import User
@@ -14,8 +14,8 @@ from ftportal.jobs.models import Job
 from ftportal.reviews.models import SpotCheck
 from ftportal.runs.models import Run
 
-OBJECTS: dict[str, Manager[Any]] = {
-    "blends:blends": Checkpoint.objects,
+OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
+    "blends:blends": Checkpoint.objects.filter(parent__isnull=False),
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
@@ -120,8 +120,9 @@ ROLES = {
     "runs:run_new": {"trainer"},
 }
 """Who may open what not everybody may: others get 403."""
-ELSEWHERE = {"accounts:login", "reviews:vote"}
-"""What may send a person on: one who is logged in, or has judged everything."""
+ELSEWHERE = {"accounts:login", "evaluations:evaluation", "reviews:vote"}
+"""What may send a person on: one who is logged in or has judged everything, and from a repeated
+measurement to the first one."""
 
 
 def expected_status(name: str, person: User) -> set[int]:
