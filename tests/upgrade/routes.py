@@ -19,7 +19,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
-    "dashboard:blend_curve": Checkpoint.objects,
+    "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
     "datasets:batch_delete": Batch.objects,
     "datasets:held_out_set": HeldOutSet.objects,
