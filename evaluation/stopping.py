@@ -17,7 +17,7 @@ from engine.process import BAD_INPUT
 from evaluation.benchmarks import CountingModel, answers_measure, share_score
 from evaluation.config import AdaptiveConfig, AdaptiveGroup, MeasureConfig
 from evaluation.judging.adaptive import Unit, group_test, stop_words, unit_losses, units_in_order
-from evaluation.judging.comparison import Item
+from evaluation.judging.paired import Item
 from evaluation.judging.pairing import ComparisonError
 from evaluation.judging.sequential import UNDECIDED
 from evaluation.prepared import BenchmarkTasks

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.config import AdaptiveConfig, AdaptiveGroup
-from evaluation.judging.comparison import BenchmarkComparison, Item, PerplexityComparison
+from evaluation.judging.comparison import BenchmarkComparison
+from evaluation.judging.paired import Item, PairedItems, PairedTexts
 from evaluation.judging.pairing import ComparisonError
 from evaluation.judging.rule import Rule
 from evaluation.judging.sequential import (
@@ -212,8 +213,8 @@ def adaptive_judge(
     *,
     before: Items,
     after: Items,
-    whole: Sequence[BenchmarkComparison],
-    perplexities: Sequence[PerplexityComparison],
+    whole: Sequence[PairedItems],
+    perplexities: Sequence[PairedTexts],
     rule: Rule,
     titles: Mapping[str, str] | None = None,
 ) -> Verdict:

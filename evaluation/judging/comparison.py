@@ -1,18 +1,18 @@
-"""What a comparison of one benchmark, or one held-out text, before and after consists of.
+"""A paired difference judged alone, by a margin and an error rate.
 
-`evaluation.judging.pairing` makes these from measurements, and `evaluation.judging.verdict` judges
-them together.
+`evaluation.judging.pairing` makes the differences from measurements, and
+`evaluation.judging.verdict` judges several together under a rule.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from evaluation.judging import statistics
-from evaluation.judging.statistics import Interval, MeanEstimate
+from evaluation.judging.paired import Paired, PairedItems, PairedTexts
+from evaluation.judging.statistics import MeanEstimate
 
 RETAINED, FORGOTTEN, INCONCLUSIVE = "retained", "forgotten", "inconclusive"
 ROUNDING = 1e-12
@@ -20,73 +20,15 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One benchmark item's outcome: a line of samples.jsonl, or the portal's row of it."""
+class BenchmarkComparison(PairedItems):
+    """One benchmark's difference, judged."""
 
-    doc_hash: str
-    prompt_hash: str
-    target_hash: str
-    correct: bool
-    margin_nats: float | None = None
-    """Log-likelihood of the right choice minus that of the best wrong one, where there is one."""
-    cluster: str | None = None
-    """What items of one source share (a text, a subtopic); None where items stand alone."""
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Read one line of samples.jsonl; other fields are ignored."""
-        return cls(
-            doc_hash=record["doc_hash"],
-            prompt_hash=record["prompt_hash"],
-            target_hash=record["target_hash"],
-            correct=bool(record["correct"]),
-            margin_nats=record.get("margin_nats"),
-            cluster=record.get("cluster"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """One held-out document's likelihood: a line of documents.jsonl."""
-
-    doc_hash: str
-    nll_nats: float
-    tokens: int
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Read one line of documents.jsonl; other fields are ignored."""
-        return cls(
-            doc_hash=record["doc_hash"],
-            nll_nats=float(record["nll_nats"]),
-            tokens=int(record["tokens"]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkComparison:
-    """One benchmark before and after. Differences are after minus before: negative is a loss."""
-
-    name: str
-    n: int
-    lost: int
-    """Items right before and wrong after (b)."""
-    gained: int
-    """Items wrong before and right after (c)."""
-    correct_before: int
     margin: float
     """The loss allowed, as a share of the items (0.1 is ten points)."""
     alpha: float
-    interval_90: Interval
-    """Of the difference."""
-    interval_95: Interval
     loss_low: float
     """Lower limit of the loss at the level 1 - 2 alpha that the verdict uses; alpha is divided by
     the number of comparisons judged together."""
-    clustered: MeanEstimate | None
-    """Mean LOSS with its error over clusters; None where items stand alone."""
-    nats: MeanEstimate | None
-    """Mean change of the items' log-likelihood margin, nats; None where a margin is missing."""
     p_non_inferior: float
     """One-sided p of "the loss is at least the margin"; below alpha the benchmark is retained."""
     p_mcnemar: float
@@ -103,21 +45,6 @@ class BenchmarkComparison:
     def is_stopped_early(self) -> bool:
         """Whether adaptive mode left items out."""
         return self.items_in_all is not None and self.n < self.items_in_all
-
-    @property
-    def score_before(self) -> float:
-        """Share of items right before."""
-        return self.correct_before / self.n
-
-    @property
-    def score_after(self) -> float:
-        """Share of items right after."""
-        return (self.correct_before - self.lost + self.gained) / self.n
-
-    @property
-    def difference(self) -> float:
-        """After minus before, as a share of the items."""
-        return (self.gained - self.lost) / self.n
 
     @property
     def outcome(self) -> str:
@@ -161,43 +88,17 @@ class BenchmarkComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerplexityComparison:
-    """Perplexity of one held-out set before and after. Ratios: after over before, above 1 worse."""
+class PerplexityComparison(PairedTexts):
+    """One held-out set's difference, judged."""
 
-    domain: str
-    documents: int
-    tokens: int
-    perplexity_before: float
-    perplexity_after: float
     margin_ratio: float
     """The ratio allowed (1.03 is three percent more)."""
     alpha: float
-    log_ratio: MeanEstimate
-    """Change of the mean likelihood in nats a token; its exponential is the ratio."""
-    interval_90: Interval | None
-    """Of the ratio; None for a single document, whose spread nothing shows."""
-    interval_95: Interval | None
     p_non_inferior: float | None
     p_loss: float | None
     p_loss_holm: float | None
     judged_together: int = 1
     """Comparisons whose lower limits share alpha between them."""
-
-    def under(self, *, margin_ratio: float, alpha: float) -> Self:
-        """The same measurements judged alone by another margin and error rate."""
-        p = self.log_ratio.p_below(math.log(margin_ratio))
-        return replace(
-            self,
-            margin_ratio=margin_ratio,
-            alpha=alpha,
-            p_non_inferior=p,
-            p_loss_holm=self.p_loss,
-        )
-
-    @property
-    def ratio(self) -> float:
-        """Perplexity after over perplexity before."""
-        return math.exp(self.log_ratio.mean)
 
     @property
     def outcome(self) -> str:
@@ -233,6 +134,57 @@ class PerplexityComparison:
             "log_ratio": _estimate_json(self.log_ratio),
             **{name: getattr(self, name) for name in derived},
         }
+
+
+def benchmark_judge(
+    paired: PairedItems, *, margin: float, alpha: float = 0.05
+) -> BenchmarkComparison:
+    """Judge a benchmark's difference alone (no correction for its neighbours).
+
+    Where items come in clusters, the more cautious of the score test (widened by the design effect)
+    and the clustered t test decides, and the wider of the two intervals is shown.
+    """
+    lost, gained, n, clustered = paired.lost, paired.gained, paired.n, paired.clustered
+    p_non_inferior = statistics.non_inferiority_p(lost, gained, n, margin, clustered)
+    p_mcnemar = p_loss = statistics.mcnemar_exact(lost, gained)
+    if clustered is not None:
+        p_below_margin, p_below_zero = clustered.p_below(margin), clustered.p_below(0.0)
+        p_non_inferior = max(p_non_inferior, 1.0 if p_below_margin is None else p_below_margin)
+        p_loss = max(p_loss, 1.0 if p_below_zero is None else min(1.0, 2 * (1 - p_below_zero)))
+    p_loss = p_loss if lost > gained else 1.0
+    return BenchmarkComparison(
+        **_fields(paired, PairedItems),
+        margin=margin,
+        alpha=alpha,
+        loss_low=statistics.loss_interval(lost, gained, n, clustered, 1 - 2 * alpha).low,
+        p_non_inferior=p_non_inferior,
+        p_mcnemar=p_mcnemar,
+        p_loss=p_loss,
+        p_loss_holm=p_loss,
+    )
+
+
+def perplexity_judge(
+    paired: PairedTexts, *, margin_ratio: float, alpha: float = 0.05
+) -> PerplexityComparison:
+    """Judge a held-out set's difference alone."""
+    estimate = paired.log_ratio
+    p_below_zero = estimate.p_below(0.0)
+    p_loss = None if p_below_zero is None else 1.0
+    if p_below_zero is not None and estimate.mean > 0:
+        p_loss = min(1.0, 2 * (1 - p_below_zero))
+    return PerplexityComparison(
+        **_fields(paired, PairedTexts),
+        margin_ratio=margin_ratio,
+        alpha=alpha,
+        p_non_inferior=estimate.p_below(math.log(margin_ratio)),
+        p_loss=p_loss,
+        p_loss_holm=p_loss,
+    )
+
+
+def _fields(paired: Paired, cls: type[Paired]) -> dict[str, Any]:
+    return {one.name: getattr(paired, one.name) for one in fields(cls)}
 
 
 def _outcome(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from evaluation.judging import statistics
-from evaluation.judging.comparison import BenchmarkComparison, Document, Item, PerplexityComparison
+from evaluation.judging.paired import Document, Item, PairedItems, PairedTexts
 from evaluation.judging.statistics import Interval, MeanEstimate
 
 Measured = TypeVar("Measured", Item, Document)
@@ -26,10 +26,8 @@ def paired_benchmark(
     name: str,
     before: Sequence[Item],
     after: Sequence[Item],
-    margin: float,
-    alpha: float = 0.05,
-) -> BenchmarkComparison:
-    """Compare one benchmark's items. Raises ComparisonError where they are not the same items."""
+) -> PairedItems:
+    """Pair one benchmark's items. Raises ComparisonError where they are not the same items."""
     pairs = _joined(name, before, after, ("prompt_hash", "target_hash"))
     losses = [int(b.correct) - int(a.correct) for b, a in pairs]
     clusters = [b.cluster if b.cluster is not None else b.doc_hash for b, _ in pairs]
@@ -45,8 +43,6 @@ def paired_benchmark(
         lost=losses.count(1),
         gained=losses.count(-1),
         correct_before=sum(b.correct for b, _ in pairs),
-        margin=margin,
-        alpha=alpha,
         clustered=statistics.clustered_mean(losses, clusters) if grouped else None,
         nats=_nats(changes, clusters) if len(changes) == len(pairs) else None,
     )
@@ -66,49 +62,27 @@ def benchmark_from_counts(
     lost: int,
     gained: int,
     correct_before: int,
-    margin: float,
-    alpha: float = 0.05,
     clustered: MeanEstimate | None = None,
     nats: MeanEstimate | None = None,
-) -> BenchmarkComparison:
-    """The comparison that these counts give, judged alone (no correction for its neighbours).
-
-    `clustered` is the mean LOSS over clusters. Where it is given, the more cautious of the score
-    test (widened by the design effect) and the clustered t test decides, and the wider of the two
-    intervals is shown.
-    """
-    p_non_inferior = statistics.non_inferiority_p(lost, gained, n, margin, clustered)
-    p_mcnemar = p_loss = statistics.mcnemar_exact(lost, gained)
-    if clustered is not None:
-        p_below_margin, p_below_zero = clustered.p_below(margin), clustered.p_below(0.0)
-        p_non_inferior = max(p_non_inferior, 1.0 if p_below_margin is None else p_below_margin)
-        p_loss = max(p_loss, 1.0 if p_below_zero is None else min(1.0, 2 * (1 - p_below_zero)))
-    loss_90, loss_95, loss_judged = (
-        loss_interval(lost, gained, n, clustered, level) for level in (0.90, 0.95, 1 - 2 * alpha)
+) -> PairedItems:
+    """The difference that these counts give; `clustered` is the mean LOSS over clusters."""
+    loss_90, loss_95 = (
+        statistics.loss_interval(lost, gained, n, clustered, level) for level in (0.90, 0.95)
     )
-    return BenchmarkComparison(
+    return PairedItems(
         name=name,
         n=n,
         lost=lost,
         gained=gained,
         correct_before=correct_before,
-        margin=margin,
-        alpha=alpha,
         interval_90=loss_90.flipped(),
         interval_95=loss_95.flipped(),
-        loss_low=loss_judged.low,
         clustered=clustered,
         nats=nats,
-        p_non_inferior=p_non_inferior,
-        p_mcnemar=p_mcnemar,
-        p_loss=p_loss if lost > gained else 1.0,
-        p_loss_holm=p_loss if lost > gained else 1.0,
     )
 
 
-def benchmark_pooled(
-    *, name: str, benchmarks: Sequence[BenchmarkComparison], margin: float, alpha: float
-) -> BenchmarkComparison:
+def benchmark_pooled(*, name: str, benchmarks: Sequence[PairedItems]) -> PairedItems:
     """All items of several benchmarks as one; clusters, where any, keep their extra spread."""
     n = sum(one.n for one in benchmarks)
     lost, gained = (sum(getattr(one, key) for one in benchmarks) for key in ("lost", "gained"))
@@ -118,44 +92,28 @@ def benchmark_pooled(
         lost=lost,
         gained=gained,
         correct_before=sum(one.correct_before for one in benchmarks),
-        margin=margin,
-        alpha=alpha,
         clustered=_clustered_pooled(benchmarks, (lost - gained) / n, n),
         nats=_nats_pooled(benchmarks, n),
     )
 
 
 def paired_perplexity(
-    *,
-    domain: str,
-    before: Sequence[Document],
-    after: Sequence[Document],
-    margin_ratio: float,
-    alpha: float = 0.05,
-) -> PerplexityComparison:
-    """Compare one held-out set's documents. Raises ComparisonError where they differ."""
+    *, domain: str, before: Sequence[Document], after: Sequence[Document]
+) -> PairedTexts:
+    """Pair one held-out set's documents. Raises ComparisonError where they differ."""
     pairs = _joined(domain, before, after, ("tokens",))
     nll_before, nll_after = [b.nll_nats for b, _ in pairs], [a.nll_nats for _, a in pairs]
     tokens = [b.tokens for b, _ in pairs]
     estimate = statistics.log_perplexity_ratio(nll_before, nll_after, tokens)
-    p_below_zero = estimate.p_below(0.0)
-    p_loss = None if p_below_zero is None else 1.0
-    if p_below_zero is not None and estimate.mean > 0:
-        p_loss = min(1.0, 2 * (1 - p_below_zero))
-    return PerplexityComparison(
+    return PairedTexts(
         domain=domain,
         documents=len(pairs),
         tokens=sum(tokens),
         perplexity_before=math.exp(sum(nll_before) / sum(tokens)),
         perplexity_after=math.exp(sum(nll_after) / sum(tokens)),
-        margin_ratio=margin_ratio,
-        alpha=alpha,
         log_ratio=estimate,
         interval_90=_exponential(estimate.interval(0.90)),
         interval_95=_exponential(estimate.interval(0.95)),
-        p_non_inferior=estimate.p_below(math.log(margin_ratio)),
-        p_loss=p_loss,
-        p_loss_holm=p_loss,
     )
 
 
@@ -188,20 +146,7 @@ def _joined(
     return pairs
 
 
-def loss_interval(
-    lost: int, gained: int, n: int, clustered: MeanEstimate | None, level: float
-) -> Interval:
-    """Interval of the loss: the score interval, or the clustered t interval where that is wider."""
-    score = statistics.tango_interval(lost, gained, n, level, clustered)
-    wide = clustered.interval(level) if clustered else None
-    if wide is None:
-        return score
-    return Interval(
-        low=max(-1.0, min(score.low, wide.low)), high=min(1.0, max(score.high, wide.high))
-    )
-
-
-def _nats_pooled(benchmarks: Sequence[BenchmarkComparison], n: int) -> MeanEstimate | None:
+def _nats_pooled(benchmarks: Sequence[PairedItems], n: int) -> MeanEstimate | None:
     """The mean over all items; strata add their variances. None where a benchmark has no margin."""
     parts = [(one.n / n, one.nats) for one in benchmarks if one.nats is not None]
     if len(parts) < len(benchmarks):
@@ -217,7 +162,7 @@ def _nats_pooled(benchmarks: Sequence[BenchmarkComparison], n: int) -> MeanEstim
 
 
 def _clustered_pooled(
-    benchmarks: Sequence[BenchmarkComparison], mean_loss: float, n: int
+    benchmarks: Sequence[PairedItems], mean_loss: float, n: int
 ) -> MeanEstimate | None:
     """Strata add their variances; strata without clusters add that of their single items."""
     if all(one.clustered is None for one in benchmarks):

@@ -302,3 +302,16 @@ def wilson_interval(correct: int, n: int, level: float = 0.95) -> Interval:
 def _check_counts(lost: int, gained: int, n: int) -> None:
     if n < 1 or lost < 0 or gained < 0 or lost + gained > n:
         raise ValueError(f"impossible counts: {lost} lost and {gained} gained of {n} items")
+
+
+def loss_interval(
+    lost: int, gained: int, n: int, clustered: MeanEstimate | None, level: float
+) -> Interval:
+    """Interval of the loss: the score interval, or the clustered t interval where that is wider."""
+    score = tango_interval(lost, gained, n, level, clustered)
+    wide = clustered.interval(level) if clustered else None
+    if wide is None:
+        return score
+    return Interval(
+        low=max(-1.0, min(score.low, wide.low)), high=min(1.0, max(score.high, wide.high))
+    )

@@ -20,8 +20,11 @@ from evaluation.judging.comparison import (
     RETAINED,
     BenchmarkComparison,
     PerplexityComparison,
+    benchmark_judge,
+    perplexity_judge,
 )
-from evaluation.judging.pairing import benchmark_from_counts, benchmark_pooled, loss_interval
+from evaluation.judging.paired import PairedItems, PairedTexts
+from evaluation.judging.pairing import benchmark_pooled
 from evaluation.judging.rule import Rule
 
 POOLED_NAME = "all benchmarks"
@@ -63,14 +66,13 @@ class Verdict:
 
 
 def verdict(
-    benchmarks: Sequence[BenchmarkComparison],
-    perplexities: Sequence[PerplexityComparison],
+    benchmarks: Sequence[PairedItems],
+    perplexities: Sequence[PairedTexts],
     rule: Rule,
     titles: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """Judge comparisons together under a rule.
+    """Judge paired differences together under a rule.
 
-    The comparisons' own margins and alpha are replaced by the rule's, so the rule alone decides.
     `titles` gives the names that the reason uses for benchmarks and domains.
     """
     by_rule = [benchmark_under(rule, one) for one in benchmarks]
@@ -87,11 +89,11 @@ def comparisons_judge(
     *,
     benchmarks: Sequence[BenchmarkComparison],
     totals: Sequence[BenchmarkComparison],
-    perplexities: Sequence[PerplexityComparison],
+    perplexities: Sequence[PairedTexts],
     rule: Rule,
     titles: Mapping[str, str],
 ) -> Verdict:
-    """Judge comparisons that follow the rule's margins already; held-out texts are brought to them.
+    """Judge benchmarks that were judged alone by the rule already, and held-out texts.
 
     `totals` decide where the rule pools: the items of several benchmarks as one.
     """
@@ -125,29 +127,18 @@ def _overall(outcomes: Sequence[str]) -> str:
     return RETAINED
 
 
-def benchmark_under(rule: Rule, one: BenchmarkComparison) -> BenchmarkComparison:
-    """The same counts by the rule's own margin and error rate."""
-    return benchmark_from_counts(
-        name=one.name,
-        n=one.n,
-        lost=one.lost,
-        gained=one.gained,
-        correct_before=one.correct_before,
-        margin=rule.margin_for(one.name),
-        alpha=rule.alpha,
-        clustered=one.clustered,
-        nats=one.nats,
-    )
+def benchmark_under(rule: Rule, one: PairedItems) -> BenchmarkComparison:
+    """A benchmark's difference judged by the rule's margin for it and its error rate."""
+    return benchmark_judge(one, margin=rule.margin_for(one.name), alpha=rule.alpha)
 
 
-def _pooled_under(rule: Rule, benchmarks: Sequence[BenchmarkComparison]) -> BenchmarkComparison:
-    return benchmark_pooled(
-        name=POOLED_NAME, benchmarks=benchmarks, margin=rule.pooled_margin, alpha=rule.alpha
-    )
+def _pooled_under(rule: Rule, benchmarks: Sequence[PairedItems]) -> BenchmarkComparison:
+    pooled = benchmark_pooled(name=POOLED_NAME, benchmarks=benchmarks)
+    return benchmark_judge(pooled, margin=rule.pooled_margin, alpha=rule.alpha)
 
 
-def _perplexity_under(rule: Rule, one: PerplexityComparison) -> PerplexityComparison:
-    return one.under(margin_ratio=rule.perplexity_margin_ratio, alpha=rule.alpha)
+def _perplexity_under(rule: Rule, one: PairedTexts) -> PerplexityComparison:
+    return perplexity_judge(one, margin_ratio=rule.perplexity_margin_ratio, alpha=rule.alpha)
 
 
 def _corrected(
@@ -178,4 +169,4 @@ def _loss_low(one: BenchmarkComparison, judged_together: int) -> float:
     if judged_together == 1 or one.items_in_all is not None:
         return one.loss_low  # adaptive mode knows beforehand how many are judged together
     level = 1 - 2 * one.alpha / judged_together
-    return loss_interval(one.lost, one.gained, one.n, one.clustered, level).low
+    return statistics.loss_interval(one.lost, one.gained, one.n, one.clustered, level).low

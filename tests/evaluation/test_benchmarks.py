@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evaluation.catalogue import _subset
-from evaluation.judging.comparison import Document, Item
+from evaluation.judging.paired import Document, Item
 from evaluation.judging.pairing import paired_benchmark, paired_perplexity
 from evaluation.judging.rule import Rule
 from evaluation.judging.verdict import verdict
@@ -63,8 +63,8 @@ def test_a_checkpoint_against_itself_never_differs(
         assert (first / "output" / name).read_bytes() == (second / "output" / name).read_bytes()
     items = [Item.from_json(row) for row in rows(first, "samples.jsonl")]
     texts = [Document.from_json(row) for row in rows(first, "documents.jsonl")]
-    benchmark = paired_benchmark(name="b", before=items, after=items, margin=0.3)
-    text = paired_perplexity(domain="p", before=texts, after=texts, margin_ratio=1.03)
+    benchmark = paired_benchmark(name="b", before=items, after=items)
+    text = paired_perplexity(domain="p", before=texts, after=texts)
     judged = verdict([benchmark], [text], Rule(pooled_margin=0.5))
     assert judged.outcome == "retained"
     assert text.ratio == 1.0 and benchmark.lost == benchmark.gained == 0

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import verdict_draws as draws
 from evaluation.judging import statistics
-from evaluation.judging.comparison import BenchmarkComparison, Document
+from evaluation.judging.paired import Document, PairedItems
 from evaluation.judging.pairing import benchmark_from_counts, paired_perplexity
 from evaluation.judging.rule import Rule
 from evaluation.judging.statistics import MeanEstimate
@@ -90,8 +90,8 @@ def test_a_few_scattered_changes_do_not_prove_that_clusters_are_harmless() -> No
     assert statistics.design_effect(0, 0, 20, statistics.clustered_mean([0] * 4, [0, 0, 1, 1])) == 2
 
 
-def comparisons(outcomes: draws.Outcomes, row: int) -> list[BenchmarkComparison]:
-    """One draw as the comparisons that evaluation.judging.pairing makes of the same counts."""
+def comparisons(outcomes: draws.Outcomes, row: int) -> list[PairedItems]:
+    """One draw as the differences that evaluation.judging.pairing makes of the same counts."""
     made = []
     for column in range(outcomes.lost.shape[1]):
         clustered, spread = None, outcomes.clustered
@@ -110,7 +110,6 @@ def comparisons(outcomes: draws.Outcomes, row: int) -> list[BenchmarkComparison]
                 lost=lost,
                 gained=gained,
                 correct_before=lost,
-                margin=0.5,
                 clustered=clustered,
             )
         )
@@ -149,7 +148,7 @@ def test_array_decisions_on_texts_are_the_verdicts_decisions() -> None:
             ]
             for nats in (3.0 * tokens, (3.0 + changes) * tokens)
         )
-        text = paired_perplexity(domain="prose", before=before, after=after, margin_ratio=1.03)
+        text = paired_perplexity(domain="prose", before=before, after=after)
         outcome = verdict([], [text], Rule(perplexity_margin_ratio=1.03)).outcome
         estimates = draws.ratio_estimates((changes * tokens)[None], tokens[None].astype(float))
         code = draws.text_verdicts(estimates, log_margin=math.log(1.03), alpha=ALPHA)[0]

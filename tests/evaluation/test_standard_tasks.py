@@ -9,7 +9,7 @@ import torch
 from engine.attempt import EngineError
 from evaluation.benchmarks import CountingModel, benchmark_measure
 from evaluation.config import BenchmarkConfig, MeasureConfig
-from evaluation.judging.comparison import Item
+from evaluation.judging.paired import Item
 from evaluation.prepared import BenchmarkTasks
 from evaluation.stopping import whole_reason
 

@@ -27,7 +27,8 @@ from ftportal.runs.services import run_resume
 from tests.upgrade.routes import addresses, expected_status, routes
 
 ARCHIVE = Path(__file__).with_name("data-0.1.0.tar.xz")
-PLACE = "@FTPORTAL_DATA@"
+PLACE = "/srv/ftportal"
+"""Where it stood when it was made, as `make.py` says."""
 PEOPLE = ("tina", "rob", "leo", "ada", "otto")
 STOPPED = ("Stopped in APOLLO", "Stopped in LoRA")
 

@@ -9,7 +9,7 @@ from typing import Self
 from django.db.models import Count
 
 from evaluation.judging import statistics
-from evaluation.judging.comparison import BenchmarkComparison, Document, Item
+from evaluation.judging.paired import Document, Item, PairedItems
 from evaluation.judging.pairing import (
     ComparisonError,
     benchmark_pooled,
@@ -58,7 +58,7 @@ class Change:
         return "warn" if allowed is not None and abs(self.value) <= allowed else "bad"
 
     @classmethod
-    def of_benchmark(cls, pair: BenchmarkComparison) -> Self:
+    def of_benchmark(cls, pair: PairedItems) -> Self:
         """The change that a paired comparison of items found."""
         return cls(
             value=pair.difference,
@@ -177,7 +177,6 @@ def accuracy_change(before: Measurement, after: Measurement, benchmark: str = ""
                 name=name,
                 before=before.items.get(name, []),
                 after=after.items.get(name, []),
-                margin=_MARGIN,
             )
             for name in names
         ]
@@ -187,7 +186,7 @@ def accuracy_change(before: Measurement, after: Measurement, benchmark: str = ""
         return Change(why_missing="No benchmark was measured.")
     if benchmark:
         return Change.of_benchmark(pairs[0])
-    pooled = benchmark_pooled(name=POOLED_NAME, benchmarks=pairs, margin=_MARGIN, alpha=_ALPHA)
+    pooled = benchmark_pooled(name=POOLED_NAME, benchmarks=pairs)
     return Change.of_benchmark(pooled)
 
 
@@ -198,7 +197,6 @@ def perplexity_change(before: Measurement, after: Measurement, name: str) -> Cha
             domain=name,
             before=before.texts.get(name, []),
             after=after.texts.get(name, []),
-            margin_ratio=_MARGIN_RATIO,
         )
     except ComparisonError as problem:
         return Change(why_missing=str(problem))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from evaluation.judging.comparison import Document
+from evaluation.judging.paired import Document
 from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.measurements import Change, Measurement
@@ -13,7 +13,6 @@ from ftportal.evaluations.models import ExampleLoss, Retention, Suite
 from ftportal.evaluations.selectors.retention import PINNED
 from ftportal.runs.models import Run
 
-_MARGIN_RATIO = 2.0  # plays no part: these are differences with intervals, not verdicts
 NOT_KEPT = "its batches set no examples aside"
 
 
@@ -132,9 +131,7 @@ def _gain(run: Run, result_id: int, slices: _Slices) -> Change:
         before += then.examples
         after += now.examples
     try:
-        pair = paired_perplexity(
-            domain="own examples", before=before, after=after, margin_ratio=_MARGIN_RATIO
-        )
+        pair = paired_perplexity(domain="own examples", before=before, after=after)
     except ComparisonError as problem:
         return Change(why_missing=str(problem))
     bounds = pair.log_ratio.interval(0.95)

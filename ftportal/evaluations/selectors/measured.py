@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 
-from evaluation.judging.comparison import Document, Item
+from evaluation.judging.paired import Document, Item
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import champion
 from ftportal.evaluations.models import Evaluation, Suite, Verdict

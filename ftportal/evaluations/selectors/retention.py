@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evaluation.judging import statistics
-from evaluation.judging.comparison import Document
+from evaluation.judging.paired import Document
 from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
@@ -142,10 +142,7 @@ def _change(
             problem = f"Measured with a different {name.replace('_', ' ')}: measure both alike."
             return Change(since=checkpoint, loss_nats=loss, problem=problem)
     try:
-        # The margin plays no part: this is a difference with its interval, not a verdict.
-        pair = paired_perplexity(
-            domain=f"session {now.batch_id}", before=earlier, after=later, margin_ratio=1.03
-        )
+        pair = paired_perplexity(domain=f"session {now.batch_id}", before=earlier, after=later)
     except ComparisonError as error:
         return Change(since=checkpoint, loss_nats=loss, problem=str(error))
     interval = pair.log_ratio.interval(0.95)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluation.judging import statistics
-from evaluation.judging.comparison import BenchmarkComparison, Document, Item
+from evaluation.judging.paired import Document, Item, PairedItems
 from evaluation.judging.pairing import (
     ComparisonError,
     benchmark_pooled,
@@ -108,7 +108,7 @@ def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row
     rule, titles = Rule.from_json(suite.rule.rule), benchmark_titles()
     names = list(dict.fromkeys(name for side in sides for name in side))
     rows = []
-    compared: list[list[BenchmarkComparison]] = [[] for _ in sides]
+    compared: list[list[PairedItems]] = [[] for _ in sides]
     for name in names:
         row = Row(
             name=name,
@@ -129,7 +129,7 @@ def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row
 
 def _total_row(
     sides: list[dict[str, list[Item]]],
-    compared: list[list[BenchmarkComparison]],
+    compared: list[list[PairedItems]],
     rows: list[Row],
     rule: Rule,
 ) -> Row:
@@ -143,12 +143,7 @@ def _total_row(
     for side, comparisons in zip(sides, compared, strict=True):
         pooled = None
         if len(comparisons) == len(rows):
-            pooled = benchmark_pooled(
-                name=POOLED_NAME,
-                benchmarks=comparisons,
-                margin=rule.pooled_margin,
-                alpha=rule.alpha,
-            )
+            pooled = benchmark_pooled(name=POOLED_NAME, benchmarks=comparisons)
         items = [item for benchmark in side.values() for item in benchmark]
         total.cells.append(_accuracy_cell(items, pooled, ""))
     return total
@@ -156,21 +151,16 @@ def _total_row(
 
 def _benchmark(
     name: str, before: dict[str, list[Item]], after: dict[str, list[Item]], rule: Rule
-) -> tuple[BenchmarkComparison | None, str]:
+) -> tuple[PairedItems | None, str]:
     if name not in before or name not in after:
         return None, ""
     try:
-        margin = rule.margin_for(name)
-        return paired_benchmark(
-            name=name, before=before[name], after=after[name], margin=margin, alpha=rule.alpha
-        ), ""
+        return paired_benchmark(name=name, before=before[name], after=after[name]), ""
     except ComparisonError as error:
         return None, str(error)
 
 
-def _accuracy_cell(
-    items: list[Item], comparison: BenchmarkComparison | None, problem: str
-) -> Cell | None:
+def _accuracy_cell(items: list[Item], comparison: PairedItems | None, problem: str) -> Cell | None:
     if not items:
         return None
     correct = sum(item.correct for item in items)
@@ -234,7 +224,7 @@ def _perplexity_cell(name: str, before: list[Document], documents: list[Document
     if not before:
         return Cell(value=value, low=low, high=high)
     try:
-        compared = paired_perplexity(domain=name, before=before, after=documents, margin_ratio=1.03)
+        compared = paired_perplexity(domain=name, before=before, after=documents)
     except ComparisonError as error:
         return Cell(value=value, low=low, high=high, problem=str(error))
     ratio = compared.interval_95

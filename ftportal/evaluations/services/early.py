@@ -183,12 +183,11 @@ def _judge(evaluation: Evaluation) -> Verdict:
                 name=name,
                 before=items,
                 after=items_after.get(name, []),
-                margin=rule.margin_for(name),
             )
             for name, items in items_before.items()
             if name not in stoppable
         ],
-        perplexities=texts_compare(before, evaluation, rule),
+        perplexities=texts_compare(before, evaluation),
         rule=rule,
         titles=benchmark_titles(),
     )

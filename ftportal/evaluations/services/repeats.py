@@ -56,13 +56,11 @@ def noise_of(repeat: Evaluation) -> dict[str, Any]:
     texts_before, texts_after = documents_of(first), documents_of(repeat)
     try:
         benchmarks = [
-            paired_benchmark(name=name, before=items, after=after.get(name, []), margin=0.1)
+            paired_benchmark(name=name, before=items, after=after.get(name, []))
             for name, items in before.items()
         ]
         texts = [
-            paired_perplexity(
-                domain=name, before=documents, after=texts_after.get(name, []), margin_ratio=1.03
-            )
+            paired_perplexity(domain=name, before=documents, after=texts_after.get(name, []))
             for name, documents in texts_before.items()
         ]
     except ComparisonError as error:

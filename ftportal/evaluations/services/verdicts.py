@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from engine.numbers import finite
-from evaluation.judging.comparison import PerplexityComparison
+from evaluation.judging.paired import PairedTexts
 from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.judging.rule import Rule
 from evaluation.judging.verdict import Verdict as Judgement
@@ -129,12 +129,10 @@ def _judge(before: Evaluation, after: Evaluation, rule: Rule) -> Judgement:
                 name=name,
                 before=items_before.get(name, []),
                 after=items_after.get(name, []),
-                margin=rule.margin_for(name),
-                alpha=rule.alpha,
             )
             for name in _names(items_before, items_after)
         ]
-        perplexities = texts_compare(before, after, rule)
+        perplexities = texts_compare(before, after)
     except ComparisonError as error:
         raise EvaluationError(
             f"{before.checkpoint} and {after.checkpoint} cannot be compared. {error}"
@@ -142,7 +140,7 @@ def _judge(before: Evaluation, after: Evaluation, rule: Rule) -> Judgement:
     return verdict(benchmarks, perplexities, rule, benchmark_titles())
 
 
-def texts_compare(before: Evaluation, after: Evaluation, rule: Rule) -> list[PerplexityComparison]:
+def texts_compare(before: Evaluation, after: Evaluation) -> list[PairedTexts]:
     """Every held-out text of two evaluations; raises ComparisonError where documents differ."""
     texts_before, texts_after = documents_of(before), documents_of(after)
     return [
@@ -150,8 +148,6 @@ def texts_compare(before: Evaluation, after: Evaluation, rule: Rule) -> list[Per
             domain=name,
             before=texts_before.get(name, []),
             after=texts_after.get(name, []),
-            margin_ratio=rule.perplexity_margin_ratio,
-            alpha=rule.alpha,
         )
         for name in _names(texts_before, texts_after)
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from evaluation.config import AdaptiveConfig, AdaptiveGroup, MeasureConfig, config_from_json
 from evaluation.judging.adaptive import adaptive_judge, group_judge, units_in_order
-from evaluation.judging.comparison import Item
+from evaluation.judging.paired import Item
 from evaluation.judging.pairing import ComparisonError, paired_benchmark
 from evaluation.judging.rule import Rule
 from evaluation.judging.sequential import harm_and_kept, log_growth, loss_limits
@@ -202,9 +202,7 @@ def test_answers_that_do_not_end_where_the_rule_ends_are_refused(whole: Rows) ->
         judge(order[:NEEDED])
     # A partial measurement cannot be taken for a whole one either.
     with pytest.raises(ComparisonError, match="measured on one side only"):
-        paired_benchmark(
-            name="c", before=before["local_code"], after=before["local_code"][:9], margin=0.1
-        )
+        paired_benchmark(name="c", before=before["local_code"], after=before["local_code"][:9])
 
 
 def test_other_answers_than_those_that_were_chosen_are_refused(

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluation.judging.comparison import BenchmarkComparison, Document, Item, PerplexityComparison
+from evaluation.judging.comparison import (
+    BenchmarkComparison,
+    PerplexityComparison,
+    benchmark_judge,
+    perplexity_judge,
+)
+from evaluation.judging.paired import Document, Item
 from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from evaluation.judging.rule import Rule, RuleError
 from evaluation.judging.verdict import verdict
@@ -33,7 +39,8 @@ def compared(
 ) -> BenchmarkComparison:
     before = "1" * kept + "1" * lost + "0" * gained + "0" * wrong
     after = "1" * kept + "0" * lost + "1" * gained + "0" * wrong
-    return paired_benchmark(name=name, before=items(before), after=items(after), margin=0.1)
+    pair = paired_benchmark(name=name, before=items(before), after=items(after))
+    return benchmark_judge(pair, margin=0.1)
 
 
 def text(factors: list[float], domain: str = "prose") -> PerplexityComparison:
@@ -44,7 +51,8 @@ def text(factors: list[float], domain: str = "prose") -> PerplexityComparison:
         Document(doc_hash=str(i), nll_nats=2.7 * 512 + 512 * math.log(factor), tokens=512)
         for i, factor in enumerate(factors)
     ]
-    return paired_perplexity(domain=domain, before=before, after=after, margin_ratio=1.03)
+    pair = paired_perplexity(domain=domain, before=before, after=after)
+    return perplexity_judge(pair, margin_ratio=1.03)
 
 
 def test_counts_and_signs() -> None:
@@ -59,8 +67,8 @@ def test_counts_and_signs() -> None:
 
 def test_items_are_joined_by_hash_whatever_their_order() -> None:
     before, after = items("1101010011"), items("1100110011")
-    straight = paired_benchmark(name="b", before=before, after=after, margin=0.1)
-    shuffled = paired_benchmark(name="b", before=before, after=after[::-1], margin=0.1)
+    straight = paired_benchmark(name="b", before=before, after=after)
+    shuffled = paired_benchmark(name="b", before=before, after=after[::-1])
     assert straight == shuffled
 
 
@@ -78,21 +86,21 @@ def test_different_items_are_refused(change: dict[str, str], words: str) -> None
     fields = {"doc_hash": "d0", "prompt_hash": "p0", "target_hash": "t0", "correct": True} | change
     after[0] = Item(**fields)  # type: ignore[arg-type]
     with pytest.raises(ComparisonError, match=words):
-        paired_benchmark(name="b", before=items("110"), after=after, margin=0.1)
+        paired_benchmark(name="b", before=items("110"), after=after)
     with pytest.raises(ComparisonError, match="no measurements"):
-        paired_benchmark(name="b", before=[], after=[], margin=0.1)
+        paired_benchmark(name="b", before=[], after=[])
 
 
 def test_other_token_counts_are_refused() -> None:
     before = [Document(doc_hash="a", nll_nats=10.0, tokens=5)]
     after = [Document(doc_hash="a", nll_nats=10.0, tokens=6)]
     with pytest.raises(ComparisonError, match="tokens"):
-        paired_perplexity(domain="prose", before=before, after=after, margin_ratio=1.03)
+        paired_perplexity(domain="prose", before=before, after=after)
 
 
 def test_a_checkpoint_against_itself_never_differs() -> None:
     same = items("10" * 30, margins=[0.5, -0.5] * 30)
-    one = paired_benchmark(name="b", before=same, after=same, margin=0.1)
+    one = paired_benchmark(name="b", before=same, after=same)
     judged = verdict([one], [text([1.0] * 8)], Rule())
     assert judged.outcome == "retained"
     assert (one.lost, one.gained, one.difference) == (0, 0, 0.0)
@@ -191,12 +199,16 @@ def test_holm_counts_every_comparison_that_gates() -> None:
 
 def test_clusters_widen_the_interval_and_raise_the_p() -> None:
     before, after = "1" * 60, "1" * 48 + "0" * 12
-    alone = paired_benchmark(name="b", before=items(before), after=items(after), margin=0.3)
-    grouped = paired_benchmark(
-        name="b",
-        before=items(before, per_cluster=12),
-        after=items(after, per_cluster=12),
-        margin=0.3,
+    alone, grouped = (
+        benchmark_judge(
+            paired_benchmark(
+                name="b",
+                before=items(before, per_cluster=size),
+                after=items(after, per_cluster=size),
+            ),
+            margin=0.3,
+        )
+        for size in (0, 12)
     )
     assert grouped.interval_95.low < alone.interval_95.low
     assert grouped.p_non_inferior > alone.p_non_inferior
@@ -208,7 +220,7 @@ def test_clusters_widen_the_interval_and_raise_the_p() -> None:
 def test_margin_change_in_nats() -> None:
     before = items("1111", margins=[1.0, 2.0, 3.0, 4.0])
     after = items("1111", margins=[0.5, 1.0, 3.0, 4.5])
-    nats = paired_benchmark(name="b", before=before, after=after, margin=0.1).nats
+    nats = paired_benchmark(name="b", before=before, after=after).nats
     assert nats is not None and nats.mean == pytest.approx(-0.25)
     assert nats.standard_error == pytest.approx(math.sqrt(1.25 / 12))
 
@@ -221,7 +233,6 @@ def test_margin_changes_of_items_that_share_a_source_and_of_all_benchmarks() -> 
             name=f"clusters of {size}",
             before=items("111111", [0.0] * 6, per_cluster=size),
             after=items("111111", moves, per_cluster=size),
-            margin=0.3,
         ).nats
         for size in (0, 2)
     )
@@ -236,7 +247,6 @@ def test_margin_changes_of_items_that_share_a_source_and_of_all_benchmarks() -> 
             name=name,
             before=items("111111", [0.0] * 6),
             after=items("111111", changed),
-            margin=0.3,
         )
         for name, changed in (("a", moves), ("b", [0.5] * 6))
     ]
