@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test test-quick check format screenshots clean chromium bench-apollo bench-eval bench-train \
+.PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-train \
 	bench-verdicts study-freezing
 
 run: $(VENV)/.run
@@ -50,6 +50,10 @@ bench-train: $(VENV)/.bench
 # What freezing the context costs; about an hour, can be stopped and goes on where it was.
 study-freezing: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.study.freezing $(ARGS)
+
+# What every method and defence makes of a tiny model, as hashes; ARGS="--against FILE" compares.
+fingerprints: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.fingerprints $(ARGS)
 
 # How often the verdict errs, over pairs of models whose true loss is known.
 bench-verdicts: $(VENV)/.test

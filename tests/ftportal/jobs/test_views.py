@@ -1,5 +1,6 @@
 """The list of jobs, the progress fragment, and the buttons."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -164,7 +165,8 @@ def test_the_fragment_tells_of_a_vanished_worker(
     job_claim(job_id=job.pk)
     set_job(job, state=JobState.RUNNING, lease_until=Now() + timedelta(seconds=20))
     text = client_of(cast.rob).get(progress(job)).content.decode()
-    assert "waits for its lease to end" in text and "40 s ago" in text
+    assert "waits for its lease to end" in text
+    assert re.search(r"4\d s ago", text)  # 40, and what the page itself took
 
 
 def test_the_fragment_says_when_nobody_listens_and_what_is_ahead(
