@@ -1,13 +1,12 @@
 """Packages that transformers and PEFT load wherever they are installed, and that no session uses.
 
-transformers' Trainer loads datasets, which brings pandas and pyarrow, and its losses for object
-detection load scipy; PEFT loads bitsandbytes, and that torch's compiler. Together they are 170 MiB
-and a third of the time until an engine begins.
+transformers' losses for object detection load scipy, and PEFT loads bitsandbytes, which brings
+torch's compiler: a third of the time until an engine begins.
 """
 
 import sys
 
-UNUSED = ("datasets", "bitsandbytes", "scipy")
+UNUSED = ("bitsandbytes", "scipy")
 
 
 def packages_hide(names: tuple[str, ...] = UNUSED) -> None:

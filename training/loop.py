@@ -112,7 +112,7 @@ def train(session: Session, resume: Path | None, began: float) -> None:
     session.reporter.start(resume, began)
     if resume is not None:
         _resume(session, resume)
-    while session.step < session.curriculum.step_count and not session.braked:
+    while session.step < session.curriculum.step_count:
         session.step += 1
         _step(session)
         session.braked = ranks.agree(session.reporter.braked)

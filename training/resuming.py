@@ -43,7 +43,7 @@ def weights_load(holding: Holding, directory: Path) -> None:
         holding.weights_take(_weights_of_version_0_1(holding, directory))
         return
     with safe_open(path, framework="pt") as stored:
-        # One tensor in memory at a time.
+        # Each tensor is read when it is copied: the file is never in memory as a whole.
         holding.weights_take(_Stored(stored))
 
 

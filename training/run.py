@@ -239,7 +239,7 @@ def _hold(
         can_pad, can_gather = _streaming_check(config, model, curriculum, attempt, place)
     can_pad, can_gather = ranks.agree(can_pad), ranks.agree(can_gather)
     if sharded:
-        return Shards(model, ranks, config, device.type), can_pad, False
+        return Shards(model, ranks, device.type), can_pad, False
     return Copies(model, ranks), can_pad, can_gather
 
 

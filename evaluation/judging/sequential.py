@@ -34,8 +34,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,26 +53,6 @@ LIMIT_PRECISION = 1e-9
 
 LARGEST_LOG = 700.0
 """Evidence is shown up to exp(700); beyond lies infinity, which JSON does not know."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequentialResult:
-    """Where adaptive mode stopped, or that it came to the end undecided."""
-
-    outcome: str
-    """undecided, harm shown or non-inferiority shown."""
-    items_used: int
-    items: int
-    loss: float
-    """Mean loss of the items used. Stopping early makes it more extreme than the true one."""
-    e_harm: float
-    """The evidence for harm when it stopped; 1/alpha at any time is enough."""
-    e_non_inferior: float
-
-    @property
-    def share_used(self) -> float:
-        """Items used over all items."""
-        return self.items_used / self.items
 
 
 class SequentialTest:
@@ -209,47 +188,6 @@ def sequential_order(hashes: Sequence[str], seed: str = "") -> list[int]:
     """
     keys = [hashlib.sha256(f"{seed}\n{one}".encode()).digest() for one in hashes]
     return sorted(range(len(keys)), key=keys.__getitem__)
-
-
-def sequential_judge(
-    *,
-    hashes: Sequence[str],
-    losses: Sequence[int],
-    margin: float,
-    alpha: float = 0.05,
-    clusters: Sequence[Hashable] | None = None,
-    seed: str = "",
-) -> SequentialResult:
-    """Take items in random order (whole clusters at once) until the answer is certain.
-
-    A real loss that is allowed is not forgetting, as in the fixed verdict.
-    Raises ValueError where hashes repeat, lengths differ or nothing was measured.
-    """
-    if not hashes or len(hashes) != len(losses) or len(set(hashes)) < len(hashes):
-        raise ValueError("every item needs one hash of its own and one outcome")
-    if clusters is not None and len(clusters) != len(hashes):
-        raise ValueError("every item needs its cluster")
-    units: dict[Hashable, list[int]] = {}
-    for position, name in enumerate(hashes if clusters is None else clusters):
-        units.setdefault(name, []).append(position)
-    members = list(units.values())
-    # A cluster's place depends on one hash, so that large clusters do not come early.
-    order = sequential_order([min(hashes[one] for one in unit) for unit in members], seed)
-    largest = max(len(unit) for unit in members)
-    test = SequentialTest(margin=margin, alpha=alpha, largest_unit=largest)
-    for place in order:
-        if test.add([losses[one] for one in members[place]]) != UNDECIDED:
-            break
-    else:
-        test.finish()
-    return SequentialResult(
-        outcome=test.outcome,
-        items_used=test.items_used,
-        items=len(hashes),
-        loss=test.loss,
-        e_harm=test.e_harm,
-        e_non_inferior=test.e_non_inferior,
-    )
 
 
 def _log_mean_exp(logs: NDArray[np.float64]) -> float:

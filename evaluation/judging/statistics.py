@@ -177,6 +177,8 @@ def clustered_mean(
 
     The standard error is sqrt(sum_g (sum_{i in g} (d_i - mean))^2) / n, times sqrt(G / (G - 1))
     with `small_sample`; degrees of freedom G - 1. None as the error for a single group.
+    Source: Miller 2024, Adding Error Bars to Evals (arXiv 2411.00640), clustered standard errors;
+    the factor is that of statsmodels' cov_type="cluster".
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.size == 0 or d.size != len(clusters):
@@ -228,7 +230,10 @@ def log_perplexity_ratio(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: max_{j<=i} min(1, (m - j + 1) p_(j))."""
+    """Holm's adjusted p-values, in the order given: max_{j<=i} min(1, (m - j + 1) p_(j)).
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
     running = 0.0
@@ -245,6 +250,8 @@ def items_needed(
 
     (z_alpha + z_power)^2 psi / M^2, psi the share of items whose outcome changes. With the
     defaults the quantiles are 1.645 and 0.842 (one-sided 5 %, 80 % power).
+    Source: Lachin 1992, Statistics in Medicine 11, 1239-1251: paired proportions by the normal
+    approximation, here for a one-sided margin and equal losses and gains.
     """
     if not margin > 0:
         raise ValueError("a margin of zero would need infinitely many items")
@@ -285,7 +292,10 @@ def items_needed_without_change(margin: float, alpha: float) -> int:
 
 
 def wilson_interval(correct: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval of one share: the interval shown beside a single score."""
+    """Wilson's score interval of one share: the interval shown beside a single score.
+
+    Source: Wilson 1927, Journal of the American Statistical Association 22, 209-212.
+    """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError("a share needs at least one item and no more hits than items")
     z = float(special.ndtri(0.5 + level / 2))

@@ -29,6 +29,8 @@ from evaluation.judging.rule import Rule
 
 POOLED_NAME = "all benchmarks"
 """The name of the comparison that takes the items of all benchmarks together."""
+POOLED_TITLE = "All benchmarks together"
+"""What pages call it."""
 
 
 @dataclass(frozen=True, kw_only=True)

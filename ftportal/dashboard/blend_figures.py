@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from evaluation.judging.verdict import POOLED_TITLE
 from ftportal.dashboard.selectors.blending import Curve, Point
 from ftportal.dashboard.selectors.measurements import Change
 from ftportal.pages.charts import Chart, Series, line_chart
@@ -26,7 +27,7 @@ def blend_charts(curve: Curve) -> list[Chart]:
                 x_label=_WAY,
                 y_label="points of 100 answers",
                 series=[
-                    _series("All benchmarks together", answers),
+                    _series(POOLED_TITLE, answers),
                     _limit(-100 * curve.rule.pooled_margin),
                 ],
                 caption="Lower is worse. The band is the 95 % interval; the dashed line is what "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.judging.rule import Rule
+from evaluation.judging.verdict import POOLED_TITLE
 from ftportal.dashboard.comparison_cells import Cell, Group, Row
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.comparison import BASELINES, Column, Comparison
@@ -11,7 +12,6 @@ from ftportal.dashboard.selectors.measurements import Change, Measurement
 from ftportal.evaluations.selectors import benchmark_titles
 from ftportal.pages.templatetags.pages import NOTHING, fixed, percent, signed
 
-ALL_TITLE = "All benchmarks together"
 NOTHING_MEASURED = "Nothing is measured yet."
 
 
@@ -38,7 +38,7 @@ def benchmark_group(found: Comparison) -> Group:
         column.after.items for column in found.columns if column.after is not None
     )
     titles = benchmark_titles()
-    measures = [_accuracy(ALL_TITLE, "")] if len(names) > 1 else []
+    measures = [_accuracy(POOLED_TITLE, "")] if len(names) > 1 else []
     measures += [_accuracy(titles.get(name, name), name) for name in names]
     note = (
         f"Share right, the difference to {BASELINES[found.baseline]}, its 95 % interval. "

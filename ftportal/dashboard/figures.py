@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from evaluation.judging.verdict import POOLED_TITLE
 from ftportal.dashboard.selectors.line import Entry, Line
 from ftportal.dashboard.selectors.tradeoff import Trade
 from ftportal.pages.charts import Chart, Series, line_chart
@@ -97,7 +98,7 @@ def line_charts(line: Line) -> list[Chart]:
                 title="Right answers against the pre-trained model",
                 x_label="session",
                 y_label="points of 100 answers",
-                series=[_ledger_series("All benchmarks together", answers), _budget(answers)],
+                series=[_ledger_series(POOLED_TITLE, answers), _budget(answers)],
                 caption="Lower is worse. The band is the 95 % interval; below the dashed line, "
                 "the budget of all sessions, too much is lost.",
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 from evaluation.judging.comparison import FORGOTTEN
 from evaluation.judging.rule import Rule
+from evaluation.judging.verdict import POOLED_TITLE
 from evaluation.suites import local_benchmarks
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Verdict
@@ -16,7 +17,6 @@ from ftportal.evaluations.selectors import (
     benchmark_titles,
     rule_sentences,
 )
-from ftportal.evaluations.selectors.scores import ALL_TITLE
 from ftportal.pages.charts import Chart
 from ftportal.pages.point_charts import Interval, interval_chart
 
@@ -145,7 +145,7 @@ def verdict_page(verdict: Verdict) -> VerdictPage:
     decides_each = rule.gate_on == "each" or not show_total
     return VerdictPage(
         verdict=verdict,
-        total=_benchmark_line(pooled, ALL_TITLE, decides=rule.gate_on == "pooled", total=True)
+        total=_benchmark_line(pooled, POOLED_TITLE, decides=rule.gate_on == "pooled", total=True)
         if show_total
         else None,
         benchmarks=[

@@ -9,7 +9,7 @@ PROGRAM = """
 import sys
 from engine.packages import package_show, packages_hide
 packages_hide()
-from transformers import Trainer
+import training.run
 import peft
 loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
 print(*sorted(loaded & {"datasets", "pandas", "pyarrow", "scipy", "bitsandbytes"}))
@@ -20,7 +20,7 @@ except ImportError:
 package_show("bitsandbytes")
 from apollo_torch import APOLLOAdamW
 package_show("bitsandbytes")  # of what was not hidden, or is shown already, nothing is taken back
-print("bitsandbytes" in sys.modules, sys.modules["datasets"])
+print("bitsandbytes" in sys.modules, sys.modules["scipy"])
 """
 
 

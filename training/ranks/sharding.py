@@ -25,7 +25,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.checks import ConfigError
 from engine.products import WeightGradients
-from training.config import RunConfig
 from training.frozen.reader import base_model
 from training.frozen.streaming import head_whole
 from training.ranks.group import Ranks
@@ -91,11 +90,10 @@ class Shards:
 
     sharded = True
 
-    def __init__(self, model: nn.Module, ranks: Ranks, config: RunConfig, device: str) -> None:
+    def __init__(self, model: nn.Module, ranks: Ranks, device: str) -> None:
         """model: whole, on the CPU, the same in every rank; it is sharded in place."""
         self.model = model
         self.ranks = ranks
-        self.config = config
         self._mirror: Any = copy.deepcopy(model) if ranks.first else None
         base = base_model(model)
         self._shard(base, device)

@@ -12,8 +12,7 @@ from evaluation.judging.pairing import (
     paired_benchmark,
     paired_perplexity,
 )
-from evaluation.judging.rule import Rule
-from evaluation.judging.verdict import POOLED_NAME
+from evaluation.judging.verdict import POOLED_NAME, POOLED_TITLE
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors.benchmarks import benchmark_titles
@@ -23,7 +22,6 @@ from ftportal.evaluations.selectors.measured import (
     measured_evaluation,
 )
 
-ALL_TITLE = "All benchmarks together"
 ACCURACY, PERPLEXITY = "accuracy", "perplexity"
 
 
@@ -94,18 +92,18 @@ def comparison_rows(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Row
     is not measured has None in every row; where the first is not, there are no differences.
     """
     measured = [measured_evaluation(one, suite) for one in checkpoints]
-    rows = _accuracy_rows([items_of(one) if one else {} for one in measured], suite)
+    rows = _accuracy_rows([items_of(one) if one else {} for one in measured])
     return rows + _perplexity_rows([documents_of(one) if one else {} for one in measured])
 
 
 def score_rows(evaluation: Evaluation) -> list[Row]:
     """One evaluation's scores with their intervals."""
-    rows = _accuracy_rows([items_of(evaluation)], evaluation.suite)
+    rows = _accuracy_rows([items_of(evaluation)])
     return rows + _perplexity_rows([documents_of(evaluation)])
 
 
-def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row]:
-    rule, titles = Rule.from_json(suite.rule.rule), benchmark_titles()
+def _accuracy_rows(sides: list[dict[str, list[Item]]]) -> list[Row]:
+    titles = benchmark_titles()
     names = list(dict.fromkeys(name for side in sides for name in side))
     rows = []
     compared: list[list[PairedItems]] = [[] for _ in sides]
@@ -117,25 +115,24 @@ def _accuracy_rows(sides: list[dict[str, list[Item]]], suite: Suite) -> list[Row
             n=max(len(side.get(name, [])) for side in sides),
         )
         for place, side in enumerate(sides):
-            comparison, problem = _benchmark(name, sides[0], side, rule) if place else (None, "")
+            comparison, problem = _benchmark(name, sides[0], side) if place else (None, "")
             if comparison is not None:
                 compared[place].append(comparison)
             row.cells.append(_accuracy_cell(side.get(name, []), comparison, problem))
         rows.append(row)
     if len(names) < 2:
         return rows
-    return [_total_row(sides, compared, rows, rule), *rows]
+    return [_total_row(sides, compared, rows), *rows]
 
 
 def _total_row(
     sides: list[dict[str, list[Item]]],
     compared: list[list[PairedItems]],
     rows: list[Row],
-    rule: Rule,
 ) -> Row:
     total = Row(
         name=POOLED_NAME,
-        title=ALL_TITLE,
+        title=POOLED_TITLE,
         kind=ACCURACY,
         n=sum(row.n for row in rows),
         is_total=True,
@@ -150,7 +147,7 @@ def _total_row(
 
 
 def _benchmark(
-    name: str, before: dict[str, list[Item]], after: dict[str, list[Item]], rule: Rule
+    name: str, before: dict[str, list[Item]], after: dict[str, list[Item]]
 ) -> tuple[PairedItems | None, str]:
     if name not in before or name not in after:
         return None, ""
