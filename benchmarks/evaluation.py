@@ -72,42 +72,42 @@ class Bench:
 
     def pairs(self, count: int, limit: int | None) -> Found:
         """Measure everything `count` times, the sides in turn."""
-        found = Found()
+        figures = Found()
         for number in range(count):
             for part in (self._lm_eval, self._engine)[:: 1 if number % 2 == 0 else -1]:
-                part(found, limit)
-            self._sessions(found, self._portal.suite(limit, seed=number))
-            _say(number + 1, found)
-        return found
+                part(figures, limit)
+            self._sessions(figures, self._portal.suite(limit, seed=number))
+            _say(number + 1, figures)
+        return figures
 
-    def _lm_eval(self, found: Found, limit: int | None) -> None:
+    def _lm_eval(self, figures: Found, limit: int | None) -> None:
         """The command line on the base model and on a candidate."""
         tasks = self._scratch / "tasks"
         if not self._names:
             self._names = tasks_write(tasks, limit)
         candidate = self._portal.candidate_directory(0)
-        for model, side in ((self._model, found.theirs), (candidate, found.theirs_candidate)):
+        for model, side in ((self._model, figures.theirs), (candidate, figures.theirs_candidate)):
             directory = self._scratch / "theirs"
             side.append(theirs(directory, model, tasks, self._names, self._threads))
 
-    def _engine(self, found: Found, limit: int | None) -> None:
+    def _engine(self, figures: Found, limit: int | None) -> None:
         """The engine on the base model; on the candidate once, for its scores."""
         directory = self._scratch / "ours"
-        found.ours.append(ours(directory, self._model, limit, self._threads))
-        if not found.ours_candidate:
+        figures.ours.append(ours(directory, self._model, limit, self._threads))
+        if not figures.ours_candidate:
             candidate = self._portal.candidate_directory(0)
-            found.ours_candidate.append(ours(directory, candidate, limit, self._threads))
+            figures.ours_candidate.append(ours(directory, candidate, limit, self._threads))
 
-    def _sessions(self, found: Found, suite: Any) -> None:
-        found.both_again.append(self._portal.session(suite, 0))
-        found.second.append(self._portal.session(suite, 1))
+    def _sessions(self, figures: Found, suite: Any) -> None:
+        figures.both_again.append(self._portal.session(suite, 0))
+        figures.second.append(self._portal.session(suite, 1))
 
 
-def _say(number: int, found: Found) -> None:
-    both, second = found.both_again[-1], found.second[-1]
+def _say(number: int, figures: Found) -> None:
+    both, second = figures.both_again[-1], figures.second[-1]
     sys.stderr.write(
-        f"pair {number}: ours {found.ours[-1].child.seconds:.1f} s, "
-        f"theirs {found.theirs[-1].child.seconds:.1f} s; "
+        f"pair {number}: ours {figures.ours[-1].child.seconds:.1f} s, "
+        f"theirs {figures.theirs[-1].child.seconds:.1f} s; "
         f"first session {both.seconds:.1f} s for {both.measured} models, "
         f"second {second.seconds:.1f} s for {second.measured}\n"
     )
@@ -204,19 +204,20 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return columns(rows)
 
 
-def lines_of(found: Found) -> list[dict[str, Any]]:
+def lines_of(figures: Found) -> list[dict[str, Any]]:
     """The lines of all that was measured."""
-    base = list(zip(found.ours, found.theirs, strict=True))
-    agreement = agreement_of([*base, (found.ours_candidate[0], found.theirs_candidate[0])])
+    base = list(zip(figures.ours, figures.theirs, strict=True))
+    agreement = agreement_of([*base, (figures.ours_candidate[0], figures.theirs_candidate[0])])
     own, other, candidate = (
-        [one.child for one in side] for side in (found.ours, found.theirs, found.theirs_candidate)
+        [one.child for one in side]
+        for side in (figures.ours, figures.theirs, figures.theirs_candidate)
     )
     again = [_together(one, two) for one, two in zip(other, candidate, strict=True)]
     return [
         scores_line(agreement, len(base) + 1),
-        first_line(f"first evaluation, {len(found.ours[0].items)} items", own, other),
-        second_line("both again, ours", found.second, found.both_again),
-        second_line(f"both again, {THEIRS}", found.second, again),
+        first_line(f"first evaluation, {len(figures.ours[0].items)} items", own, other),
+        second_line("both again, ours", figures.second, figures.both_again),
+        second_line(f"both again, {THEIRS}", figures.second, again),
     ]
 
 

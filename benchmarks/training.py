@@ -40,23 +40,27 @@ BASELINES = {"trl": "TRL SFTTrainer", "masked": "Trainer, masked labels"}
 
 def rounds(directory: Path, case: Case, pairs: int) -> dict[str, list[Measurement]]:
     """Measure ours and every baseline `pairs` times, in turn."""
-    found: dict[str, list[Measurement]] = {kind: [] for kind in KINDS}
+    measured: dict[str, list[Measurement]] = {kind: [] for kind in KINDS}
     for number in range(pairs):
         for kind in KINDS if number % 2 == 0 else KINDS[::-1]:
             one = measure(directory, kind)
-            found[kind].append(one)
+            measured[kind].append(one)
             sys.stderr.write(
                 f"{case.name}, pair {number + 1}, {kind}: "
                 f"{one.seconds:.2f} s a step, {one.peak_bytes / 1e9:.2f} GB\n"
             )
-    return found
+    return measured
 
 
 def line_of(
-    case: Case, baseline: str, found: dict[str, list[Measurement]], size: Size, rate: float | None
+    case: Case,
+    baseline: str,
+    measured: dict[str, list[Measurement]],
+    size: Size,
+    rate: float | None,
 ) -> dict[str, Any]:
     """The line to print for one case against one baseline."""
-    ours, theirs = found["ours"], found[baseline]
+    ours, theirs = measured["ours"], measured[baseline]
     ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
     memory = [b.peak_bytes / a.peak_bytes for a, b in zip(ours, theirs, strict=True)]
     losses = [abs(b.loss - a.loss) for a, b in zip(ours, theirs, strict=True)]
@@ -140,9 +144,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-train-") as scratch:
             directory = Path(scratch)
             directory_write(directory, case, model, options.threads)
-            found = rounds(directory, case, options.pairs)
+            measured = rounds(directory, case, options.pairs)
         for baseline in BASELINES:
-            lines.append(line_of(case, baseline, found, model_size(model), rate))
+            lines.append(line_of(case, baseline, measured, model_size(model), rate))
             sys.stdout.write(json.dumps(lines[-1]) + "\n")
             sys.stdout.flush()
     sys.stdout.write(f"# {machine_words('trl')}\n# ours / theirs\n{table(lines)}\n")

@@ -42,9 +42,9 @@ def example_parse(record: Any) -> Example:
     elif "prompt" in record and "completion" in record:
         turns, name = _prompt_parse(record), "prompt_completion"
     else:
-        found = ", ".join(sorted(str(key) for key in record)[:8]) or "none"
+        names = ", ".join(sorted(str(key) for key in record)[:8]) or "none"
         raise ExampleError(
-            f"no messages found (its fields: {found})",
+            f"no messages found (its fields: {names})",
             "Use a field messages, conversations or traj, or prompt with completion.",
         )
     if len(turns) > TURNS_MAX:

@@ -53,11 +53,11 @@ def records_read(path: Path, *, max_record_bytes: int) -> Iterator[Record]:
         file.seek(start_bytes)
         is_array = start[start_bytes:].lstrip().startswith(b"[")
         read = _array_read if is_array else _lines_read
-        found = False
+        has_records = False
         for record in read(file, max_record_bytes):
-            found = True
+            has_records = True
             yield record
-    if not found:
+    if not has_records:
         raise FileError("the file is empty", "Choose a file with at least one example.")
 
 

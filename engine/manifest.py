@@ -47,14 +47,14 @@ def file_sha256(path: Path | str) -> str:
 
 def _files(directory: Path, manifest_name: str) -> Iterator[tuple[str, Path]]:
     """Yield (relative POSIX path, path) of every file but the manifest, sorted by relative path."""
-    found = []
+    paths = []
     for path in directory.rglob("*"):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() and not path.is_file():
             raise ManifestError(f"{name} is a link to no file: a manifest covers files only")
         if path.is_file() and name != manifest_name:
-            found.append((name, path))
-    yield from sorted(found)
+            paths.append((name, path))
+    yield from sorted(paths)
 
 
 def _top_hash(files: dict[str, FileEntry]) -> str:

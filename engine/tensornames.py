@@ -20,10 +20,10 @@ class TensorName:
     def parse(cls, name: str) -> "TensorName":
         """Take apart `model.layers.3.self_attn.q_proj.weight` and its like, as transformers names
         the tensors of decoders: the first number is the layer's."""
-        found = _LAYER.search(name)
-        if found is None:
+        match = _LAYER.search(name)
+        if match is None:
             return cls(layer=None, part=name.removesuffix(".weight"))
-        return cls(layer=int(found[1]), part=found[2].removesuffix(".weight"))
+        return cls(layer=int(match[1]), part=match[2].removesuffix(".weight"))
 
 
 def layers_spread(count: int) -> list[int]:

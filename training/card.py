@@ -93,10 +93,10 @@ def _measured(summary: dict[str, Any]) -> str:
 
 def _losses(config: RunConfig, summary: dict[str, Any]) -> str:
     names = {batch.key: batch.name for batch in config.batches}
-    found = [
+    losses = [
         f"{_cell(names.get(key, key))} {loss:.4g}" for key, loss in summary["loss_nats"].items()
     ]
-    return ", ".join(found) or _number(None)
+    return ", ".join(losses) or _number(None)
 
 
 def _number(value: float | None) -> str:

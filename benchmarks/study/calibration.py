@@ -28,8 +28,8 @@ def calibrate(
             config = run_config(
                 setting, model=model, batches=batches, steps=STEPS, max_tokens=max_tokens
             )
-            found = engine_run(directory, config)
-            speeds[gradient].append(found["summary"]["tokens_per_second"])
+            outcome = engine_run(directory, config)
+            speeds[gradient].append(outcome["summary"]["tokens_per_second"])
     pairs = zip(speeds[FROZEN], speeds[FULL], strict=True)
     return {
         "kind": "calibration",

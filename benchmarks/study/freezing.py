@@ -69,8 +69,8 @@ def _study(options: argparse.Namespace, data: StudyData, records: Records) -> No
         steps = options.steps
         if setting.gradient == FULL_SHORT:
             steps = steps_in_time(steps, _speed_ratio(setting.method, records, scratch, common))
-        found = engine_run(scratch, run_config(setting, steps=steps, **common))
-        figures = _engine_figures(found) | measures.measure(found["output"])
+        outcome = engine_run(scratch, run_config(setting, steps=steps, **common))
+        figures = _engine_figures(outcome) | measures.measure(outcome["output"])
         records.add({"kind": "run", **setting.to_json(), "steps": steps, **figures})
         _say(
             f"{number} of {len(wanted)}: {setting.method} {setting.rate:g}, {setting.gradient}, "
@@ -89,10 +89,10 @@ def _speed_ratio(method: str, records: Records, scratch: Path, common: dict[str,
     return float(records.calibrations[method]["ratio"])
 
 
-def _engine_figures(found: dict[str, Any]) -> dict[str, Any]:
+def _engine_figures(outcome: dict[str, Any]) -> dict[str, Any]:
     """What the engine measured itself; sharpness is the mean of the steps it sampled."""
-    summary = found["summary"]
-    sampled = [one["sharpness"] for one in found["metrics"] if one.get("sharpness") is not None]
+    summary = outcome["summary"]
+    sampled = [one["sharpness"] for one in outcome["metrics"] if one.get("sharpness") is not None]
     return {
         "displacement": summary["displacement"],
         "entropy_rank": summary["entropy_rank"],

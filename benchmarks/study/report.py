@@ -45,15 +45,15 @@ def cells_table(runs: Runs) -> str:
     for method, rates in RATES.items():
         for rate in rates:
             for gradient in GRADIENTS:
-                found = _chosen(runs, method=method, rate=rate, gradient=gradient)
-                if found:
-                    rows.append([method, f"{rate:g}", gradient, str(len(found)), *_cells(found)])
+                chosen = _chosen(runs, method=method, rate=rate, gradient=gradient)
+                if chosen:
+                    rows.append([method, f"{rate:g}", gradient, str(len(chosen)), *_cells(chosen)])
     return table(heads, rows)
 
 
-def _cells(found: Runs) -> list[str]:
+def _cells(chosen: Runs) -> list[str]:
     def show(name: str, digits: int, turn: Callable[[float], float] = float) -> str:
-        values = [turn(run[name]) for run in found if run[name] is not None]
+        values = [turn(run[name]) for run in chosen if run[name] is not None]
         return f"{statistics.median(values):.{digits}g}" if values else "not measured"
 
     return [
@@ -121,7 +121,7 @@ def predictors_table(runs: Runs) -> str:
     cells = [(run["method"], run["rate"], run["gradient"]) for run in known]
     if len(set(cells)) < 4:
         return f"Only {len(known)} runs: no correlation."
-    found = correlations(
+    figures = correlations(
         {name: np.array([run[name] for run in known]) for name in PREDICTORS},
         np.array([run[OUTCOME] for run in known]),
         cells,
@@ -129,10 +129,10 @@ def predictors_table(runs: Runs) -> str:
     rows = [
         [
             words,
-            f"{found[name].value:+.2f}",
-            "{:+.2f} to {:+.2f}".format(*found[name].over_runs),
-            "{:+.2f} to {:+.2f}".format(*found[name].over_cells),
-            f"{100 * found[name].first_share:.0f} %",
+            f"{figures[name].value:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*figures[name].over_runs),
+            "{:+.2f} to {:+.2f}".format(*figures[name].over_cells),
+            f"{100 * figures[name].first_share:.0f} %",
         ]
         for name, words in PREDICTORS.items()
     ]
@@ -145,12 +145,12 @@ def within_table(runs: Runs) -> str:
     """The same correlations inside each method."""
     rows = []
     for method in RATES:
-        found = _chosen(runs, method=method)
-        if len({(run["rate"], run["gradient"]) for run in found}) < 4:
+        chosen = _chosen(runs, method=method)
+        if len({(run["rate"], run["gradient"]) for run in chosen}) < 4:
             continue
-        row = [method, str(len(found))]
+        row = [method, str(len(chosen))]
         for name in PREDICTORS:
-            known = [run for run in found if run[name] is not None]
+            known = [run for run in chosen if run[name] is not None]
             values = np.array([[run[name], run[OUTCOME]] for run in known], dtype=float)
             row.append(f"{spearman(values[:, 0], values[:, 1]):+.2f}" if len(known) > 3 else "")
         rows.append(row)

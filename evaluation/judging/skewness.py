@@ -35,8 +35,8 @@ def skewness_of_ratio(tokens: Sequence[int] | NDArray[np.float64]) -> NDArray[np
     Over the last axis: shape (..., J) gives (...).
     """
     t = np.asarray(tokens, dtype=np.float64)
-    found: NDArray[np.float64] = EXPONENTIAL * (t**3).sum(-1) / (t**2).sum(-1) ** 1.5
-    return found
+    skewness: NDArray[np.float64] = EXPONENTIAL * (t**3).sum(-1) / (t**2).sum(-1) ** 1.5
+    return skewness
 
 
 def widened(quantile: float, skewness: float) -> float:
@@ -64,5 +64,5 @@ def narrowed_sizes(
     q = (2 * square**3 - 9 * cubic * square * linear + 27 * cubic**2 * constant) / (27 * cubic**3)
     x = -2 * np.sqrt(p / 3) * np.sinh(np.arcsinh(1.5 * q / p * np.sqrt(3 / p)) / 3)
     root = np.maximum(0.0, x - square / (3 * cubic))
-    found: NDArray[np.float64] = np.where(skewness < NEGLIGIBLE, sizes, np.minimum(root, sizes))
-    return found
+    narrowed: NDArray[np.float64] = np.where(skewness < NEGLIGIBLE, sizes, np.minimum(root, sizes))
+    return narrowed

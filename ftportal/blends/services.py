@@ -61,19 +61,19 @@ def _ends_check(candidate: Checkpoint) -> None:
 
 def _blend_request(candidate: Checkpoint, alpha: float, submitter: User | None) -> Blend:
     title = f"Blend {blend_name(candidate, alpha)}"[:200]
-    found = Blend.objects.filter(candidate=candidate, alpha=alpha).select_related("job").first()
-    if found is None:
+    existing = Blend.objects.filter(candidate=candidate, alpha=alpha).select_related("job").first()
+    if existing is None:
         job = job_submit(kind=KIND, title=title, created_by=submitter)
         blend = Blend(candidate=candidate, alpha=alpha, job=job, submitter=submitter)
         blend.full_clean()
         blend.save()
         return blend
-    if found.job.state in (JobState.FAILED, JobState.CANCELLED):
-        found.job = job_resume(job=found.job)
-    elif found.result is not None and found.result.deleted_at is not None:
-        found.job = job_submit(kind=KIND, title=title, created_by=submitter)
-        found.save(update_fields=["job"])
-    return found
+    if existing.job.state in (JobState.FAILED, JobState.CANCELLED):
+        existing.job = job_resume(job=existing.job)
+    elif existing.result is not None and existing.result.deleted_at is not None:
+        existing.job = job_submit(kind=KIND, title=title, created_by=submitter)
+        existing.save(update_fields=["job"])
+    return existing
 
 
 def blend_finish(*, job: Job) -> None:

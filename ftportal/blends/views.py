@@ -48,13 +48,13 @@ def _initial(request: HttpRequest) -> dict[str, str]:
 def _page(
     request: HttpRequest, candidate: Checkpoint, form: BlendForm, status: int = 200
 ) -> HttpResponse:
-    found = blends_of(candidate)
+    blends = blends_of(candidate)
     ends = [one for one in (candidate, candidate.parent) if one is not None]
     context = {
         "candidate": candidate,
         "form": form,
-        "blends": found,
-        "unfinished": [one for one in found if one.result is None or not one.job.is_settled],
+        "blends": blends,
+        "unfinished": [one for one in blends if one.result is None or not one.job.is_settled],
         "deleted": next((one for one in ends if one.deleted_at is not None), None),
     }
     return render(request, "blends/blends.html", context, status=status)

@@ -43,24 +43,28 @@ def lineage(checkpoint: Checkpoint) -> list[Checkpoint]:
 
 def checkpoints_available(language_model: LanguageModel | None = None) -> QuerySet[Checkpoint]:
     """Checkpoints whose files are there, newest first; of one model if given."""
-    found = Checkpoint.objects.filter(deleted_at__isnull=True).select_related("language_model")
-    return found if language_model is None else found.filter(language_model=language_model)
+    checkpoints = Checkpoint.objects.filter(deleted_at__isnull=True).select_related(
+        "language_model"
+    )
+    return (
+        checkpoints if language_model is None else checkpoints.filter(language_model=language_model)
+    )
 
 
 def checkpoint_list(
     *, model_name: str = "", text: str = "", deleted: bool = False
 ) -> QuerySet[Checkpoint]:
     """Checkpoints for the list page, filtered by the model's name and by text in their name."""
-    found = Checkpoint.objects.select_related("language_model", "parent").prefetch_related(
+    checkpoints = Checkpoint.objects.select_related("language_model", "parent").prefetch_related(
         "aliases"
     )
     if not deleted:
-        found = found.filter(deleted_at__isnull=True)
+        checkpoints = checkpoints.filter(deleted_at__isnull=True)
     if model_name:
-        found = found.filter(language_model__name=model_name)
+        checkpoints = checkpoints.filter(language_model__name=model_name)
     if text:
-        found = found.filter(name__icontains=text)
-    return found
+        checkpoints = checkpoints.filter(name__icontains=text)
+    return checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +132,8 @@ def _displacement_read(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _lengths(record: Any) -> tuple[float | None, float | None]:
-    found = record if isinstance(record, dict) else {}
-    norm, relative = (found.get(name) for name in ("norm", "relative"))
+    lengths = record if isinstance(record, dict) else {}
+    norm, relative = (lengths.get(name) for name in ("norm", "relative"))
     return (
         float(norm) if isinstance(norm, int | float) else None,
         float(relative) if isinstance(relative, int | float) else None,

@@ -47,13 +47,13 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
 @require_GET
 def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
     """One checkpoint: where it comes from, what it measures, what it consists of."""
-    found = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
     context = {
-        "checkpoint": found,
-        "lineage": lineage(found),
-        "files": checkpoint_files(found),
-        "children": found.children.all(),
-        "objections": delete_objections(found),
+        "checkpoint": shown,
+        "lineage": lineage(shown),
+        "files": checkpoint_files(shown),
+        "children": shown.children.all(),
+        "objections": delete_objections(shown),
     }
     return render(request, "checkpoints/checkpoint.html", context)
 
@@ -62,13 +62,13 @@ def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
 def checkpoint_remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a checkpoint's files."""
     require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
-    found = get_object_or_404(Checkpoint, pk=pk)
+    shown = get_object_or_404(Checkpoint, pk=pk)
     try:
-        checkpoint_delete(checkpoint=found)
+        checkpoint_delete(checkpoint=shown)
     except CheckpointError as error:
-        messages.error(request, f"{found} was not deleted. {error.message}")
+        messages.error(request, f"{shown} was not deleted. {error.message}")
     else:
-        messages.success(request, f"The files of {found} were deleted.")
+        messages.success(request, f"The files of {shown} were deleted.")
     return redirect("checkpoints:checkpoint", pk=pk)
 
 

@@ -86,13 +86,15 @@ def _gain_chart(curve: Curve) -> list[Chart]:
 def _series(name: str, changes: Sequence[tuple[Point, Change | None]]) -> Series:
     """One measure over alpha; the parent itself is exactly zero."""
     zero = Change(value=0.0, low=0.0, high=0.0)
-    found = [(zero if one.alpha == 0 else change or Change()).hundredths for one, change in changes]
+    values = [
+        (zero if one.alpha == 0 else change or Change()).hundredths for one, change in changes
+    ]
     return Series(
         name=name,
         x=[100 * one.alpha for one, _ in changes],
-        y=[one["value"] for one in found],
-        lower=[one["low"] for one in found],
-        upper=[one["high"] for one in found],
+        y=[one["value"] for one in values],
+        lower=[one["low"] for one in values],
+        upper=[one["high"] for one in values],
     )
 
 

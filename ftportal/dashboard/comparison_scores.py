@@ -32,42 +32,42 @@ class Measure:
     places: int
 
 
-def benchmark_group(found: Comparison) -> Group:
+def benchmark_group(compared: Comparison) -> Group:
     """Accuracies: all benchmarks together, then each."""
     names = measurements.names_in_order(
-        column.after.items for column in found.columns if column.after is not None
+        column.after.items for column in compared.columns if column.after is not None
     )
     titles = benchmark_titles()
     measures = [_accuracy(POOLED_TITLE, "")] if len(names) > 1 else []
     measures += [_accuracy(titles.get(name, name), name) for name in names]
     note = (
-        f"Share right, the difference to {BASELINES[found.baseline]}, its 95 % interval. "
+        f"Share right, the difference to {BASELINES[compared.baseline]}, its 95 % interval. "
         "Worse or better is said where the interval leaves zero out."
     )
-    return _group("Benchmarks", note, found, measures)
+    return _group("Benchmarks", note, compared, measures)
 
 
-def text_group(found: Comparison) -> Group:
+def text_group(compared: Comparison) -> Group:
     """Perplexity a token; bits a byte where the runs' tokenizers differ."""
     names = measurements.names_in_order(
-        column.after.texts for column in found.columns if column.after is not None
+        column.after.texts for column in compared.columns if column.after is not None
     )
     against = (
-        f"Then the change against {BASELINES[found.baseline]}; red is more than the rule allows."
+        f"Then the change against {BASELINES[compared.baseline]}; red is more than the rule allows."
     )
-    if found.one_tokenizer:
+    if compared.one_tokenizer:
         note = f"Perplexity a token on held-out text; lower is better. {against}"
-        return _group("Perplexity", note, found, [_perplexity(name) for name in names])
+        return _group("Perplexity", note, compared, [_perplexity(name) for name in names])
     note = (
         "These runs teach different language models or changed the tokenizer, so that their "
         "tokens differ: bits per byte can be compared, perplexity a token cannot. Lower is better. "
         f"{against}"
     )
-    return _group("Bits per byte", note, found, [_bits(name) for name in names])
+    return _group("Bits per byte", note, compared, [_bits(name) for name in names])
 
 
-def _group(title: str, note: str, found: Comparison, measures: Sequence[Measure]) -> Group:
-    rows = [_row(found, one, is_first=one is measures[0]) for one in measures]
+def _group(title: str, note: str, compared: Comparison, measures: Sequence[Measure]) -> Group:
+    rows = [_row(compared, one, is_first=one is measures[0]) for one in measures]
     return Group(title=title, note=note if rows else NOTHING_MEASURED, rows=rows)
 
 
@@ -116,8 +116,8 @@ def _bits(name: str) -> Measure:
     )
 
 
-def _row(found: Comparison, measure: Measure, *, is_first: bool) -> Row:
-    cells = [_cell(found.rule_for(column), column, measure) for column in found.columns]
+def _row(compared: Comparison, measure: Measure, *, is_first: bool) -> Row:
+    cells = [_cell(compared.rule_for(column), column, measure) for column in compared.columns]
     if not is_first:  # why a run is not measured is said once
         cells = [cell if cell.text != NOTHING else Cell() for cell in cells]
     return Row(title=measure.title, unit=measure.unit, cells=cells)

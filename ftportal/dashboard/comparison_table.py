@@ -10,40 +10,42 @@ from ftportal.pages.templatetags.pages import duration, fixed, signed
 from ftportal.promotions.selectors import stages
 
 
-def comparison_groups(found: Comparison, *, whole_recipe: bool) -> list[Group]:
+def comparison_groups(compared: Comparison, *, whole_recipe: bool) -> list[Group]:
     """All groups of the table: what came out, what it cost, what differed, what it took."""
     return [
-        _outcome_group(found),
-        text_group(found),
-        benchmark_group(found),
-        _recipe_group(found, whole_recipe=whole_recipe),
-        _effort_group(found),
+        _outcome_group(compared),
+        text_group(compared),
+        benchmark_group(compared),
+        _recipe_group(compared, whole_recipe=whole_recipe),
+        _effort_group(compared),
     ]
 
 
-def _outcome_group(found: Comparison) -> Group:
-    stage_of = stages([one.result.pk for one in found.columns if one.result is not None])
+def _outcome_group(compared: Comparison) -> Group:
+    stage_of = stages([one.result.pk for one in compared.columns if one.result is not None])
     rows = [
-        Row(title="Verdict", cells=[_verdict_cell(one) for one in found.columns], numeric=False),
+        Row(title="Verdict", cells=[_verdict_cell(one) for one in compared.columns], numeric=False),
         Row(
             title="Stage",
-            cells=[_stage_cell(stage_of, column) for column in found.columns],
+            cells=[_stage_cell(stage_of, column) for column in compared.columns],
             numeric=False,
         ),
         Row(
             title="Loss, first steps → last",
             unit="nats a token",
-            cells=[_loss_cell(column) for column in found.columns],
+            cells=[_loss_cell(column) for column in compared.columns],
         ),
         Row(
             title="Learned, own held-out examples",
             unit="nats a decision token less than the parent",
-            cells=[_trade_cell(one.gain, scale=1, places=3, unit="nats") for one in found.trades],
+            cells=[
+                _trade_cell(one.gain, scale=1, places=3, unit="nats") for one in compared.trades
+            ],
         ),
         Row(
             title="Lost, all held-out text together",
             unit="relative rise of perplexity since the parent",
-            cells=[_trade_cell(one.loss, scale=100, places=1, unit="%") for one in found.trades],
+            cells=[_trade_cell(one.loss, scale=100, places=1, unit="%") for one in compared.trades],
         ),
     ]
     return Group(title="What came out", note="", rows=rows)
@@ -103,8 +105,8 @@ def _trade_cell(change: Change, *, scale: float, places: int, unit: str) -> Cell
     return Cell(text=text, details=details, value=change.value, change=change)
 
 
-def _recipe_group(found: Comparison, *, whole_recipe: bool) -> Group:
-    every = recipe_rows([column.run for column in found.columns])
+def _recipe_group(compared: Comparison, *, whole_recipe: bool) -> Group:
+    every = recipe_rows([column.run for column in compared.columns])
     shown = every if whole_recipe else [row for row in every if row.differs]
     rows = [
         Row(title=row.label, cells=[Cell(text=value) for value in row.values], numeric=False)
@@ -119,22 +121,28 @@ def _recipe_group(found: Comparison, *, whole_recipe: bool) -> Group:
     return Group(title="Recipe", note=note, rows=rows)
 
 
-def _effort_group(found: Comparison) -> Group:
+def _effort_group(compared: Comparison) -> Group:
     rows = [
         Row(
             title="Moved from the parent",
             unit="L2 norm of the change of the weights",
-            cells=[_number_cell(column.displacement) for column in found.columns],
+            cells=[_number_cell(column.displacement) for column in compared.columns],
         ),
-        *([] if all(one.run.parent.is_pretrained for one in found.columns) else [_far_row(found)]),
+        *(
+            []
+            if all(one.run.parent.is_pretrained for one in compared.columns)
+            else [_far_row(compared)]
+        ),
         Row(
             title="Steps",
             cells=[
                 _number_cell(column.loss.steps if column.loss else None, 0)
-                for column in found.columns
+                for column in compared.columns
             ],
         ),
-        Row(title="Time", unit="seconds", cells=[_time_cell(column) for column in found.columns]),
+        Row(
+            title="Time", unit="seconds", cells=[_time_cell(column) for column in compared.columns]
+        ),
     ]
     return Group(
         title="Weights and time",
@@ -143,14 +151,14 @@ def _effort_group(found: Comparison) -> Group:
     )
 
 
-def _far_row(found: Comparison) -> Row:
+def _far_row(compared: Comparison) -> Row:
     """Says something of its own only where a run began at a trained checkpoint."""
     return Row(
         title="Moved from the pre-trained model",
         unit="L2 norm of the change of the weights",
         cells=[
             _number_cell(one.result.displacement_pretrained if one.result else None)
-            for one in found.columns
+            for one in compared.columns
         ],
     )
 

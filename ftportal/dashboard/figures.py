@@ -128,13 +128,13 @@ def line_charts(line: Line) -> list[Chart]:
 
 def _ledger_series(name: str, entries: Sequence[tuple[int, Entry]]) -> Series:
     """One measure over the sessions, from the pre-trained model's zero on."""
-    found = [entry.percents for _, entry in entries]
+    values = [entry.percents for _, entry in entries]
     return Series(
         name=name,
         x=[0.0, *(float(number) for number, _ in entries)],
-        y=[0.0, *(one["total"] for one in found)],
-        lower=[0.0, *(one["low"] for one in found)],
-        upper=[0.0, *(one["high"] for one in found)],
+        y=[0.0, *(one["total"] for one in values)],
+        lower=[0.0, *(one["low"] for one in values)],
+        upper=[0.0, *(one["high"] for one in values)],
     )
 
 

@@ -71,17 +71,17 @@ def compare(request: HttpRequest) -> HttpResponse:
     }
     if not chosen.enough:
         return render(request, "dashboard/compare.html", context)
-    found = comparison(runs=chosen.runs, baseline=baseline)
-    groups = comparison_groups(found, whole_recipe=whole_recipe)
+    compared = comparison(runs=chosen.runs, baseline=baseline)
+    groups = comparison_groups(compared, whole_recipe=whole_recipe)
     if request.GET.get("format") == "csv":
         return _csv(chosen, comparison_csv(groups, chosen.runs))
     context |= {
-        "comparison": found,
+        "comparison": compared,
         "groups": groups,
         "names": dict(enumerate(run.name for run in chosen.runs)),
         "charts": run_curves(chosen.runs),
-        "trade_chart": trade_chart(found.trades),
-        "untraded": [one for one in found.trades if not one.is_known],
+        "trade_chart": trade_chart(compared.trades),
+        "untraded": [one for one in compared.trades if not one.is_known],
         "without": {run.pk: _address_without(request, run) for run in chosen.runs},
     }
     return render(request, "dashboard/compare.html", context)

@@ -12,20 +12,20 @@ from ftportal.datasets.models import Batch, BatchState, HeldOutSet, Prompt, Prom
 
 def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[Batch]:
     """Batches for the list page; empty arguments do not filter."""
-    found = Batch.objects.select_related("language_model", "uploaded_by")
+    batches = Batch.objects.select_related("language_model", "uploaded_by")
     if text:
-        found = found.filter(name__icontains=text)
+        batches = batches.filter(name__icontains=text)
     if kind:
-        found = found.filter(kind=kind)
+        batches = batches.filter(kind=kind)
     if state:
-        found = found.filter(state=state)
-    return found
+        batches = batches.filter(state=state)
+    return batches
 
 
 def batches_ready(language_model: Any = None) -> QuerySet[Batch]:
     """Batches that a run may use, newest first; of one model if given."""
-    found = Batch.objects.filter(state=BatchState.READY)
-    return found if language_model is None else found.filter(language_model=language_model)
+    batches = Batch.objects.filter(state=BatchState.READY)
+    return batches if language_model is None else batches.filter(language_model=language_model)
 
 
 def batch_uses(batch: Batch) -> list[str]:
@@ -33,8 +33,8 @@ def batch_uses(batch: Batch) -> list[str]:
     uses: list[str] = []
     for relation in Batch._meta.related_objects:
         if getattr(relation, "on_delete", None) is PROTECT:
-            found = relation.related_model._default_manager.filter(**{relation.field.name: batch})
-            uses += [str(one) for one in found[:5]]
+            rows = relation.related_model._default_manager.filter(**{relation.field.name: batch})
+            uses += [str(one) for one in rows[:5]]
     return uses
 
 
@@ -56,5 +56,7 @@ def prompts_by_group(prompt_set: PromptSet) -> Sequence[tuple[str, list[Prompt]]
     """The groups of a prompt set that have prompts, in words, with their prompts in order."""
     prompts = list(prompt_set.prompts.all())
     groups = ((str(label), value) for value, label in PromptGroup.choices)
-    found = ((label, [one for one in prompts if one.group == value]) for label, value in groups)
-    return [(label, members) for label, members in found if members]
+    groups_with_prompts = (
+        (label, [one for one in prompts if one.group == value]) for label, value in groups
+    )
+    return [(label, members) for label, members in groups_with_prompts if members]

@@ -45,17 +45,17 @@ def batches(request: HttpRequest) -> HttpResponse:
 @require_GET
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
     """One batch: its state and counts, its problems or a preview. The preview is a fragment."""
-    found = get_object_or_404(
+    shown = get_object_or_404(
         Batch.objects.select_related("language_model", "job", "uploaded_by"), pk=pk
     )
-    page = Paginator(BatchExamples(found), _EXAMPLES_A_PAGE).get_page(request.GET.get("page"))
-    context = {"batch": found, "preview": ListPage(page=page, sort="")}
+    page = Paginator(BatchExamples(shown), _EXAMPLES_A_PAGE).get_page(request.GET.get("page"))
+    context = {"batch": shown, "preview": ListPage(page=page, sort="")}
     if is_fragment(request):
         return render(request, "datasets/_preview.html", context)
     context["problems"] = page_of(
-        request, found.problems.all(), sort={"line": "line"}, default="line", per_page=50
+        request, shown.problems.all(), sort={"line": "line"}, default="line", per_page=50
     )
-    context["can_delete"] = found.state != BatchState.READING and not batch_uses(found)
+    context["can_delete"] = shown.state != BatchState.READING and not batch_uses(shown)
     return render(request, "datasets/batch.html", context)
 
 
@@ -118,11 +118,11 @@ def _form_page(
 def batch_remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a batch that no run used."""
     require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
-    found = get_object_or_404(Batch, pk=pk)
+    shown = get_object_or_404(Batch, pk=pk)
     try:
-        batch_delete(batch=found)
+        batch_delete(batch=shown)
     except DatasetError as error:
-        messages.error(request, f"{found} was not deleted. {error.message} {error.cure}")
+        messages.error(request, f"{shown} was not deleted. {error.message} {error.cure}")
         return redirect("datasets:batch", pk=pk)
-    messages.success(request, f"{found} was deleted.")
+    messages.success(request, f"{shown} was deleted.")
     return redirect("datasets:batches")

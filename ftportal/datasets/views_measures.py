@@ -32,13 +32,13 @@ def held_out_sets(request: HttpRequest) -> HttpResponse:
 @require_GET
 def held_out_set(request: HttpRequest, pk: int) -> HttpResponse:
     """One held-out set and its documents."""
-    found = get_object_or_404(HeldOutSet, pk=pk)
-    numbers = range(found.document_count)
+    shown = get_object_or_404(HeldOutSet, pk=pk)
+    numbers = range(shown.document_count)
     page = Paginator(numbers, _DOCUMENTS_A_PAGE).get_page(request.GET.get("page"))
     start = page.start_index() - 1
-    documents = held_out_documents(found, start, start + _DOCUMENTS_A_PAGE)
+    documents = held_out_documents(shown, start, start + _DOCUMENTS_A_PAGE)
     context = {
-        "held_out_set": found,
+        "held_out_set": shown,
         "listing": ListPage(page=page, sort=""),
         "documents": list(enumerate(documents, start=start + 1)),
     }
@@ -79,8 +79,8 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
 @require_GET
 def prompt_set(request: HttpRequest, pk: int) -> HttpResponse:
     """One prompt set, its prompts in groups."""
-    found = get_object_or_404(PromptSet, pk=pk)
-    context = {"prompt_set": found, "groups": prompts_by_group(found)}
+    shown = get_object_or_404(PromptSet, pk=pk)
+    context = {"prompt_set": shown, "groups": prompts_by_group(shown)}
     return render(request, "datasets/prompt_set.html", context)
 
 

@@ -134,13 +134,13 @@ class SuiteForm(forms.Form):
 
     def clean_tasks(self) -> list[dict[str, Any]]:
         """The other tasks as a suite takes them."""
-        found = []
+        tasks = []
         for part in self.cleaned_data["tasks"].replace(",", "\n").split():
             name, _, limit = part.partition(":")
             if limit and not (limit.isdecimal() and int(limit)):
                 raise forms.ValidationError(f"{part}: write a number above 0 after the colon.")
-            found.append({"name": name, "source": "lm_eval", "limit": int(limit or 0) or None})
-        return found
+            tasks.append({"name": name, "source": "lm_eval", "limit": int(limit or 0) or None})
+        return tasks
 
     def clean(self) -> dict[str, Any]:
         """A window has to move by less than its length."""

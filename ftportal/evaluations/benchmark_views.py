@@ -38,12 +38,12 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
 @require_GET
 def benchmark(request: HttpRequest, pk: int) -> HttpResponse:
     """One of one's own benchmarks and its items."""
-    found = get_object_or_404(OwnBenchmark.objects.select_related("uploaded_by"), pk=pk)
-    page = Paginator(range(found.item_count), _ITEMS_A_PAGE).get_page(request.GET.get("page"))
+    shown = get_object_or_404(OwnBenchmark.objects.select_related("uploaded_by"), pk=pk)
+    page = Paginator(range(shown.item_count), _ITEMS_A_PAGE).get_page(request.GET.get("page"))
     start = page.start_index() - 1
-    items = own_benchmark_items(found, start, start + _ITEMS_A_PAGE)
+    items = own_benchmark_items(shown, start, start + _ITEMS_A_PAGE)
     context = {
-        "benchmark": found,
+        "benchmark": shown,
         "listing": ListPage(page=page, sort=""),
         "items": list(enumerate(items, start=start + 1)),
     }
@@ -73,11 +73,11 @@ def benchmark_new(request: HttpRequest) -> HttpResponse:
 def benchmark_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove a benchmark that no suite asks for."""
     require_role(request, *_UPLOADERS)
-    found = get_object_or_404(OwnBenchmark, pk=pk)
+    shown = get_object_or_404(OwnBenchmark, pk=pk)
     try:
-        own_benchmark_delete(benchmark=found)
+        own_benchmark_delete(benchmark=shown)
     except EvaluationError as error:
-        messages.error(request, f"{found} was not deleted. {error}")
+        messages.error(request, f"{shown} was not deleted. {error}")
         return redirect("evaluations:benchmark", pk=pk)
-    messages.success(request, f"{found} was deleted.")
+    messages.success(request, f"{shown} was deleted.")
     return redirect("evaluations:benchmarks")

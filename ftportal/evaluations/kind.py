@@ -103,15 +103,17 @@ def _benchmark(pinned: dict[str, Any]) -> dict[str, Any]:
 
 def _sessions(kept: Sequence[Retention]) -> list[dict[str, Any]]:
     """What the engine reads of each batch. A file that is gone bars its own batch only."""
-    found = []
+    sessions = []
     for one in kept:
         if one.batch.examples_path.is_file():
             path = str(one.batch.examples_path)
-            found.append({"key": str(one.batch_id), "name": one.batch.name, "path": path} | LIMITS)
+            sessions.append(
+                {"key": str(one.batch_id), "name": one.batch.name, "path": path} | LIMITS
+            )
         else:
             message = "The examples of the batch are gone from the disk. Upload the file again."
             Retention.objects.filter(pk=one.pk).update(problem=message)
-    return found
+    return sessions
 
 
 def measured_finish(job: Job) -> None:

@@ -61,15 +61,15 @@ def _group_title(names: Sequence[str], titles: Mapping[str, str]) -> str:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+    rows: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name} ")
+            rows |= _flat(value, f"{prefix}{name} ")
         elif value is None and name == "divergence":
-            found["Compared with the parent"] = "no"
+            rows["Compared with the parent"] = "no"
         else:
-            found[prefix + name] = "all" if value is None else str(value)
-    return found
+            rows[prefix + name] = "all" if value is None else str(value)
+    return rows
 
 
 def _words(name: str) -> str:

@@ -130,12 +130,12 @@ def cards_of(evaluation: Evaluation, suite: Suite, compared: Sequence[Checkpoint
 
 def _card(evaluation: Evaluation, suite: Suite, baseline: Checkpoint) -> Card:
     checkpoint = evaluation.checkpoint
-    found = latest_verdict(checkpoint, baseline, suite)
+    verdict = latest_verdict(checkpoint, baseline, suite)
     return Card(
         baseline=baseline,
         word=baseline_word(baseline, checkpoint),
-        page=verdict_page(found) if found else None,
-        missing="" if found else _why_missing(evaluation, suite, baseline),
+        page=verdict_page(verdict) if verdict else None,
+        missing="" if verdict else _why_missing(evaluation, suite, baseline),
     )
 
 

@@ -37,7 +37,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def verdict(request: HttpRequest, pk: int) -> HttpResponse:
     """The same page for one verdict, which keeps its address when a later one takes its place."""
-    found = get_object_or_404(
+    shown = get_object_or_404(
         Verdict.with_early.select_related(
             "rule",
             "before__checkpoint",
@@ -47,22 +47,22 @@ def verdict(request: HttpRequest, pk: int) -> HttpResponse:
         ),
         pk=pk,
     )
-    return _page(request, report_of_verdict(found))
+    return _page(request, report_of_verdict(shown))
 
 
-def _page(request: HttpRequest, found: Report) -> HttpResponse:
+def _page(request: HttpRequest, report: Report) -> HttpResponse:
     """The whole page, or for HTMX the list of items that changed."""
-    context: dict[str, Any] = {"report": found}
-    if not is_fragment(request) and (suite := found.suite or default_suite()):
-        context["retention"] = retention_rows(found.checkpoint, suite)
-    if found.suite is not None and not is_fragment(request):
-        context |= divergence_context(found.checkpoint, found.suite)
-        context["noise"] = noise_floor(found.suite, found.checkpoint.language_model)
-    if found.verdict is not None and found.card is not None:
-        context |= {"verdict": found.verdict, "page": found.card.page}
-        context |= _items(request, found.verdict)
-        if found.verdict.outcome == VerdictOutcome.FORGOTTEN and not is_fragment(request):
-            context["remedies"] = remedies(found.checkpoint)
+    context: dict[str, Any] = {"report": report}
+    if not is_fragment(request) and (suite := report.suite or default_suite()):
+        context["retention"] = retention_rows(report.checkpoint, suite)
+    if report.suite is not None and not is_fragment(request):
+        context |= divergence_context(report.checkpoint, report.suite)
+        context["noise"] = noise_floor(report.suite, report.checkpoint.language_model)
+    if report.verdict is not None and report.card is not None:
+        context |= {"verdict": report.verdict, "page": report.card.page}
+        context |= _items(request, report.verdict)
+        if report.verdict.outcome == VerdictOutcome.FORGOTTEN and not is_fragment(request):
+            context["remedies"] = remedies(report.checkpoint)
     template = "_items.html" if is_fragment(request) else "report.html"
     return render(request, f"evaluations/{template}", context)
 

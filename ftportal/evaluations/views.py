@@ -51,32 +51,32 @@ def evaluations(request: HttpRequest) -> HttpResponse:
 @require_GET
 def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
     """One measurement: its scores with intervals, what was pinned, progress while it runs."""
-    found = get_object_or_404(
+    shown = get_object_or_404(
         Evaluation.with_repeats.select_related(
             "checkpoint__language_model", "suite__rule", "job", "against__checkpoint"
         ),
         pk=pk,
     )
-    if found.repeat:  # what it shows stands on the page of the measurement that it repeats
-        first = Evaluation.objects.get(checkpoint=found.checkpoint, suite=found.suite)
+    if shown.repeat:  # what it shows stands on the page of the measurement that it repeats
+        first = Evaluation.objects.get(checkpoint=shown.checkpoint, suite=shown.suite)
         return redirect("evaluations:evaluation", pk=first.pk)
-    model, checkpoint = found.checkpoint.language_model, found.checkpoint
-    rows = score_rows(found) if found.measured else []
+    model, checkpoint = shown.checkpoint.language_model, shown.checkpoint
+    rows = score_rows(shown) if shown.measured else []
     context = {
-        "evaluation": found,
+        "evaluation": shown,
         "rows": rows,
         "chart": accuracy_chart(rows) if rows else None,
-        "settings": settings_rows(found),
-        "stops": stop_lines(found),
-        "verdicts": Verdict.with_early.filter(after=found).select_related(
+        "settings": settings_rows(shown),
+        "stops": stop_lines(shown),
+        "verdicts": Verdict.with_early.filter(after=shown).select_related(
             "before__checkpoint", "rule"
         ),
     }
-    if not found.adaptive_key:
+    if not shown.adaptive_key:
         context |= {
-            "noise": noise_floor(found.suite, model, checkpoint) if found.measured else None,
-            "repeat": live_repeat(found),
-            **divergence_context(found.checkpoint, found.suite),
+            "noise": noise_floor(shown.suite, model, checkpoint) if shown.measured else None,
+            "repeat": live_repeat(shown),
+            **divergence_context(shown.checkpoint, shown.suite),
         }
     return render(request, "evaluations/evaluation.html", context)
 
@@ -84,19 +84,19 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     """What a session cost, for the page of its checkpoint and of its run."""
-    found = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
-    return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(found)})
+    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(shown)})
 
 
 @require_POST
 def measure_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Measure the same checkpoint once more by the same suite, to see what chance does."""
     user = require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
-    found = get_object_or_404(Evaluation.objects.select_related("checkpoint", "suite"), pk=pk)
+    shown = get_object_or_404(Evaluation.objects.select_related("checkpoint", "suite"), pk=pk)
     try:
-        evaluation_repeat(evaluation=found, created_by=user)
+        evaluation_repeat(evaluation=shown, created_by=user)
     except EvaluationError as error:
-        messages.error(request, f"{found.checkpoint} is not measured again. {error}")
+        messages.error(request, f"{shown.checkpoint} is not measured again. {error}")
     else:
         messages.success(request, "It waits in the queue. What differs will stand here.")
     return redirect("evaluations:evaluation", pk=pk)

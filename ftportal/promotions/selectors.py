@@ -104,5 +104,5 @@ def rollback_targets(language_model: LanguageModel) -> list[Checkpoint]:
     current = champion(language_model)
     anchor = language_model.pretrained
     earlier = [event.to_checkpoint for event in ledger(language_model).order_by("-number")]
-    found = {one.pk: one for one in [*earlier, anchor]}
-    return [one for one in found.values() if one.pk != current.pk and one.deleted_at is None]
+    targets = {one.pk: one for one in [*earlier, anchor]}
+    return [one for one in targets.values() if one.pk != current.pk and one.deleted_at is None]

@@ -38,23 +38,23 @@ def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
     checks = SpotCheck.objects.filter(candidate__in=checkpoint_ids).order_by()
     for candidate, baseline, state in checks.values_list("candidate_id", "baseline_id", "state"):
         reviews[candidate, baseline].add(state)
-    found = {}
+    by_checkpoint = {}
     for one in Checkpoint.objects.filter(pk__in=checkpoint_ids):
         champion = champions.get(one.language_model_id, 0)
         baselines = (champion, anchors.get(one.language_model_id, 0))
         if one.pk == champion:
-            found[one.pk] = "champion"
+            by_checkpoint[one.pk] = "champion"
         elif one.is_pretrained:
-            found[one.pk] = "pre-trained"
+            by_checkpoint[one.pk] = "pre-trained"
         elif one.deleted_at is not None:
-            found[one.pk] = "deleted"
+            by_checkpoint[one.pk] = "deleted"
         elif one.pk in former:
-            found[one.pk] = "former champion"
+            by_checkpoint[one.pk] = "former champion"
         elif any(loss_shown(verdicts[one.pk, baseline]) for baseline in baselines):
-            found[one.pk] = "forgotten"
+            by_checkpoint[one.pk] = "forgotten"
         else:
-            found[one.pk] = _review_stage(reviews[one.pk, champion])
-    return found
+            by_checkpoint[one.pk] = _review_stage(reviews[one.pk, champion])
+    return by_checkpoint
 
 
 def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int], list[Verdict]]:
@@ -69,8 +69,8 @@ def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int],
     for verdict in rows:
         pair = (verdict.after.checkpoint_id, verdict.before.checkpoint_id)
         last[pair].setdefault(verdict.after.suite.content_hash, verdict)
-    found: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
-    return found | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
+    verdicts: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
+    return verdicts | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
 
 
 def _review_stage(states: set[str]) -> str:

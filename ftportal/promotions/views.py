@@ -41,8 +41,8 @@ def _page(
     if model is None:
         return render(request, "promotions/promotions.html", {"model": None})
     context = _ledger_context(request, model)
-    found = selectors.candidates(model).order_by("-created_at")
-    page = Paginator(found, CANDIDATES_A_PAGE).get_page(request.GET.get("candidates"))
+    candidates = selectors.candidates(model).order_by("-created_at")
+    page = Paginator(candidates, CANDIDATES_A_PAGE).get_page(request.GET.get("candidates"))
     context |= {
         "models": LanguageModel.objects.all(),
         "policy": policy_in_force(),

@@ -68,8 +68,10 @@ def may_be_shown(spot_check: SpotCheck, state: Progress) -> bool:
 
 def spot_check_list(*, state: str = "") -> QuerySet[SpotCheck]:
     """All spot-checks for the list page, of one state if given."""
-    found = SpotCheck.objects.select_related("candidate", "baseline", "prompt_set", "decided_by")
-    return found.filter(state=state) if state in SpotCheckState.values else found
+    spot_checks = SpotCheck.objects.select_related(
+        "candidate", "baseline", "prompt_set", "decided_by"
+    )
+    return spot_checks.filter(state=state) if state in SpotCheckState.values else spot_checks
 
 
 def open_items(reviewer: User) -> QuerySet[ReviewItem]:

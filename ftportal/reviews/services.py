@@ -234,10 +234,10 @@ def spot_check_decide(
 
 
 def _defects_check(spot_check: SpotCheck) -> None:
-    found = counted_defects(spot_check)
-    if found > spot_check.defects_allowed:
+    defects = counted_defects(spot_check)
+    if defects > spot_check.defects_allowed:
         raise ReviewRefusedError(
-            f"The candidate has {found} defects that count, and the plan, fixed before the first "
+            f"The candidate has {defects} defects that count, and the plan, fixed before the first "
             f"vote, allows {spot_check.defects_allowed}.",
             "Reject it, and train again.",
         )

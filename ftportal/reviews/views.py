@@ -27,7 +27,7 @@ from ftportal.reviews.services import ReviewRefusedError
 
 
 def _spot_check(pk: int) -> SpotCheck:
-    found = SpotCheck.objects.select_related(
+    spot_checks = SpotCheck.objects.select_related(
         "candidate__language_model",
         "baseline",
         "prompt_set",
@@ -36,7 +36,7 @@ def _spot_check(pk: int) -> SpotCheck:
         "candidate_answers__job",
         "baseline_answers__job",
     )
-    return get_object_or_404(found, pk=pk)
+    return get_object_or_404(spot_checks, pk=pk)
 
 
 @require_GET
@@ -69,11 +69,11 @@ def reviews(request: HttpRequest) -> HttpResponse:
 @require_GET
 def spot_check(request: HttpRequest, pk: int) -> HttpResponse:
     """One spot-check: plan and progress first, findings with names once all votes are in."""
-    found = _spot_check(pk)
+    shown = _spot_check(pk)
     if not is_fragment(request):
-        return _spot_check_page(request, found, DecisionForm())
-    if found.state == SpotCheckState.GENERATING:
-        return render(request, "reviews/_preparing.html", _preparing_context(request, found))
+        return _spot_check_page(request, shown, DecisionForm())
+    if shown.state == SpotCheckState.GENERATING:
+        return render(request, "reviews/_preparing.html", _preparing_context(request, shown))
     return HttpResponse(headers={"HX-Refresh": "true"})
 
 
@@ -258,18 +258,18 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     user = cast(User, request.user)
     checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
     baseline = champion(checkpoint.language_model)
-    found = list(selectors.spot_checks_of(checkpoint))
-    progress = selectors.progress_by_pk(found)
+    spot_checks = list(selectors.spot_checks_of(checkpoint))
+    progress = selectors.progress_by_pk(spot_checks)
     can_open = (
         (user.has_role(Role.REVIEWER) or user.has_role(Role.TRAINER))
         and checkpoint.pk != baseline.pk
         and checkpoint.deleted_at is None
-        and not any(one.baseline_id == baseline.pk for one in found)
+        and not any(one.baseline_id == baseline.pk for one in spot_checks)
     )
     context = {
         "checkpoint": checkpoint,
         "baseline": baseline,
-        "rows": [(one, progress[one.pk]) for one in found],
+        "rows": [(one, progress[one.pk]) for one in spot_checks],
         "can_open": can_open,
         "prompt_sets": PromptSet.objects.order_by(F("created_at").asc()) if can_open else (),
         "most_votes": services.MOST_VOTES_AN_ITEM,

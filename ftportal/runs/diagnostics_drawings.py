@@ -70,12 +70,12 @@ def diagnostics_drawings(run: Run) -> list[Drawing]:
     settings = run.recipe.get("diagnostics")
     if not settings:
         return []
-    found = [_RANK] if settings.get("change_rank", True) else []
+    drawings = [_RANK] if settings.get("change_rank", True) else []
     if settings.get("gradient_sparsity", True):
-        found.append(_SPARSITY)
+        drawings.append(_SPARSITY)
     # Runs of the time before it was measured do not name it.
     if settings.get("gradient_cosine", False) and run.recipe.get("context_frozen"):
-        found.append(_COSINE)
+        drawings.append(_COSINE)
     if settings.get("sharpness", True) and run.recipe.get("dtype") == "float32":
-        found.append(_SHARPNESS)
-    return found
+        drawings.append(_SHARPNESS)
+    return drawings

@@ -31,8 +31,8 @@ class Drawing:
 
 def smooth(run: Run, name: str, title: str) -> Series:
     """A metric's trailing mean, its values as faint points."""
-    found = metric_smooth(run, name)
-    return Series(name=title, x=found.steps, y=found.means, raw=found.measured)
+    points = metric_smooth(run, name)
+    return Series(name=title, x=points.steps, y=points.means, raw=points.measured)
 
 
 def plain(run: Run, name: str, title: str) -> Series:

@@ -90,8 +90,8 @@ _DIVERGENCE = Drawing(
 
 def forgetting_drawings(run: Run) -> list[Drawing]:
     """The charts that the run's recipe asks for; none for runs before there were any."""
-    found = [_PENALTY] if _penalty(run) else []
+    drawings = [_PENALTY] if _penalty(run) else []
     if run.recipe.get("watch") and is_watched(run.recipe):
-        found += [_PROBES] if _probes(run) else []
-        found.append(_DIVERGENCE)
-    return found
+        drawings += [_PROBES] if _probes(run) else []
+        drawings.append(_DIVERGENCE)
+    return drawings

@@ -89,8 +89,8 @@ def run_preview(request: HttpRequest) -> HttpResponse:
     if parent is not None and not mixture and not any(row.error for row in rows):
         context["nothing_chosen"] = True
     elif parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
-        found = mixture_problems(parent, mixture)
-        context |= {"problems": found} if found else _planned(parent, mixture, form)
+        problems = mixture_problems(parent, mixture)
+        context |= {"problems": problems} if problems else _planned(parent, mixture, form)
     else:
         context["wrong"] = _wrong_fields(form, rows)
     return render(request, "runs/_preview.html", context)
@@ -106,9 +106,9 @@ def run_mixture(request: HttpRequest) -> HttpResponse:
     if parent is not None:
         weights = {row.batch.pk: row.weight for row in mixture_rows(parent, data)}
         suggest = replay_suggest if request.POST.get("add") == "replay" else general_suggest
-        found = suggest(parent, weights)
-        note = found.message
-        for key, weight in found.weights.items():
+        suggestion = suggest(parent, weights)
+        note = suggestion.message
+        for key, weight in suggestion.weights.items():
             data[f"weight_{key}"] = f"{weight:.4g}"
     rows = mixture_rows(parent, data)
     context = {"rows": rows, "shares": _shares(rows), "note": note}
@@ -136,13 +136,13 @@ def _wrong_fields(form: RunForm, rows: Sequence[MixtureRow]) -> list[tuple[str, 
 
 def _planned(parent: Checkpoint, mixture: Mixture, form: RunForm) -> dict[str, Any]:
     try:
-        found = plan(
+        planned = plan(
             parent=parent,
             mixture=mixture,
             recipe=form.recipe(),
             probe_set=form.cleaned_data["probe_set"],
         )
-        return {"plan": found, "non_commercial": form.is_non_commercial}
+        return {"plan": planned, "non_commercial": form.is_non_commercial}
     except ConfigError as error:
         return {"problems": [recipe_problem(error)]}
     except (ValueError, OSError) as error:

@@ -55,14 +55,14 @@ def _probe_sizes(
 ) -> list[ProbeSize]:
     """The texts that are watched: as many whole examples as their limit lets in, one at least."""
     limit = config.watch.watch_probe_tokens
-    found = [ProbeSize(tokens=limit, is_general=True)] if probe_set and config.probes else []
+    sizes = [ProbeSize(tokens=limit, is_general=True)] if probe_set and config.probes else []
     for batch in batches:
         if batch.held_out_count:
             each = max(1.0, mean_example([(batch, 1.0)]).tokens)
             fitting = max(1, min(batch.held_out_count, int(limit / each)))
             general = batch.kind == BatchKind.GENERAL
-            found.append(ProbeSize(tokens=fitting * each, is_general=general))
-    return found
+            sizes.append(ProbeSize(tokens=fitting * each, is_general=general))
+    return sizes
 
 
 def beside_words(passes: Passes) -> str:

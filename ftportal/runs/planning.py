@@ -102,7 +102,7 @@ def plan(
         / max(1.0, example.tokens),
     )
     update_norm, update_basis = _update_norm(model, config)
-    found = forecast(
+    forecasted = forecast(
         method=config.method,
         learning_rate=config.learning_rate,
         tensor_shapes=shapes,
@@ -124,17 +124,17 @@ def plan(
         config,
         mixture,
         shapes,
-        examples=min(epoch * config.epochs, found.step_count * config.examples_per_step),
+        examples=min(epoch * config.epochs, forecasted.step_count * config.examples_per_step),
     )
     return Plan(
         config=config,
-        step_count=found.step_count,
+        step_count=forecasted.step_count,
         examples_per_epoch=epoch,
-        displacement=found.displacement,
-        displacement_low=found.displacement_low,
-        displacement_high=found.displacement_high,
+        displacement=forecasted.displacement,
+        displacement_low=forecasted.displacement_low,
+        displacement_high=forecasted.displacement_high,
         displacement_basis=update_basis,
-        seconds=_seconds(found),
+        seconds=_seconds(forecasted),
         seconds_basis="; ".join(filter(None, (speed.basis, beside_words(passes)))),
         shares=tuple(shares(mixture)),
         memory_bytes=memory.total_bytes,
@@ -158,10 +158,10 @@ def _step_count(config: RunConfig, counts: list[int], weights: list[float]) -> i
     return steps
 
 
-def _seconds(found: Forecast) -> float:
-    if found.seconds is None or not math.isfinite(found.seconds):
+def _seconds(forecasted: Forecast) -> float:
+    if forecasted.seconds is None or not math.isfinite(forecasted.seconds):
         raise ValueError("the forecast has no time although a speed was given")
-    return found.seconds
+    return forecasted.seconds
 
 
 @lru_cache(maxsize=64)

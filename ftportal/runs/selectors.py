@@ -46,22 +46,22 @@ def run_list(
     newest = losses.filter(run=OuterRef("run")).order_by("-step")
     first_step = newest.values("step")[MEAN_STEPS - 1 : MEAN_STEPS]
     recent = losses.filter(run=OuterRef("pk"), step__gte=Coalesce(Subquery(first_step), 0))
-    found = Run.objects.select_related("job", "parent", "output", "submitter").annotate(
+    runs = Run.objects.select_related("job", "parent", "output", "submitter").annotate(
         loss_nats=Subquery(recent.order_by().values("run").values(mean=Avg("value")))
     )
     if state == "live":
-        found = found.filter(job__state__in=LIVE_STATES)
+        runs = runs.filter(job__state__in=LIVE_STATES)
     elif state == "diverged":
-        found = found.filter(job__state=JobState.FAILED, job__exit_code=DIVERGED)
+        runs = runs.filter(job__state=JobState.FAILED, job__exit_code=DIVERGED)
     elif state in STATE_FILTERS:
-        found = found.filter(job__state=state)
+        runs = runs.filter(job__state=state)
     if method in METHODS:
-        found = found.filter(recipe__method__name=method)
+        runs = runs.filter(recipe__method__name=method)
     if parent:
-        found = found.filter(parent__name=parent)
+        runs = runs.filter(parent__name=parent)
     if text:
-        found = found.filter(name__icontains=text)
-    return found
+        runs = runs.filter(name__icontains=text)
+    return runs
 
 
 def parent_names() -> list[str]:
@@ -163,12 +163,12 @@ def batches_learned(
     makers = {at.pk: (stands_for or {}).get(at.pk, at.pk) for at in path}
     runs = Run.objects.filter(output__in=makers.values()).prefetch_related("mixture__batch")
     by_output = {run.output_id: run for run in runs}
-    found: dict[int, Learned] = {}
+    by_batch: dict[int, Learned] = {}
     for at in path:
         run = by_output.get(makers[at.pk])
         if run is None:
             continue
         for part in run.mixture.all():
-            found.pop(part.batch_id, None)
-            found[part.batch_id] = Learned(batch=part.batch, checkpoint=at, run=run)
-    return list(found.values())
+            by_batch.pop(part.batch_id, None)
+            by_batch[part.batch_id] = Learned(batch=part.batch, checkpoint=at, run=run)
+    return list(by_batch.values())

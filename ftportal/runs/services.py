@@ -131,10 +131,10 @@ def _parent_problems(parent: Checkpoint) -> list[Problem]:
     return [
         Problem(
             field="parent",
-            message=f"{parent} cannot be loaded: {found.where}: {found.message}.",
-            cure=found.cure,
+            message=f"{parent} cannot be loaded: {problem.where}: {problem.message}.",
+            cure=problem.cure,
         )
-        for found in model_directory_problems(parent.directory)
+        for problem in model_directory_problems(parent.directory)
     ]
 
 
@@ -147,8 +147,8 @@ def mixture_problems(parent: Checkpoint, mixture: Mixture) -> list[Problem]:
     if len({batch.pk for batch in batches}) < len(batches):
         message, cure = "A batch was chosen twice.", "Add up its weights."
         return [Problem(field="mixture", message=message, cure=cure)]
-    found = [_batch_problem(parent, batch) for batch in batches]
-    return [problem for problem in found if problem is not None]
+    problems = [_batch_problem(parent, batch) for batch in batches]
+    return [problem for problem in problems if problem is not None]
 
 
 def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:

@@ -47,13 +47,13 @@ def replay_suggest(parent: Checkpoint, weights: Mapping[int, float]) -> Suggesti
 
 def lineage_batches(parent: Checkpoint) -> list[int]:
     """Batches of the sessions that made a checkpoint and its ancestors, the newest first."""
-    found: dict[int, None] = {}
+    batch_ids: dict[int, None] = {}
     one: Checkpoint | None = parent
     while one is not None:
         parts = RunBatch.objects.filter(run__output=one).order_by("pk")
-        found |= dict.fromkeys(parts.values_list("batch_id", flat=True))
+        batch_ids |= dict.fromkeys(parts.values_list("batch_id", flat=True))
         one = one.parent
-    return list(found)
+    return list(batch_ids)
 
 
 def _suggest(

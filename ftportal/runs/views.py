@@ -67,19 +67,19 @@ def runs(request: HttpRequest) -> HttpResponse:
 @require_GET
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run: how it goes, what it was told to do, and what came out of it."""
-    found = _run(pk)
+    shown = _run(pk)
     context = {
-        "run": found,
-        **_figures(found),
-        "charts": run_charts(found) if _has_metrics(found) or found.job.is_live else [],
-        "recipe": recipe_words(found.recipe, found.probe_set),
-        "mixture": mixture_rows(found),
-        "outcome": outcome_rows(found),
-        "changes": changes_of(found.output),
-        "forecast_words": displacement_forecast_words(found),
-        "again_url": run_again_url(found),
-        **_careful(found),
-        "log": log_tail(found.job) if found.job.state == "failed" else "",
+        "run": shown,
+        **_figures(shown),
+        "charts": run_charts(shown) if _has_metrics(shown) or shown.job.is_live else [],
+        "recipe": recipe_words(shown.recipe, shown.probe_set),
+        "mixture": mixture_rows(shown),
+        "outcome": outcome_rows(shown),
+        "changes": changes_of(shown.output),
+        "forecast_words": displacement_forecast_words(shown),
+        "again_url": run_again_url(shown),
+        **_careful(shown),
+        "log": log_tail(shown.job) if shown.job.state == "failed" else "",
     }
     return render(request, "runs/run.html", context)
 
@@ -87,8 +87,8 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def run_figures(request: HttpRequest, pk: int) -> HttpResponse:
     """The fragment with the run's figures, asked for again and again while it lives."""
-    found = _run(pk)
-    return render(request, "runs/_figures.html", {"run": found, **_figures(found)})
+    shown = _run(pk)
+    return render(request, "runs/_figures.html", {"run": shown, **_figures(shown)})
 
 
 @require_GET
@@ -100,12 +100,12 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 @require_GET
 def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
     """Everything that the run measured, one value a line."""
-    found = _run(pk)
+    shown = _run(pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}-metrics.csv"'
+    response["Content-Disposition"] = f'attachment; filename="run-{shown.pk}-metrics.csv"'
     writer = csv.writer(response)
     writer.writerow(["step", "metric", "value"])
-    rows = Metric.objects.filter(run=found).order_by("step", "name")
+    rows = Metric.objects.filter(run=shown).order_by("step", "name")
     writer.writerows(rows.values_list("step", "name", "value").iterator())
     return response
 
@@ -114,11 +114,11 @@ def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the run to save and stop."""
     require_role(request, Role.TRAINER)
-    found = run_stop(run=_run(pk))
-    if found.job.is_live:
-        messages.info(request, f"{found} saves its state and stops.")
+    stopped = run_stop(run=_run(pk))
+    if stopped.job.is_live:
+        messages.info(request, f"{stopped} saves its state and stops.")
     else:
-        messages.info(request, f"{found} is {found.job.get_state_display().lower()}.")
+        messages.info(request, f"{stopped} is {stopped.job.get_state_display().lower()}.")
     return redirect("runs:run", pk=pk)
 
 
@@ -126,13 +126,13 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Go on with this session from its last saved state."""
     require_role(request, Role.TRAINER)
-    found = _run(pk)
+    shown = _run(pk)
     try:
-        run_resume(run=found)
+        run_resume(run=shown)
     except RunRefusedError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{found} goes on as soon as a worker is free.")
+        messages.success(request, f"{shown} goes on as soon as a worker is free.")
     return redirect("runs:run", pk=pk)
 
 
@@ -174,42 +174,42 @@ def _run(pk: int) -> Run:
     return get_object_or_404(Run.objects.select_related(*related), pk=pk)
 
 
-def _careful(found: Run) -> dict[str, Any]:
+def _careful(run: Run) -> dict[str, Any]:
     """For a run that diverged: the same at a lower rate, within the safe range of its method."""
-    method = method_of(found.recipe["method"]["name"])
+    method = method_of(run.recipe["method"]["name"])
     safest = method.safe_rates[1]
-    rate = min(found.recipe["learning_rate"] / 10, safest)
-    return {"careful_rate": rate, "careful_url": run_again_url(found, learning_rate=f"{rate:g}")}
+    rate = min(run.recipe["learning_rate"] / 10, safest)
+    return {"careful_rate": rate, "careful_url": run_again_url(run, learning_rate=f"{rate:g}")}
 
 
-def _has_metrics(found: Run) -> bool:
-    return Metric.objects.filter(run=found).exists()
+def _has_metrics(run: Run) -> bool:
+    return Metric.objects.filter(run=run).exists()
 
 
-def _batch_losses(found: Run) -> list[tuple[str, float | None]]:
+def _batch_losses(run: Run) -> list[tuple[str, float | None]]:
     """The newest loss of each batch, where there are several: a mean of all hides who learns."""
-    parts = list(found.mixture.select_related("batch"))
+    parts = list(run.mixture.select_related("batch"))
     if len(parts) < 2:
         return []
     return [
-        (str(part.batch), loss_now(found, f"loss_nats/batch/{batch_key(part.batch)}"))
+        (str(part.batch), loss_now(run, f"loss_nats/batch/{batch_key(part.batch)}"))
         for part in parts
     ]
 
 
-def _figures(found: Run) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, Any]:
     """The newest values of what matters while a run works."""
-    speeds = [metric_last(found, f"{name}_tokens_per_second") for name in ("decision", "context")]
+    speeds = [metric_last(run, f"{name}_tokens_per_second") for name in ("decision", "context")]
     known = [speed for speed in speeds if speed is not None]
     return {
-        "loss_nats": loss_now(found),
-        "batch_losses": _batch_losses(found),
-        "displacement": metric_last(found, "displacement"),
-        "displacement_pretrained": metric_last(found, "displacement_pretrained"),
-        "gradient_norm": metric_last(found, "gradient_norm"),
+        "loss_nats": loss_now(run),
+        "batch_losses": _batch_losses(run),
+        "displacement": metric_last(run, "displacement"),
+        "displacement_pretrained": metric_last(run, "displacement_pretrained"),
+        "gradient_norm": metric_last(run, "gradient_norm"),
         "tokens_per_second": sum(known) if known else None,
         "decision_speed": speeds[0],
         "context_speed": speeds[1],
-        "memory_bytes": metric_last(found, "memory_bytes"),
-        "epoch": metric_last(found, "epoch"),
+        "memory_bytes": metric_last(run, "memory_bytes"),
+        "epoch": metric_last(run, "epoch"),
     }

@@ -67,10 +67,10 @@ def test_the_command_line_gets_the_engine_s_own_tasks(tmp_path: Path) -> None:
 def test_the_same_answers_agree_and_the_closest_margin_is_told() -> None:
     ours = answers({"a": 2.0, "b": -0.5, "c": 0.25})
     theirs = answers({"a": 2.0, "b": -0.5 + 1e-6, "c": 0.25})
-    found = agreement_of([(ours, theirs), (ours, ours)])
-    assert (found.identical, found.items, found.different_items) == (True, 6, 0)
-    assert found.nats_difference == pytest.approx(1e-6)
-    assert found.closest_nats == 0.25
+    result = agreement_of([(ours, theirs), (ours, ours)])
+    assert (result.identical, result.items, result.different_items) == (True, 6, 0)
+    assert result.nats_difference == pytest.approx(1e-6)
+    assert result.closest_nats == 0.25
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_the_same_answers_agree_and_the_closest_margin_is_told() -> None:
     ],
 )
 def test_an_item_or_a_score_that_differs_is_seen(theirs: Answers, different: int) -> None:
-    found = agreement_of([(answers({"a": 2.0, "b": -0.1}), theirs)])
-    assert not found.identical
-    assert found.different_items == different
+    result = agreement_of([(answers({"a": 2.0, "b": -0.1}), theirs)])
+    assert not result.identical
+    assert result.different_items == different
 
 
 def test_lines_hold_the_medians_of_the_pairs_and_what_is_asked_for() -> None:
@@ -103,7 +103,7 @@ def test_lines_hold_the_medians_of_the_pairs_and_what_is_asked_for() -> None:
 
 
 def test_all_lines_of_a_run() -> None:
-    found = Found(
+    result = Found(
         ours=[answers({"a": 1.0}, seconds=2.0)] * 2,
         theirs=[answers({"a": 1.0}, seconds=3.0)] * 2,
         ours_candidate=[answers({"a": -1.0})],
@@ -111,7 +111,7 @@ def test_all_lines_of_a_run() -> None:
         both_again=[cost(5.0, 2)] * 2,
         second=[cost(2.5)] * 2,
     )
-    scores, first, second, against_theirs = lines_of(found)
+    scores, first, second, against_theirs = lines_of(result)
     assert scores["identical"] is True and scores["case"] == "scores, 1 items"
     assert scores["pairs"] == 3  # the candidate is measured by both once
     assert (first["case"], first["ratio"]) == ("first evaluation, 1 items", 1.5)

@@ -53,12 +53,12 @@ def test_intervals_over_cells_are_wider_than_over_runs() -> None:
     cells = [number // 3 for number in range(30)]
     outcome = np.repeat(rng.standard_normal(10), 3)
     good = outcome + 0.4 * np.repeat(rng.standard_normal(10), 3)
-    found = correlations({"good": good, "noise": rng.standard_normal(30)}, outcome, cells)
-    low, high = found["good"].over_runs
-    wide_low, wide_high = found["good"].over_cells
-    assert low < found["good"].value < high
+    result = correlations({"good": good, "noise": rng.standard_normal(30)}, outcome, cells)
+    low, high = result["good"].over_runs
+    wide_low, wide_high = result["good"].over_cells
+    assert low < result["good"].value < high
     assert wide_high - wide_low > high - low
-    assert found["good"].first_share > 0.9
+    assert result["good"].first_share > 0.9
 
 
 def test_forward_divergence_is_taken_over_the_whole_vocabulary() -> None:

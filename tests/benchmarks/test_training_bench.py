@@ -70,8 +70,8 @@ def test_a_line_has_the_medians_of_the_pairs() -> None:
     def times(*seconds: float) -> list[Measurement]:
         return [Measurement(seconds=one, peak_bytes=100, loss=1.0) for one in seconds]
 
-    found = {"ours": times(1.0, 2.0, 4.0), "trl": times(3.0, 4.0, 4.0), "masked": times(1, 1, 1)}
-    line = line_of(case(), "trl", found, Size(body=100, head=10), None)
+    result = {"ours": times(1.0, 2.0, 4.0), "trl": times(3.0, 4.0, 4.0), "masked": times(1, 1, 1)}
+    line = line_of(case(), "trl", result, Size(body=100, head=10), None)
     assert line["ratio"] == 2.0
     assert line["spread"] == [1.0, 3.0]
     assert (line["must"], line["pairs"], line["seconds"]) == (2.0, 3, [2.0, 4.0])

@@ -57,28 +57,28 @@ def log_in(page: Page, name: str, password: str) -> None:
 
 def links(page: Page, pattern: str) -> list[str]:
     """The addresses that the page's links lead to, those that match."""
-    found = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
-    return [address for address in dict.fromkeys(found) if re.match(pattern, address)]
+    links_found = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+    return [address for address in dict.fromkeys(links_found) if re.match(pattern, address)]
 
 
 def addresses(page: Page) -> dict[str, str]:
     """The address of each page that exists; things are found by the links of their list."""
-    found = {}
+    by_name = {}
     for name, (listing, pattern) in PAGES.items():
         page.goto(listing)
         if matching := [listing] if not pattern else links(page, pattern):
-            found[name] = matching[-1]  # the oldest: the demo's first session
+            by_name[name] = matching[-1]  # the oldest: the demo's first session
     page.goto("/runs/")
     runs = [address.split("/")[2] for address in links(page, r"^/runs/\d+/$")]
     if len(runs) > 1:
-        found["compare"] = "/compare/?" + "&".join(f"run={run}" for run in sorted(runs, key=int))
+        by_name["compare"] = "/compare/?" + "&".join(f"run={run}" for run in sorted(runs, key=int))
     for checkpoint in links_of(page, "/checkpoints/", r"^/checkpoints/\d+/$"):
         page.goto(checkpoint)
         page.wait_for_timeout(1000)
         for report in links(page, r"^/reports/\d+/$")[:1]:
-            found[f"report-{checkpoint.split('/')[2]}"] = report
-            found[f"checkpoint-{checkpoint.split('/')[2]}"] = checkpoint
-    return found
+            by_name[f"report-{checkpoint.split('/')[2]}"] = report
+            by_name[f"checkpoint-{checkpoint.split('/')[2]}"] = checkpoint
+    return by_name
 
 
 def links_of(page: Page, listing: str, pattern: str) -> list[str]:

@@ -100,13 +100,13 @@ def test_every_cell_tells_its_matrix(
         chart.scroll_into_view_if_needed()
         box = chart.bounding_box()
         assert box is not None
-        found = set()
+        titles = set()
         for across in range(30, 96, 3):
             page.mouse.move(box["x"] + across / 100 * box["width"], box["y"] + 20)
             tip = chart.locator(".chart-tip")
             if tip.is_visible():
-                found.add(tip.inner_text())
-        return found
+                titles.add(tip.inner_text())
+        return titles
 
     moved = seen(0)
     assert {text.split("\n")[0].split(",")[1] for text in moved} == {" q_proj"}

@@ -29,12 +29,12 @@ def contrast(cast: SimpleNamespace, data_dir: Path) -> SimpleNamespace:
 
 def ends(page: Page) -> list[list[int]]:
     """First and last step that each curve shows."""
-    found: list[list[int]] = page.evaluate(
+    result: list[list[int]] = page.evaluate(
         "Bokeh.documents.flatMap((one) => one.roots())"
         ".filter((one) => one.x_range.type === 'Range1d')"
         ".map((one) => [Math.round(one.x_range.start), Math.round(one.x_range.end)])"
     )
-    return found
+    return result
 
 
 def test_runs_are_compared_zoomed_and_exported(

@@ -36,28 +36,28 @@ def ingest(tmp_path: Path, tiny_model_directory: Path) -> Ingest:
         (directory / "config.json").write_text(json.dumps(config))
         assert main([str(directory)]) == 0
         output = directory / "attempts/0/output"
-        found = json.loads((output / "summary.json").read_text())
-        assert events_of(directory)[-1] == {**events_of(directory)[-1], "summary": found}
+        result = json.loads((output / "summary.json").read_text())
+        assert events_of(directory)[-1] == {**events_of(directory)[-1], "summary": result}
         for name in ("problems", "examples"):
             with (output / f"{name}.jsonl").open(encoding="utf-8") as file:
-                found[name] = [json.loads(line) for line in file]
-        assert found["problem_count"] == len(found["problems"])
-        return found
+                result[name] = [json.loads(line) for line in file]
+        assert result["problem_count"] == len(result["problems"])
+        return result
 
     return run
 
 
 def test_it_counts_examples_turns_and_tokens(ingest: Ingest) -> None:
-    found = ingest(GOOD + "\n\n" + GOOD + "\n", decision_rule="all")
-    assert found["format"] == "messages"
-    assert found["example_count"] == 2
-    assert found["duplicate_count"] == 1
-    assert found["turn_count"] == 10
-    assert found["decision_count"] == 4
+    result = ingest(GOOD + "\n\n" + GOOD + "\n", decision_rule="all")
+    assert result["format"] == "messages"
+    assert result["example_count"] == 2
+    assert result["duplicate_count"] == 1
+    assert result["turn_count"] == 10
+    assert result["decision_count"] == 4
     answers = [m["content"] for m in conversation(1)["messages"] if m["role"] == "assistant"]
-    assert found["decision_token_count"] == 2 * sum(len(text) + 1 for text in answers)
-    assert [example["line"] for example in found["examples"]] == [1, 3]
-    trained = [turn.get("train") for turn in found["examples"][0]["turns"]]
+    assert result["decision_token_count"] == 2 * sum(len(text) + 1 for text in answers)
+    assert [example["line"] for example in result["examples"]] == [1, 3]
+    trained = [turn.get("train") for turn in result["examples"][0]["turns"]]
     assert trained == [None, None, True, None, True]
 
 
@@ -74,9 +74,9 @@ def test_an_array_gives_the_same_examples_as_lines(ingest: Ingest) -> None:
 def test_a_large_array_is_read_in_pieces(ingest: Ingest) -> None:
     record = conversation(1)
     record["ignored"] = "漢" * 500_000
-    found = ingest("[" + ",".join([json.dumps(record, ensure_ascii=False)] * 3) + "]")
-    assert found["example_count"] == 3
-    assert found["problems"] == []
+    result = ingest("[" + ",".join([json.dumps(record, ensure_ascii=False)] * 3) + "]")
+    assert result["example_count"] == 3
+    assert result["problems"] == []
 
 
 @pytest.mark.parametrize(

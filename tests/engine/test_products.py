@@ -52,11 +52,11 @@ def test_values_and_all_gradients_are_those_of_torch(shape: tuple[int, ...], bia
     plain, ours = pair(bias)
     first = torch.randn(*shape, 48, requires_grad=True)
     second = first.detach().clone().requires_grad_()
-    wanted, found = plain(first), ours(second)
-    close(found, wanted)
+    wanted, result = plain(first), ours(second)
+    close(result, wanted)
     factors = torch.randn_like(wanted)
     (wanted * factors).sum().backward()
-    (found * factors).sum().backward()
+    (result * factors).sum().backward()
     close(second.grad, first.grad)
     close(ours.weight.grad, plain.weight.grad)
     if bias:
@@ -138,18 +138,18 @@ def test_a_head_that_is_the_embedding_gets_both_gradients() -> None:
     for network in (model, dense):
         with WeightGradients.gathered(network):
             network(tokens).square().sum().backward()
-    found = embedding.weight.grad
-    assert found is not None
-    assert not found.is_sparse
-    close(found, plain.weight.grad)
+    result = embedding.weight.grad
+    assert result is not None
+    assert not result.is_sparse
+    close(result, plain.weight.grad)
 
 
 def test_autograd_gets_its_gradient_where_nothing_gathers() -> None:
     plain, ours = pair()
     inputs = torch.randn(6, 48)
     (wanted,) = torch.autograd.grad(plain(inputs).sum(), [plain.weight])
-    (found,) = torch.autograd.grad(ours(inputs).sum(), [ours.weight])
-    close(found, wanted)
+    (result,) = torch.autograd.grad(ours(inputs).sum(), [ours.weight])
+    close(result, wanted)
     assert ours.weight.grad is None
 
 

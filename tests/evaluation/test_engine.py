@@ -30,14 +30,14 @@ def test_it_measures_says_how_far_it_is_and_writes_everything(
 ) -> None:
     code, directory = attempt(measure_config)
     assert code == 0
-    found = logged_events(directory / "events.jsonl")
-    progress = [one for one in found if one["event"] == "progress"]
+    result = logged_events(directory / "events.jsonl")
+    progress = [one for one in result if one["event"] == "progress"]
     assert [one["done"] for one in progress] == sorted(one["done"] for one in progress)
     assert (progress[-1]["done"], progress[-1]["total"]) == (11, 11)
     phases = {one["phase"] for one in progress}
     assert phases >= {"perplexity on Texts", "local_arithmetic", "local_code"}
     assert progress[-1]["seconds_left"] == 0.0
-    assert found[-1]["event"] == "done" and found[-1]["summary"]["item_count"] == 8
+    assert result[-1]["event"] == "done" and result[-1]["summary"]["item_count"] == 8
     settings = json.loads((directory / "output/settings.json").read_text())
     pinned = {"dtype", "device", "attention", "batch_size", "window_tokens", "stride_tokens"}
     assert pinned <= settings.keys() and "lm-eval" in settings["versions"]

@@ -30,11 +30,11 @@ def config(directory: Path, **changes: Any) -> GenerateConfig:
 
 def answers(settings: GenerateConfig, loaded: Any) -> list[dict[str, Any]]:
     warnings: list[str] = []
-    found = answers_generate(
+    result = answers_generate(
         settings, loaded, on_token=lambda share: None, on_warning=warnings.append
     )
     assert warnings == []
-    return found
+    return result
 
 
 def greedy_by_hand(ids: list[int], loaded: Any, length: int) -> list[int]:

@@ -45,39 +45,39 @@ def ours(
 def requests_drawn() -> list[Request]:
     """Answers of many lengths; some share their question, some tokens are 0 as padding is."""
     draw = random.Random(0)
-    found: list[Request] = []
+    result: list[Request] = []
     for number in range(12):
         context = [draw.randrange(256) for _ in range(draw.randint(1, 30))]
         for length in (1, 1, draw.randint(2, 9)):
             answer = [draw.randrange(256) for _ in range(length)]
-            found.append(((f"{number}", f"{len(found)}"), context, answer))
-    found.append((("zeros", "a"), [7, 0, 0], [0, 0, 5]))
-    found.append((("zeros", "b"), [7], [0, 0, 0, 9]))
-    found.append((("zeros", "c"), [0], [0, 0]))
+            result.append(((f"{number}", f"{len(result)}"), context, answer))
+    result.append((("zeros", "a"), [7, 0, 0], [0, 0, 5]))
+    result.append((("zeros", "b"), [7], [0, 0, 0, 9]))
+    result.append((("zeros", "c"), [0], [0, 0]))
     # The same tokens, of which another part is the answer.
-    found.append((("split", "a"), [1, 2, 3, 4, 5], [6]))
-    found.append((("split", "b"), [1, 2], [3, 4, 5, 6]))
-    found.append((("long", "a"), [TEXT_END_ID] * 60, [3, 4]))
-    return found
+    result.append((("split", "a"), [1, 2, 3, 4, 5], [6]))
+    result.append((("split", "b"), [1, 2], [3, 4, 5, 6]))
+    result.append((("long", "a"), [TEXT_END_ID] * 60, [3, 4]))
+    return result
 
 
 @pytest.mark.parametrize("max_length", [2048, 24])
 def test_fewer_logits_give_the_likelihoods_of_lm_eval(tiny_loaded: Any, max_length: int) -> None:
     requests = requests_drawn()
-    found, _ = ours(tiny_loaded, requests, max_length)
+    result, _ = ours(tiny_loaded, requests, max_length)
     wanted = theirs(tiny_loaded, requests, max_length)
-    assert [greedy for _, greedy in found] == [greedy for _, greedy in wanted]
-    assert [nats for nats, _ in found] == pytest.approx([nats for nats, _ in wanted], abs=1e-4)
+    assert [greedy for _, greedy in result] == [greedy for _, greedy in wanted]
+    assert [nats for nats, _ in result] == pytest.approx([nats for nats, _ in wanted], abs=1e-4)
 
 
 def test_questions_cost_no_logits(tiny_loaded: Any) -> None:
     requests: list[Request] = [(("q", f"{i}"), [i, *range(50)], [3, i]) for i in range(8)]
-    found, kept = ours(tiny_loaded, requests, 2048)
+    result, kept = ours(tiny_loaded, requests, 2048)
     assert kept == [2, 2]
     with torch.no_grad():
         logits = tiny_loaded.model(torch.tensor([[0, *range(50), 3]])).logits[0, -2:]
     expected = logits.double().log_softmax(-1)
-    assert found[0][0] == pytest.approx(float(expected[0, 3] + expected[1, 0]), abs=1e-4)
+    assert result[0][0] == pytest.approx(float(expected[0, 3] + expected[1, 0]), abs=1e-4)
 
 
 def test_the_earliest_answer_counts_where_inputs_are_the_same() -> None:

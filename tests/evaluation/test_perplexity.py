@@ -25,16 +25,16 @@ def nll_by_hand(ids: list[int], loaded: Any, contexts: list[int]) -> float:
 
 def test_a_document_that_fits_the_window(tiny_loaded: Any) -> None:
     ids = list(b"The quick brown fox, \xc3\xa9!")
-    found = document_nll_nats(ids, tiny_loaded, window_tokens=64, stride_tokens=32)
-    assert found == pytest.approx(nll_by_hand(ids, tiny_loaded, [0] * len(ids)), rel=1e-5)
+    result = document_nll_nats(ids, tiny_loaded, window_tokens=64, stride_tokens=32)
+    assert result == pytest.approx(nll_by_hand(ids, tiny_loaded, [0] * len(ids)), rel=1e-5)
 
 
 def test_a_document_that_slides(tiny_loaded: Any) -> None:
     ids = [65 + i % 26 for i in range(37)]
-    found = document_nll_nats(ids, tiny_loaded, window_tokens=12, stride_tokens=5)
+    result = document_nll_nats(ids, tiny_loaded, window_tokens=12, stride_tokens=5)
     # Token 0 is the prefix. The first window scores 1..11, the next begins at 5 and scores 12..16.
     begins = [0] * 11 + [5 * (1 + (position - 12) // 5) for position in range(12, 38)]
-    assert found == pytest.approx(nll_by_hand(ids, tiny_loaded, begins), rel=1e-5)
+    assert result == pytest.approx(nll_by_hand(ids, tiny_loaded, begins), rel=1e-5)
 
 
 @given(st.integers(2, 300), st.integers(2, 50), st.data())

@@ -44,10 +44,10 @@ def test_the_loss_is_that_of_the_decision_tokens_of_held_out_examples(
 ) -> None:
     code, directory = attempt(measure_config | {"benchmarks": [], "sessions": [session]})
     assert code == 0
-    found = rows(directory)
-    assert [row["doc_hash"] for row in found] == [f"{number:064x}" for number in (2, 5, 7)]
+    result = rows(directory)
+    assert [row["doc_hash"] for row in result] == [f"{number:064x}" for number in (2, 5, 7)]
     encoder = ChatEncoder.from_directory(tiny_model_directory)
-    for row, number in zip(found, (2, 5, 7), strict=True):
+    for row, number in zip(result, (2, 5, 7), strict=True):
         encoded = encoder.encode(example_from_json(line_of(number, held_out=True)))
         ids = encoded.token_ids
         with torch.no_grad():

@@ -96,8 +96,8 @@ def suite_make(name: str = "Quick", *, is_default: bool = True) -> Suite:
 def evaluation_make(checkpoint: Checkpoint, suite: Suite | None = None) -> Evaluation:
     """A finished evaluation; the same one again for the same pair."""
     suite = suite or suite_make()
-    found = Evaluation.objects.filter(checkpoint=checkpoint, suite=suite).first()
-    return found or Evaluation.objects.create(
+    result = Evaluation.objects.filter(checkpoint=checkpoint, suite=suite).first()
+    return result or Evaluation.objects.create(
         checkpoint=checkpoint,
         suite=suite,
         job=job_make("evaluate", JobState.SUCCEEDED),

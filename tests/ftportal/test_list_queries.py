@@ -26,12 +26,12 @@ def _grow(model: LanguageModel, trainer: Any, numbers: range) -> None:
 
 
 def _query_counts(client: Client) -> dict[str, int]:
-    found = {}
+    result = {}
     for place in PLACES:
         with CaptureQueriesContext(connection) as queries:
             assert client.get(place).status_code == 200
-        found[place] = len(queries)
-    return found
+        result[place] = len(queries)
+    return result
 
 
 def test_no_list_queries_by_row(

@@ -26,11 +26,11 @@ class Child:
             start_new_session=True,
         )
 
-    def wait_for(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def wait_for(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             for event in events_of(self.directory):
-                if found(event):
+                if condition(event):
                     return event
             assert self.process.poll() is None, self.process.communicate()[1].decode()
             time.sleep(0.01)

@@ -107,7 +107,7 @@ def test_a_quarter_of_the_way_weighs_by_the_quarter(models: Path, blend: Any) ->
 
 def test_sixteen_bits_are_summed_in_float32_and_rounded_once(own: Path, blend: Any) -> None:
     for name in ("parent", "candidate"):
-        tensors_change(own / name, lambda found: {n: t.bfloat16() for n, t in found.items()})
+        tensors_change(own / name, lambda tensors: {n: t.bfloat16() for n, t in tensors.items()})
     output = tensors_of(blend(own, 0.3))
     before, after = (tensors_of(own / name) for name in ("parent", "candidate"))
     twice = 0
@@ -121,15 +121,15 @@ def test_sixteen_bits_are_summed_in_float32_and_rounded_once(own: Path, blend: A
 
 
 def test_the_wider_format_of_the_two_is_kept(own: Path, blend: Any) -> None:
-    tensors_change(own / "candidate", lambda found: {n: t.bfloat16() for n, t in found.items()})
+    tensors_change(own / "candidate", lambda tensors: {n: t.bfloat16() for n, t in tensors.items()})
     output = blend(own, 0.5)
     assert {tensor.dtype for tensor in tensors_of(output).values()} == {torch.float32}
     assert json.loads((output / "config.json").read_text())["dtype"] == "float32"
 
 
 def test_a_tied_copy_that_one_side_stores_is_left_out(own: Path, blend: Any) -> None:
-    def copy(found: Tensors) -> None:
-        found["lm_head.weight"] = found["model.embed_tokens.weight"].clone()
+    def copy(tensors: Tensors) -> None:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
 
     tensors_change(own / "parent", copy)
     output = tensors_of(blend(own, 0.5))
@@ -224,7 +224,7 @@ def _tokenizer(folder: Path) -> None:
 def _untied_head(folder: Path) -> None:
     tensors_change(
         folder / "parent",
-        lambda found: found.update({"lm_head.weight": torch.ones(260, 32)}),
+        lambda tensors: tensors.update({"lm_head.weight": torch.ones(260, 32)}),
     )
 
 

@@ -136,8 +136,8 @@ def test_the_starting_point_needs_no_warning() -> None:
     ],
 )
 def test_warnings_name_their_field(change: dict[str, Any], field: str | None) -> None:
-    found = [warning.field for warning in recipe_warnings({**example_config(), **change})]
-    assert found == ([] if field is None else [field])
+    result = [warning.field for warning in recipe_warnings({**example_config(), **change})]
+    assert result == ([] if field is None else [field])
 
 
 def test_an_epoch_gives_every_batch_its_share() -> None:

@@ -77,8 +77,8 @@ def test_more_than_data_and_model_have_is_named(
     changes: dict[str, Any], facts: dict[str, int], field: str | None
 ) -> None:
     shapes = {"model.layers.0.mlp.up_proj.weight": (256, 64), "model.norm.weight": (64,)}
-    found = data_warnings(config_of(**changes), tensor_shapes=shapes, **facts)
-    assert [one.field for one in found] == ([] if field is None else [field])
+    result = data_warnings(config_of(**changes), tensor_shapes=shapes, **facts)
+    assert [one.field for one in result] == ([] if field is None else [field])
 
 
 def test_the_engine_says_what_it_cannot_honour(recipe: Recipe, run_directory: MakeRun) -> None:
@@ -86,10 +86,10 @@ def test_the_engine_says_what_it_cannot_honour(recipe: Recipe, run_directory: Ma
     changes = {"method": method, "context_frozen": False, "learning_rate": 1e-5}
     directory = run_directory(recipe, examples_per_step=64, **changes)
     assert main([str(directory)]) == DONE
-    found = warned(directory)
-    assert "gradient_cosine" in found
-    assert "one step of 10" in found["examples_per_step"]
-    assert "5,000" in found["rank"]
+    result = warned(directory)
+    assert "gradient_cosine" in result
+    assert "one step of 10" in result["examples_per_step"]
+    assert "5,000" in result["rank"]
 
 
 def test_a_batch_that_no_step_learns_from_is_named(

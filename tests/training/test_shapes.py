@@ -92,8 +92,8 @@ def assert_near(ours: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
         assert (ours[name] - gradient).norm().item() <= allowed, name
 
 
-def without_scan(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: one for name, one in found.items() if not name.endswith(INSIDE_SCAN)}
+def without_scan(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: one for name, one in tensors.items() if not name.endswith(INSIDE_SCAN)}
 
 
 @pytest.mark.parametrize("window", [0, 6])
@@ -133,7 +133,7 @@ def test_conversations_walked_together_are_as_if_walked_alone(name: str, window:
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_check_at_load_passes(name: str) -> None:
-    found = parity_check(shape(name), ITEM.token_ids, CPU, grad_window=4, together=2)
-    assert found.logits < 1e-4
-    assert found.gradient < 1e-4
-    assert found.can_pad == (name not in HYBRID)
+    tensors = parity_check(shape(name), ITEM.token_ids, CPU, grad_window=4, together=2)
+    assert tensors.logits < 1e-4
+    assert tensors.gradient < 1e-4
+    assert tensors.can_pad == (name not in HYBRID)

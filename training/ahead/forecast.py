@@ -43,7 +43,7 @@ class Forecast:
 
 def rates(schedule: str, learning_rate: float, warmup_steps: int, steps: int) -> list[float]:
     """Return the rate of every step, as transformers' schedules of these names give it."""
-    found = []
+    changes = []
     for step in range(steps):
         if step < warmup_steps:
             factor = step / max(1, warmup_steps)
@@ -52,8 +52,8 @@ def rates(schedule: str, learning_rate: float, warmup_steps: int, steps: int) ->
         else:
             part = (step - warmup_steps) / max(1, steps - warmup_steps)
             factor = 1 - part if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * part))
-        found.append(learning_rate * factor)
-    return found
+        changes.append(learning_rate * factor)
+    return changes
 
 
 def forecast(

@@ -157,8 +157,8 @@ def memory_estimate(
     worst = max(moments, key=lambda moment: sum(moment.values()))
     if not on_gpu:
         kept[PROGRAM] = PROGRAM_BYTES
-    found = [MemoryPart(name=name, size_bytes=size) for name, size in {**kept, **worst}.items()]
-    return MemoryEstimate(parts=tuple(sorted(found, key=lambda part: -part.size_bytes)))
+    parts = [MemoryPart(name=name, size_bytes=size) for name, size in {**kept, **worst}.items()]
+    return MemoryEstimate(parts=tuple(sorted(parts, key=lambda part: -part.size_bytes)))
 
 
 def _number_bytes(config: RunConfig) -> int:
@@ -225,14 +225,14 @@ def _backward(
     narrow += _blocks(2 * decoder.layers, rows * decoder.queries * number, on_gpu)
     narrow += _blocks(decoder.layers, rows * decoder.keys * number, on_gpu)
     logits = LOGIT_COPIES * together * min(decision, tokens) * decoder.vocabulary * FLOAT32_BYTES
-    found = {ACTIVATIONS: round(wide + narrow), LOGITS: round(logits)}
+    sizes = {ACTIVATIONS: round(wide + narrow), LOGITS: round(logits)}
     if frozen:
         whole = together * workload.longest_tokens
         cache = _blocks(2 * decoder.layers, whole * decoder.keys * number, on_gpu)
         if on_gpu:  # on the CPU attention reads what query heads share as it is
             cache += _blocks(2 * decoder.layers, whole * decoder.queries * number, on_gpu)
-        found[CACHE] = round(cache)
-    return found
+        sizes[CACHE] = round(cache)
+    return sizes
 
 
 def _blocks(count: int, block_bytes: int, on_gpu: bool) -> float:

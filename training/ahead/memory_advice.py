@@ -32,34 +32,34 @@ def memory_cure(config: RunConfig, estimate: MemoryEstimate | None) -> str:
             for words, names in _levers(config)
         ]
         levers = sorted((one for one in levers if one[1]), key=lambda one: -one[1])
-    found = [f"{words} ({memory_words(size)})" if size else words for words, size in levers[:3]]
-    if not found:
+    cures = [f"{words} ({memory_words(size)})" if size else words for words, size in levers[:3]]
+    if not cures:
         return "Use a machine with more memory, or a smaller model."
-    text = "; ".join(found)
+    text = "; ".join(cures)
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _levers(config: RunConfig) -> list[tuple[str, tuple[str, ...]]]:
     """What can be lowered in this recipe, and the parts of the peak that it concerns."""
-    found: list[tuple[str, tuple[str, ...]]] = []
+    levers: list[tuple[str, tuple[str, ...]]] = []
     walked = (ACTIVATIONS, CACHE, LOGITS)
     if config.context.together(config.examples_per_step) > 1:
-        found.append(("set conversations_at_once to 1", walked))
+        levers.append(("set conversations_at_once to 1", walked))
     if not config.context_frozen:
-        found.append(("set context_frozen to true", (ACTIVATIONS,)))
+        levers.append(("set context_frozen to true", (ACTIVATIONS,)))
     if config.context.grad_window > 1:
-        found.append(("lower grad_window", (ACTIVATIONS,)))
-    found.append(("lower max_example_tokens", walked))
-    found.append(config.method.kind.lever)
+        levers.append(("lower grad_window", (ACTIVATIONS,)))
+    levers.append(("lower max_example_tokens", walked))
+    levers.append(config.method.kind.lever)
     if config.dtype == "float32":
-        found.append(("set dtype to bfloat16", (WEIGHTS,)))
+        levers.append(("set dtype to bfloat16", (WEIGHTS,)))
     if config.watch.watch_every_steps:
-        found.append(("lower watch_kl_tokens, or leave out brake_rise", (WATCH,)))
+        levers.append(("lower watch_kl_tokens, or leave out brake_rise", (WATCH,)))
     if config.defences.ewc_variant == "diagonal":
-        found.append(("set ewc_variant to row", (PENALTIES,)))
+        levers.append(("set ewc_variant to row", (PENALTIES,)))
     elif config.defences.has_penalty:
-        found.append(("leave out l2_strength and ewc_strength", (PENALTIES,)))
-    return found
+        levers.append(("leave out l2_strength and ewc_strength", (PENALTIES,)))
+    return levers
 
 
 def memory_free_bytes(
@@ -69,10 +69,10 @@ def memory_free_bytes(
 
     None where the system does not tell.
     """
-    found = []
+    limits = []
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError, IndexError):
         pass
     try:
@@ -81,7 +81,7 @@ def memory_free_bytes(
         statistics = (control / "memory.stat").read_text().splitlines()
         cached = int(dict(line.split() for line in statistics).get("inactive_file", 0))
         if limit != "max":  # files that were read can be forgotten again
-            found.append(max(0, int(limit) - used + cached))
+            limits.append(max(0, int(limit) - used + cached))
     except (OSError, ValueError):
         pass
-    return min(found, default=None)
+    return min(limits, default=None)

@@ -149,11 +149,11 @@ def watching_units(config: RunConfig, material: Material, training: float) -> fl
     exact = sum(probe.tokens for probe in material.probes if has_brake and probe.is_general)
     others = sum(probe.tokens for probe in material.probes) - exact
     at_multiples = -(-steps // every)  # the last step counts as one
-    found = exact * (1 + at_multiples)
+    units = exact * (1 + at_multiples)
     first = 0 if every == 1 or steps == 1 else 1  # after the first step too, within the share
     for look in (others, divergence_tokens(config, material)):
-        found += 2 * look + _within_share(config, look, at_multiples - 1 + first, training)
-    return found
+        units += 2 * look + _within_share(config, look, at_multiples - 1 + first, training)
+    return units
 
 
 def divergence_tokens(config: RunConfig, material: Material) -> float:
@@ -178,17 +178,17 @@ def measuring_units(
     settings, steps = config.diagnostics, material.step_count
     share = settings.diagnostics_share
     live = config.ranks.sharding == "none"
-    found = 0.0
+    units = 0.0
     if settings.gradient_cosine and config.context_frozen and live:
         once = cosine_units(config, material.mean)
-        found += once * min(steps, math.floor(share * training / max(1.0, once)))
+        units += once * min(steps, math.floor(share * training / max(1.0, once)))
     if settings.sharpness and config.dtype == "float32" and live:
         once = _SHARPNESS_LOSSES * sharpness_tokens(material)
-        found += once + _within_share(config, once, steps - 1, training)
+        units += once + _within_share(config, once, steps - 1, training)
     if settings.change_rank and not config.method.kind.is_adapter:
         limit = max(share * training, RANK_SECONDS_MIN * (units_per_second or 0.0))
-        found += min(rank_units(tensor_shapes), limit)
-    return found
+        units += min(rank_units(tensor_shapes), limit)
+    return units
 
 
 def cosine_units(config: RunConfig, example: MeanExample) -> float:

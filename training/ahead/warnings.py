@@ -68,21 +68,21 @@ def data_warnings(
     example_count: that the run learns in all, over all epochs. general_count: different general
     ones that it may learn. tensor_shapes: of the parent. What is not known is not looked at.
     """
-    found = []
+    warnings = []
     wanted = config.examples_per_step
     if example_count is not None and wanted > example_count:
         message = (
             f"A step asks for {wanted:,} examples and the run has {example_count:,} in all: it is "
             f"one step of {example_count:,}. Use {example_count:,} or fewer, or more examples."
         )
-        found.append(RecipeWarning(field="examples_per_step", message=message))
+        warnings.append(RecipeWarning(field="examples_per_step", message=message))
     wanted = config.defences.ewc_examples or 0
     if general_count is not None and wanted > general_count:
         message = (
             f"EWC asks for {wanted:,} general examples and there are {general_count:,}: it "
             "measures on those. Add general examples, or ask for fewer."
         )
-        found.append(RecipeWarning(field="ewc_examples", message=message))
+        warnings.append(RecipeWarning(field="ewc_examples", message=message))
     sides = [min(s) for name, s in (tensor_shapes or {}).items() if is_projected(name, s)]
     wanted = config.method.rank or 0
     if sides and wanted > max(sides):
@@ -90,8 +90,8 @@ def data_warnings(
             f"Rank {wanted:,} is above the smaller side of every matrix of this model: each has "
             f"its own smaller side as rank, {max(sides):,} at most."
         )
-        found.append(RecipeWarning(field="rank", message=message))
-    return found
+        warnings.append(RecipeWarning(field="rank", message=message))
+    return warnings
 
 
 def _is_number(value: Any) -> bool:
@@ -118,21 +118,21 @@ def _rate_warnings(method: Method | None, rate: Any) -> list[RecipeWarning]:
 def _amount_warnings(
     epochs: Any, example_count: int | None, decision_tokens: float | None
 ) -> list[RecipeWarning]:
-    found = []
+    warnings = []
     if _is_number(epochs) and epochs > SAFE_EPOCHS_MAX:
         message = f"{epochs:g} epochs: beyond {SAFE_EPOCHS_MAX} the examples are memorised."
-        found.append(RecipeWarning(field="epochs", message=message))
+        warnings.append(RecipeWarning(field="epochs", message=message))
     if example_count is not None:
         low, high = SAFE_EXAMPLES
         if not low <= example_count <= high:
             message = f"{example_count:,} examples; {low:,} to {high:,} are usual for one run."
-            found.append(RecipeWarning(field="batches", message=message))
+            warnings.append(RecipeWarning(field="batches", message=message))
     if decision_tokens is not None:
         low, high = SAFE_DECISION_TOKENS
         if not low <= decision_tokens <= high:
             message = f"{decision_tokens:.0f} decision tokens an example; {low} to {high} are best."
-            found.append(RecipeWarning(field="batches", message=message))
-    return found
+            warnings.append(RecipeWarning(field="batches", message=message))
+    return warnings
 
 
 def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
@@ -152,30 +152,30 @@ def _mixture_warnings(batches: Any) -> list[RecipeWarning]:
 
 
 def _diagnostics_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
-    settings, found = values.get("diagnostics") or {}, []
+    settings, warnings = values.get("diagnostics") or {}, []
     if values.get("dtype") == "bfloat16" and settings.get("sharpness", True):
         message = (
             "Sharpness is not measured in bfloat16: its rounding is larger than the difference."
         )
-        found.append(RecipeWarning(field="sharpness", message=message))
+        warnings.append(RecipeWarning(field="sharpness", message=message))
     if not values.get("context_frozen", True) and settings.get("gradient_cosine", True):
         message = (
             "Frozen and full gradient are not compared, for the context is not frozen: all of the "
             "gradient is learnt from."
         )
-        found.append(RecipeWarning(field="gradient_cosine", message=message))
-    return found
+        warnings.append(RecipeWarning(field="gradient_cosine", message=message))
+    return warnings
 
 
 def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
-    ranks, found = values.get("ranks") or {}, []
+    ranks, warnings = values.get("ranks") or {}, []
     count, examples = ranks.get("processes", 1), values.get("examples_per_step", 1)
     if _is_number(count) and _is_number(examples) and count > examples:
         message = (
             f"A step has {examples:,} examples for {count:,} processes: the others wait. "
             f"Raise the examples per step to {count:,} or more."
         )
-        found.append(RecipeWarning(field="processes", message=message))
+        warnings.append(RecipeWarning(field="processes", message=message))
     together = (values.get("context") or {}).get("conversations_at_once")
     if _is_number(together) and _is_number(count) and _is_number(examples) and count > 1:
         own = max(1, -(-examples // count))
@@ -184,21 +184,21 @@ def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
                 f"{count:,} processes share a step's {examples:,} examples, so none walks "
                 f"{together:,} side by side but {own:,} at most. Raise the examples per step."
             )
-            found.append(RecipeWarning(field="conversations_at_once", message=message))
+            warnings.append(RecipeWarning(field="conversations_at_once", message=message))
     if ranks.get("sharding", "none") != "none":
         message = (
             "Where each process holds a part of the model, the session is not watched; gradient "
             "sparsity, the gradient's cosine and sharpness are not measured, and the rank of the "
             "change at the end only."
         )
-        found.append(RecipeWarning(field="sharding", message=message))
-    return found
+        warnings.append(RecipeWarning(field="sharding", message=message))
+    return warnings
 
 
 def _arithmetic_warnings(
     method: Mapping[str, Any], values: Mapping[str, Any]
 ) -> list[RecipeWarning]:
-    found = []
+    warnings = []
     kind = _method(method)
     if values.get("dtype") == "bfloat16" and kind is not None and not kind.is_adapter:
         own = kind.keeps_float32_moments(method.get("implementation"))
@@ -207,32 +207,32 @@ def _arithmetic_warnings(
             f"In bfloat16 small updates round away{'' if own else moment}. "
             "Use float32 where memory allows."
         )
-        found.append(RecipeWarning(field="dtype", message=message))
+        warnings.append(RecipeWarning(field="dtype", message=message))
     if "max_gradient_norm" in values and values["max_gradient_norm"] is None:
         message = "Without a gradient limit one odd example can move the model far."
-        found.append(RecipeWarning(field="max_gradient_norm", message=message))
-    return found
+        warnings.append(RecipeWarning(field="max_gradient_norm", message=message))
+    return warnings
 
 
 def _defence_warnings(defences: Any) -> list[RecipeWarning]:
     if not isinstance(defences, Mapping):
         return []
-    found = []
+    warnings = []
     examples: Any = defences.get("ewc_examples")
     if _is_number(examples) and examples < EWC_EXAMPLES_MIN:
         message = (
             f"EWC on {examples:g} general examples knows little of what matters; "
             f"use {EWC_EXAMPLES_MIN} or more."
         )
-        found.append(RecipeWarning(field="ewc_examples", message=message))
+        warnings.append(RecipeWarning(field="ewc_examples", message=message))
     threshold: Any = defences.get("mask_below_probability")
     if _is_number(threshold) and threshold > MASK_BELOW_MAX:
         message = (
             f"Tokens that the parent gives a probability below {threshold:g} are much of what is "
             "new in a batch: without them it may hardly be learnt."
         )
-        found.append(RecipeWarning(field="mask_below_probability", message=message))
-    return found
+        warnings.append(RecipeWarning(field="mask_below_probability", message=message))
+    return warnings
 
 
 def _brake_warnings(watch: Any) -> list[RecipeWarning]:

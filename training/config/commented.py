@@ -24,14 +24,14 @@ def field_comments(cls: type) -> dict[str, str]:
     """Return the docstring of every field of a config's dataclass, in words of JSON."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    found = {}
+    comments = {}
     for one, after in itertools.pairwise(body):
         if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
             continue
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             words = " ".join(str(after.value.value).split())
-            found[one.target.id] = _CONSTANT.sub(_choices, re.sub(r"\bNone\b", "null", words))
-    return found
+            comments[one.target.id] = _CONSTANT.sub(_choices, re.sub(r"\bNone\b", "null", words))
+    return comments
 
 
 def _choices(match: re.Match[str]) -> str:

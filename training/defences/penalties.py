@@ -129,12 +129,12 @@ class ParentPenalty:
 
     def _strengths(self, fisher: torch.Tensor | None) -> dict[str, float | torch.Tensor]:
         """λ F of a weight by penalty."""
-        found: dict[str, float | torch.Tensor] = {}
+        strengths: dict[str, float | torch.Tensor] = {}
         if self._l2 is not None:
-            found["l2"] = self._l2
+            strengths["l2"] = self._l2
         if self._ewc is not None and fisher is not None:
-            found["ewc"] = self._ewc * fisher
-        return found
+            strengths["ewc"] = self._ewc * fisher
+        return strengths
 
 
 def penalty_prepare(
@@ -152,12 +152,12 @@ def penalty_prepare(
     defences = config.defences
     if not defences.has_penalty:
         return None
-    found = moved_weights(model)
+    weights = moved_weights(model)
     fisher: dict[str, torch.Tensor] = {}
     if defences.ewc_strength is not None:
-        stored = {name: weight for name, (weight, _) in found.items()}
+        stored = {name: weight for name, (weight, _) in weights.items()}
         fisher = _fisher(config, model, stored, pools, attempt, device, ranks)
-    return ParentPenalty({name: moved for name, (_, moved) in found.items()}, fisher, defences)
+    return ParentPenalty({name: moved for name, (_, moved) in weights.items()}, fisher, defences)
 
 
 def _fisher(
@@ -174,7 +174,7 @@ def _fisher(
     if len(samples) < wanted:
         message = f"only {len(samples)} general examples are there for EWC, not {wanted}"
         attempt.events.warning(where="defences.ewc_examples", message=message)
-    found = fisher_measure(
+    fisher = fisher_measure(
         base_model(model),
         weights,
         samples,
@@ -184,7 +184,7 @@ def _fisher(
         ranks=ranks,
     )
     attempt.check_stop()
-    return found
+    return fisher
 
 
 def _progress(attempt: Attempt, total: int) -> Callable[[int], None]:

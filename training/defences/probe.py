@@ -34,9 +34,9 @@ class Probe:
         """Return the mean of −ln p over the decision tokens, or all tokens of documents."""
         nats, tokens = 0.0, 0
         for example in self.examples:
-            found = target_log_probabilities(model, example, device)
-            nats -= found.sum().item()
-            tokens += len(found)
+            log_probabilities = target_log_probabilities(model, example, device)
+            nats -= log_probabilities.sum().item()
+            tokens += len(log_probabilities)
         return nats / tokens
 
 

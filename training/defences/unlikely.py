@@ -56,8 +56,8 @@ def unlikely_targets(
 ) -> list[int]:
     """Return the places of a sample's unlikely targets; the model is the parent."""
     places = target_places(sample.encoded)
-    found = target_log_probabilities(model, sample.encoded, device).tolist()
-    return [places[index] for index in unlikely_places(found, threshold)]
+    log_probabilities = target_log_probabilities(model, sample.encoded, device).tolist()
+    return [places[index] for index in unlikely_places(log_probabilities, threshold)]
 
 
 def sample_without(sample: Sample, places: Sequence[int]) -> Sample:
@@ -108,17 +108,17 @@ def _reduce(
     """Return the reduced samples by the identity of the whole ones."""
     ranks = holding.ranks
     own = ranks.share([len(sample.encoded.token_ids) for sample in samples])
-    found: list[tuple[int, list[int]]] = []
+    unlikely: list[tuple[int, list[int]]] = []
     with reading(model), holding.walking():
         for number, index in enumerate(own):
             attempt.check_stop()
             attempt.events.progress(
                 done=number, total=len(own), unit="examples", phase="looking at every token"
             )
-            found.append((index, unlikely_targets(samples[index], model, threshold, device)))
+            unlikely.append((index, unlikely_targets(samples[index], model, threshold, device)))
     return {
         id(samples[index]): sample_without(samples[index], places)
-        for rank in ranks.gather(found)
+        for rank in ranks.gather(unlikely)
         for index, places in rank
     }
 

@@ -103,10 +103,10 @@ class StreamCache(DynamicCache):
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append keys and values (conversations, heads, tokens, width); return all of them."""
-        found = super().update(key_states, value_states, layer_idx, *rest, **more)
+        updated = super().update(key_states, value_states, layer_idx, *rest, **more)
         if self.only_fill and layer_idx == self._last:
             raise CacheFilledError
-        return found
+        return updated
 
     @property
     def is_plain(self) -> bool:

@@ -143,12 +143,12 @@ class _Check:
     def holds(self, examples: Sequence[EncodedExample], *, gather: bool = False) -> bool:
         """Whether these can be walked together, or one with its decisions gathered."""
         try:
-            found = self.differences(examples, gather=gather)
+            differences = self.differences(examples, gather=gather)
         except _FAILURES as error:
             if is_out_of_memory(error):
                 raise
             return False
-        return all(one <= most for one, most in zip(found, self.tolerances, strict=True))
+        return all(one <= most for one, most in zip(differences, self.tolerances, strict=True))
 
     def differences(
         self, examples: Sequence[EncodedExample], *, gather: bool = False
@@ -194,13 +194,13 @@ class _Check:
         many = length > _RECOMPUTED_ABOVE_TOKENS
         with (
             layers_recomputed(self.model) if many else nullcontext(),
-            cut_before(self.model, part.start, length) as found,
+            cut_before(self.model, part.start, length) as prefix,
             head_on(self.model, places),
         ):
             logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits[0]
             targets = [example.token_ids[place] for place in part.targets]
             self._backward(logits, targets, gradients)
-        cut |= found
+        cut |= prefix
         return logits.detach().float()
 
     def _backward(
@@ -208,8 +208,8 @@ class _Check:
     ) -> None:
         wanted = torch.tensor(targets, device=self.device)
         loss = cross_entropy(logits.float(), wanted, reduction="sum")
-        found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        for total, gradient in zip(gradients, found, strict=True):
+        by_parameter = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        for total, gradient in zip(gradients, by_parameter, strict=True):
             if gradient is not None:
                 total += gradient
 

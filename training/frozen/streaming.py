@@ -116,11 +116,11 @@ def _decisions(
 
 def _columns(group: Sequence[Stretch]) -> list[tuple[int, int]]:
     """Where the targets' predictions stand when the stretches are read one behind the other."""
-    found, offset = [], 0
+    columns, offset = [], 0
     for part in group:
-        found += [(0, offset + place - 1 - part.start) for place in part.targets]
+        columns += [(0, offset + place - 1 - part.start) for place in part.targets]
         offset += part.end - part.start
-    return found
+    return columns
 
 
 def frozen_losses(

@@ -29,14 +29,14 @@ def stretches(example: EncodedExample, grad_window: int = 0) -> list[Stretch]:
     grad_window: W, tokens before the decision's first target that run with gradient; the last one
     always does, so 0 and 1 are the same.
     """
-    found = []
+    spans = []
     for decision in example.decisions:
         targets = example.targets(decision)
         start = max(0, targets[0] - max(1, grad_window))
         # Never one token alone: models with a recurrent state have another path for generation.
         end = max(targets[-1], start + 2)
-        found.append(Stretch(start=start, end=end, targets=tuple(targets)))
-    return found
+        spans.append(Stretch(start=start, end=end, targets=tuple(targets)))
+    return spans
 
 
 def stretches_group(parts: Sequence[Stretch]) -> list[list[Stretch]]:
@@ -97,14 +97,14 @@ def padded_arithmetic(rows: Sequence[Sequence[Stretch]]) -> int:
 
 def _walk(rows: Sequence[Sequence[Stretch]]) -> list[tuple[int, int]]:
     """(units of each conversation, conversations) of every decision that is walked together."""
-    found = []
+    spans = []
     read = [0] * len(rows)
     for number in range(max(map(len, rows), default=0)):
         active = [index for index, row in enumerate(rows) if number < len(row)]
         parts = [rows[index][number] for index in active]
         context = max(max(0, p.start - read[i]) for i, p in zip(active, parts, strict=True))
         gradient = max(part.end - part.start for part in parts)
-        found.append((context + 3 * gradient, len(active)))
+        spans.append((context + 3 * gradient, len(active)))
         for index, part in zip(active, parts, strict=True):
             read[index] = part.end
-    return found
+    return spans

@@ -68,10 +68,10 @@ class Diagnostics:
             return
         if self._sparsity and self._sparsity.due(step):
             with _aside(self._sparsity, meter):
-                found = gradient_sparsity(self._parameters)
-            meter.extras["gradient_entries_small_share"] = found.entries_share
-            if found.rows_share is not None:
-                meter.extras["gradient_rows_small_share"] = found.rows_share
+                sparsity = gradient_sparsity(self._parameters)
+            meter.extras["gradient_entries_small_share"] = sparsity.entries_share
+            if sparsity.rows_share is not None:
+                meter.extras["gradient_rows_small_share"] = sparsity.rows_share
         if self.sharpness and self._sharpness_budget.due(step):
             self.sharpness.step(optimizer)
 

@@ -135,10 +135,10 @@ class ChangeRanks:
         started = time.monotonic()
         with _threads_for(min(parameter.shape)):
             reference = self._reference.read(name).to(parameter.device, torch.float32)
-            found = effective_rank(parameter.float() - reference)
+            effective = effective_rank(parameter.float() - reference)
         self._seconds += time.monotonic() - started
         self._operations += rank_operations(parameter.shape)
-        return found
+        return effective
 
     def seconds_expected(self, name: str) -> float:
         """Return what measuring this matrix should take; 0 before any like it was measured, and
@@ -160,18 +160,18 @@ class ChangeRanks:
         stop: asked before every matrix; true ends the measuring. progress: told how many of how
         many matrices are done.
         """
-        found: dict[str, MatrixRank] = {}
+        by_name: dict[str, MatrixRank] = {}
         started = time.monotonic()
         for number, name in enumerate(self.names):
             progress(number, len(self.names))
             if stop():
-                found[name] = MatrixRank(reason=STOPPED)
+                by_name[name] = MatrixRank(reason=STOPPED)
             elif time.monotonic() - started + self.seconds_expected(name) > seconds:
-                found[name] = MatrixRank(reason=NO_TIME)
+                by_name[name] = MatrixRank(reason=NO_TIME)
             else:
-                found[name] = self.measure(name)
+                by_name[name] = self.measure(name)
         progress(len(self.names), len(self.names))
-        return found
+        return by_name
 
     def middle_layer(self) -> list[str]:
         """Return the matrices of the middle layer; without layers, the one in the middle."""

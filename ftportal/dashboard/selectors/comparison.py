@@ -43,8 +43,8 @@ def selection(wanted: Sequence[str]) -> Selection:
     """
     unique = list(dict.fromkeys(text for text in wanted if text))
     keys = [key for text in unique if (key := key_of(text)) is not None]
-    found = _runs().in_bulk(keys)
-    runs = [found[key] for key in keys if key in found]
+    by_key = _runs().in_bulk(keys)
+    runs = [by_key[key] for key in keys if key in by_key]
     problems = []
     missing = len(unique) - len(runs)
     if missing:

@@ -77,15 +77,15 @@ def costs(
     evaluation_of = evaluations_by_checkpoint(wanted, suite)
     summed = _totals(evaluation_of.values())
     rule = Rule.from_json(suite.rule.rule)
-    found: dict[tuple[int, int], Cost | None] = {}
+    by_pair: dict[tuple[int, int], Cost | None] = {}
     for before, after in pairs:
         cumulative = before.is_pretrained and after.depth > 1
-        found[before.pk, after.pk] = _cost(
+        by_pair[before.pk, after.pk] = _cost(
             summed.get(evaluation_of.get(before.pk, 0)),
             summed.get(evaluation_of.get(after.pk, 0)),
             rule.against_anchor() if cumulative else rule,
         )
-    return found
+    return by_pair
 
 
 def _totals(evaluation_ids: Collection[int]) -> dict[int, Totals]:

@@ -138,11 +138,11 @@ def latest_sessions() -> list[Session]:
     verdicts = sessions.verdicts_by_candidate(results)
     reviews = sessions.reviews_by_candidate(results)
     stage_of = stages(results)
-    found = []
+    rows = []
     for run in runs:
         result = result_of[run.pk]
         key = result.pk if result is not None else 0
-        found.append(
+        rows.append(
             Session(
                 run=run,
                 result=result,
@@ -155,7 +155,7 @@ def latest_sessions() -> list[Session]:
                 stage=stage_of.get(key, ""),
             )
         )
-    return found
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +189,11 @@ def champions() -> list[Champion]:
         for event in entries.select_related("actor").order_by("number")
     }
     cost_of = costs([(anchors[pk], one) for pk, one in chosen.items() if one != anchors[pk]])
-    found = []
+    champions = []
     for model in models:
         if model.pk in chosen:
             checkpoint = chosen[model.pk]
-            found.append(
+            champions.append(
                 Champion(
                     language_model=model,
                     checkpoint=checkpoint,
@@ -201,7 +201,7 @@ def champions() -> list[Champion]:
                     cost=cost_of.get((anchors[model.pk].pk, checkpoint.pk)),
                 )
             )
-    return found
+    return champions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +214,8 @@ class LiveJobs:
 
 def live_jobs() -> LiveJobs:
     """Jobs that wait, run or have a result to put in place, the longest there first."""
-    found = Job.objects.filter(Q(state__in=LIVE_STATES) | Q(finish_handled=False))
-    jobs = list(found.select_related("created_by").order_by("created_at"))
+    live = Job.objects.filter(Q(state__in=LIVE_STATES) | Q(finish_handled=False))
+    jobs = list(live.select_related("created_by").order_by("created_at"))
     waiting = [job for job in jobs if job.state == JobState.QUEUED]
     working = [job for job in jobs if job.state != JobState.QUEUED]
     if working:

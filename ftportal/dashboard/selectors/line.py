@@ -104,7 +104,7 @@ def line_of(end: Checkpoint) -> Line:
     verdicts = sessions.verdicts_by_candidate(ids)
     anchor = path[0]
     rule = Rule.from_json(suite.rule.rule) if suite else Rule()
-    found = [
+    on_the_line = [
         _session(
             checkpoint=one,
             anchor=of[anchor.pk],
@@ -121,7 +121,7 @@ def line_of(end: Checkpoint) -> Line:
     return Line(
         end=end,
         suite=suite,
-        sessions=found,
+        sessions=on_the_line,
         unmeasured=[one for one in path if one.pk not in of],
     )
 

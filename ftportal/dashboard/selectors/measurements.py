@@ -100,22 +100,22 @@ def evaluations_by_checkpoint(
     """Checkpoint -> its measured evaluation by the suite's content, both by primary key."""
     if suite is None:
         return {}
-    found = Evaluation.objects.filter(
+    evaluations = Evaluation.objects.filter(
         checkpoint__in=checkpoint_ids, suite__content_hash=suite.content_hash, measured=True
     )
-    return dict(found.order_by("-pk").values_list("checkpoint_id", "pk"))
+    return dict(evaluations.order_by("-pk").values_list("checkpoint_id", "pk"))
 
 
 def tokenizers(evaluation_ids: Collection[int]) -> dict[int, str]:
     """Evaluation -> hash of the tokenizer that it read texts with, where the engine said so."""
-    found = Evaluation.objects.filter(pk__in=evaluation_ids)
-    hashes = dict(found.order_by().values_list("pk", "settings__tokenizer_sha256"))
+    evaluations = Evaluation.objects.filter(pk__in=evaluation_ids)
+    hashes = dict(evaluations.order_by().values_list("pk", "settings__tokenizer_sha256"))
     return {pk: value for pk, value in hashes.items() if value}
 
 
 def measurements(evaluation_ids: Collection[int]) -> dict[int, Measurement]:
     """The measurements of these evaluations, in two queries."""
-    found: dict[int, Measurement] = {pk: Measurement() for pk in evaluation_ids}
+    by_evaluation: dict[int, Measurement] = {pk: Measurement() for pk in evaluation_ids}
     samples = Sample.objects.filter(evaluation__in=evaluation_ids).order_by("pk")
     for pk, benchmark, doc, prompt, target, correct, cluster in samples.values_list(
         "evaluation_id",
@@ -133,14 +133,14 @@ def measurements(evaluation_ids: Collection[int]) -> dict[int, Measurement]:
             correct=correct,
             cluster=cluster or None,
         )
-        found[pk].items[benchmark].append(item)
+        by_evaluation[pk].items[benchmark].append(item)
     losses = DocumentLoss.objects.filter(evaluation__in=evaluation_ids).order_by("pk")
     for pk, name, doc, nll, tokens, size in losses.values_list(
         "evaluation_id", "held_out_set__name", "doc_hash", "nll_nats", "tokens", "bytes"
     ):
         text = Text(doc_hash=doc, nll_nats=nll, tokens=tokens, bytes=size)
-        found[pk].texts[name].append(text)
-    return found
+        by_evaluation[pk].texts[name].append(text)
+    return by_evaluation
 
 
 def accuracy(measured: Measurement, benchmark: str = "") -> float | None:

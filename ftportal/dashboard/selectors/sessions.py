@@ -60,9 +60,9 @@ def loss_ends(run_ids: Collection[int]) -> dict[int, LossEnds]:
             values[run_id].append(value)
         counts[run_id] = steps
     ends = {}
-    for run_id, found in values.items():
+    for run_id, points in values.items():
         width = min(MEAN_STEPS, max(1, counts[run_id] // 2))
-        first, last = found[:width], found[-width:]
+        first, last = points[:width], points[-width:]
         ends[run_id] = LossEnds(
             first_nats=sum(first) / width, last_nats=sum(last) / width, steps=counts[run_id]
         )
@@ -92,12 +92,12 @@ def verdicts_by_candidate(checkpoint_ids: Collection[int]) -> dict[int, list[Ver
     for verdict in rows:
         pair = (verdict.after.checkpoint_id, verdict.before.checkpoint_id)
         newest.setdefault(pair, verdict)
-    found: dict[int, list[Verdict]] = defaultdict(list)
+    by_candidate: dict[int, list[Verdict]] = defaultdict(list)
     for (candidate, _), verdict in newest.items():
-        found[candidate].append(verdict)
-    for verdicts in found.values():
+        by_candidate[candidate].append(verdict)
+    for verdicts in by_candidate.values():
         verdicts.sort(key=lambda verdict: _WORST_FIRST.index(VerdictOutcome(verdict.outcome)))
-    return dict(found)
+    return dict(by_candidate)
 
 
 @dataclass(frozen=True, kw_only=True)

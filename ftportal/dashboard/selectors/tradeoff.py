@@ -65,16 +65,16 @@ def trades(
         {batch for run in runs for batch in _own_batches(run)},
         str(suite.settings.get("dtype", "")) if suite else "",
     )
-    found = []
+    drawn = []
     for run in runs:
         result = results[run.pk]
         if result is None:
             nothing = Change(why_missing="no checkpoint yet")
-            found.append(Trade(run=run, gain=nothing, loss=nothing))
+            drawn.append(Trade(run=run, gain=nothing, loss=nothing))
             continue
         before, after = measured.get(run.parent_id), measured.get(result.pk)
-        found.append(Trade(run=run, gain=_gain(run, result.pk, slices), loss=_loss(before, after)))
-    return _best_marked(found)
+        drawn.append(Trade(run=run, gain=_gain(run, result.pk, slices), loss=_loss(before, after)))
+    return _best_marked(drawn)
 
 
 def own_gains(run: Run, checkpoint_ids: Collection[int], suite: Suite | None) -> dict[int, Change]:
@@ -98,10 +98,10 @@ def _own_batches(run: Run) -> list[int]:
 
 
 def _slices(checkpoint_ids: Collection[int], batch_ids: Collection[int], dtype: str) -> _Slices:
-    found = Retention.objects.filter(
+    slices = Retention.objects.filter(
         checkpoint__in=checkpoint_ids, batch__in=batch_ids, dtype=dtype, measured=True
     )
-    by_pk = {one.pk: one for one in found}
+    by_pk = {one.pk: one for one in slices}
     examples: dict[int, list[Document]] = defaultdict(list)
     rows = ExampleLoss.objects.filter(retention__in=by_pk).order_by("doc_hash")
     for key, doc_hash, nll_nats, tokens in rows.values_list(
@@ -161,14 +161,14 @@ def _all_texts(measured: Measurement) -> Measurement:
     return Measurement(texts={_ALL: together})
 
 
-def _best_marked(found: Sequence[Trade]) -> list[Trade]:
+def _best_marked(drawn: Sequence[Trade]) -> list[Trade]:
     """Mark the Pareto front: gain up, loss down."""
-    known = [one for one in found if one.is_known]
+    known = [one for one in drawn if one.is_known]
 
     def is_best(one: Trade) -> bool:
         return one.is_known and not any(_beats(other, one) for other in known)
 
-    return [Trade(run=one.run, gain=one.gain, loss=one.loss, is_best=is_best(one)) for one in found]
+    return [Trade(run=one.run, gain=one.gain, loss=one.loss, is_best=is_best(one)) for one in drawn]
 
 
 def _beats(other: Trade, one: Trade) -> bool:

@@ -37,11 +37,11 @@ class Waiting:
 
 def waiting_of(request: HttpRequest) -> list[Waiting]:
     """What waits for who asks, found once a request: the page and its navigation both show it."""
-    found: list[Waiting] | None = vars(request).get("_waiting")
-    if found is None:
-        found = waiting_for(request.user) if isinstance(request.user, User) else []
-        vars(request)["_waiting"] = found
-    return found
+    waiting: list[Waiting] | None = vars(request).get("_waiting")
+    if waiting is None:
+        waiting = waiting_for(request.user) if isinstance(request.user, User) else []
+        vars(request)["_waiting"] = waiting
+    return waiting
 
 
 def waiting_for(user: User) -> list[Waiting]:
@@ -52,7 +52,7 @@ def waiting_for(user: User) -> list[Waiting]:
         (Role.REVIEWER, _reviews),
         (Role.RELEASER, _promotions),
     )
-    return [one for role, found in sources if user.has_role(role) for one in found(user)]
+    return [one for role, source in sources if user.has_role(role) for one in source(user)]
 
 
 def waiting_for_others(user: User) -> list[Waiting]:
@@ -63,9 +63,9 @@ def waiting_for_others(user: User) -> list[Waiting]:
     )
     return [
         replace(one, detail=f"{one.detail}; needs a {role.value}")
-        for role, found in sources
+        for role, source in sources
         if not user.has_role(role)
-        for one in found(user)
+        for one in source(user)
     ]
 
 
@@ -74,7 +74,7 @@ def _refused_batches(user: User) -> list[Waiting]:
     again = Batch.objects.filter(
         uploaded_by=user, filename=OuterRef("filename"), created_at__gt=OuterRef("created_at")
     )
-    found = Batch.objects.filter(
+    refused = Batch.objects.filter(
         uploaded_by=user,
         state=BatchState.REFUSED,
         created_at__gte=timezone.now() - timedelta(days=TROUBLE_DAYS),
@@ -88,7 +88,7 @@ def _refused_batches(user: User) -> list[Waiting]:
             url=reverse("datasets:batch", args=[batch.pk]),
             since=batch.created_at,
         )
-        for batch in found
+        for batch in refused
     ]
 
 
@@ -103,7 +103,7 @@ def _failed_runs(user: User) -> list[Waiting]:
     again = Run.objects.filter(
         submitter=user, parent=OuterRef("parent"), created_at__gt=OuterRef("created_at")
     )
-    found = (
+    failed = (
         Run.objects.filter(
             submitter=user,
             job__state=JobState.FAILED,
@@ -121,13 +121,13 @@ def _failed_runs(user: User) -> list[Waiting]:
             url=reverse("runs:run", args=[run.pk]),
             since=run.job.finished_at or run.created_at,
         )
-        for run in found
+        for run in failed
     ]
 
 
 def _reviews(user: User) -> list[Waiting]:
     """Spot-checks with items that this person has not judged, or that lack only a decision."""
-    found = []
+    waiting = []
     for one in reviews.waiting_for(user):
         check = one.spot_check
         if one.is_decision:
@@ -139,7 +139,7 @@ def _reviews(user: User) -> list[Waiting]:
             title = f"Judge {count}"
             detail = f"{check.blind_title}, about {one.minutes} min"
             url = reverse("reviews:vote", args=[check.pk])
-        found.append(
+        waiting.append(
             Waiting(
                 place="reviews",
                 icon="review",
@@ -149,7 +149,7 @@ def _reviews(user: User) -> list[Waiting]:
                 since=check.created_at,
             )
         )
-    return found
+    return waiting
 
 
 def _open_reviews(user: User) -> list[Waiting]:
@@ -190,7 +190,7 @@ def _promotions(user: User) -> list[Waiting]:
         .exclude(pk__in=champions.values())
         .select_related("language_model")
     )
-    found = []
+    waiting = []
     for candidate in map(candidate_of, checkpoints):
         if candidate.is_ready:
             title, detail = "Promote", "measured, reviewed, every gate passed"
@@ -198,7 +198,7 @@ def _promotions(user: User) -> list[Waiting]:
             title, detail = "Decide on", "reviewed; its verdict is inconclusive"
         else:
             continue
-        found.append(
+        waiting.append(
             Waiting(
                 place="promotions",
                 icon="promotion",
@@ -208,4 +208,4 @@ def _promotions(user: User) -> list[Waiting]:
                 since=candidate.checkpoint.created_at,
             )
         )
-    return found
+    return waiting

@@ -75,10 +75,10 @@ def benchmark_titles() -> dict[str, str]:
 def judged_benchmarks() -> dict[str, str]:
     """Titles of all benchmarks that suites ask for, local ones first: each may have a margin."""
     titles = benchmark_titles()
-    found = {one.name: one.title for one in local_benchmarks()}
+    by_name = {one.name: one.title for one in local_benchmarks()}
     for suite in Suite.objects.all():
-        found |= {one["name"]: titles.get(one["name"], one["name"]) for one in suite.benchmarks}
-    return found
+        by_name |= {one["name"]: titles.get(one["name"], one["name"]) for one in suite.benchmarks}
+    return by_name
 
 
 def own_benchmark_items(benchmark: OwnBenchmark, start: int, stop: int) -> list[dict[str, Any]]:

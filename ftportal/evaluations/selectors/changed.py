@@ -22,14 +22,14 @@ def changed_items(
     lost = Q(Exists(partner.filter(correct=True)), correct=False)
     gained = Q(Exists(partner.filter(correct=False)), correct=True)
     wanted = {"lost": lost, "gained": gained}.get(change, lost | gained)
-    found = Sample.objects.filter(wanted, evaluation=verdict.after_id).annotate(
+    samples = Sample.objects.filter(wanted, evaluation=verdict.after_id).annotate(
         answer_before=Subquery(partner.values("answer")[:1]),
         margin_nats_before=Subquery(partner.values("margin_nats")[:1]),
     )
     if benchmark:
-        found = found.filter(benchmark=benchmark)
+        samples = samples.filter(benchmark=benchmark)
     if text:
-        found = found.filter(
+        samples = samples.filter(
             Q(question__icontains=text) | Q(target__icontains=text) | Q(answer__icontains=text)
         )
-    return found
+    return samples

@@ -37,8 +37,8 @@ def evaluation_of(checkpoint: Checkpoint, suite: Suite) -> Evaluation | None:
 
 def measured_evaluation(checkpoint: Checkpoint, suite: Suite) -> Evaluation | None:
     """The finished evaluation of a checkpoint by a suite; None while there is none."""
-    found = evaluation_of(checkpoint, suite)
-    return found if found is not None and found.measured else None
+    evaluation = evaluation_of(checkpoint, suite)
+    return evaluation if evaluation is not None and evaluation.measured else None
 
 
 def baselines(checkpoint: Checkpoint) -> list[Checkpoint]:
@@ -59,11 +59,11 @@ def latest_verdict(
     candidate: Checkpoint, baseline: Checkpoint, suite: Suite | None = None
 ) -> Verdict | None:
     """The last verdict on `candidate` against `baseline`, by any suite or by the one named."""
-    found = Verdict.objects.filter(after__checkpoint=candidate, before__checkpoint=baseline)
+    verdicts = Verdict.objects.filter(after__checkpoint=candidate, before__checkpoint=baseline)
     if suite is not None:
-        found = found.filter(after__suite__content_hash=suite.content_hash)
+        verdicts = verdicts.filter(after__suite__content_hash=suite.content_hash)
     return (
-        found.select_related(
+        verdicts.select_related(
             "rule", "before__checkpoint", "after__checkpoint", "after__suite", "after__suite__rule"
         )
         .order_by("-created_at", "-pk")
@@ -82,23 +82,25 @@ def items_of(evaluation: Evaluation) -> dict[str, list[Item]]:
         "margin_nats",
         "cluster",
     )
-    found: dict[str, list[Item]] = {}
+    by_benchmark: dict[str, list[Item]] = {}
     for row in evaluation.samples.order_by("pk").values(*fields):
         benchmark = row.pop("benchmark")
-        found.setdefault(benchmark, []).append(Item(**row | {"cluster": row["cluster"] or None}))
-    return found
+        by_benchmark.setdefault(benchmark, []).append(
+            Item(**row | {"cluster": row["cluster"] or None})
+        )
+    return by_benchmark
 
 
 def documents_of(evaluation: Evaluation) -> dict[str, list[Document]]:
     """The likelihoods of an evaluation's held-out documents by the name of their set."""
     fields = ("held_out_set__name", "doc_hash", "nll_nats", "tokens")
-    found: dict[str, list[Document]] = {}
+    by_set: dict[str, list[Document]] = {}
     for name, doc_hash, nll_nats, tokens in evaluation.documents.order_by("pk").values_list(
         *fields
     ):
         one = Document(doc_hash=doc_hash, nll_nats=nll_nats, tokens=tokens)
-        found.setdefault(name, []).append(one)
-    return found
+        by_set.setdefault(name, []).append(one)
+    return by_set
 
 
 STATE_FILTERS: dict[str, dict[str, Any]] = {
@@ -115,16 +117,16 @@ def evaluation_list(*, checkpoint: str = "", suite: str = "", state: str = "") -
     """Evaluations for the list page, those that stop early among them, filtered by checkpoint's
     text, suite's name and state."""
     verdicts = Verdict.with_early.select_related("before__checkpoint")
-    found = (
+    evaluations = (
         Evaluation.with_repeats.filter(repeat=0)
         .select_related("checkpoint", "suite", "job")
         .prefetch_related(Prefetch("verdicts", verdicts), "scores")
     )
     if checkpoint:
-        found = found.filter(checkpoint__name__icontains=checkpoint)
+        evaluations = evaluations.filter(checkpoint__name__icontains=checkpoint)
     if suite:
-        found = found.filter(suite__name=suite)
-    return found.filter(**STATE_FILTERS.get(state, {}))
+        evaluations = evaluations.filter(suite__name=suite)
+    return evaluations.filter(**STATE_FILTERS.get(state, {}))
 
 
 def live_evaluations(checkpoints: Sequence[Checkpoint]) -> list[Evaluation]:

@@ -74,15 +74,15 @@ def noise_floor(
 
     None where nobody has measured anything twice.
     """
-    found = Evaluation.with_repeats.filter(
+    repeats = Evaluation.with_repeats.filter(
         repeat__gt=0,
         measured=True,
         suite__content_hash=suite.content_hash,
         checkpoint__language_model=language_model,
     )
     if checkpoint is not None:
-        found = found.filter(checkpoint=checkpoint)
-    newest = found.select_related("checkpoint", "suite").order_by("-created_at", "-pk").first()
+        repeats = repeats.filter(checkpoint=checkpoint)
+    newest = repeats.select_related("checkpoint", "suite").order_by("-created_at", "-pk").first()
     return _noise_floor(newest) if newest else None
 
 
@@ -108,7 +108,7 @@ def _noise_floor(repeat: Evaluation) -> NoiseFloor:
 
 def live_repeat(evaluation: Evaluation) -> Evaluation | None:
     """The repeat of a measurement that is not stored yet: alive, or ended without result."""
-    found = Evaluation.with_repeats.filter(
+    repeats = Evaluation.with_repeats.filter(
         checkpoint=evaluation.checkpoint_id, suite=evaluation.suite_id, repeat__gt=0, measured=False
     )
-    return found.select_related("job").order_by("-repeat").first()
+    return repeats.select_related("job").order_by("-repeat").first()

@@ -76,7 +76,7 @@ def retention_rows(checkpoint: Checkpoint, suite: Suite) -> list[RetentionRow]:
     learned = sorted(sessions_learned(checkpoint), key=lambda one: -one.checkpoint.depth)
     compared = baselines(checkpoint)
     sides = {checkpoint.pk, *(one.pk for one in compared), *(one.checkpoint.pk for one in learned)}
-    found = {
+    measured = {
         (one.checkpoint_id, one.batch_id): one
         for one in Retention.objects.filter(
             checkpoint__in=sides,
@@ -84,8 +84,8 @@ def retention_rows(checkpoint: Checkpoint, suite: Suite) -> list[RetentionRow]:
             dtype=suite.settings["dtype"],
         ).select_related("job")
     }
-    losses = _losses([one for one in found.values() if one.measured])
-    return [_row(checkpoint, one, compared, found, losses) for one in learned]
+    losses = _losses([one for one in measured.values() if one.measured])
+    return [_row(checkpoint, one, compared, measured, losses) for one in learned]
 
 
 _Found = dict[tuple[int, int], Retention]
@@ -107,15 +107,15 @@ def _row(
     checkpoint: Checkpoint,
     learned: Learned,
     compared: Sequence[Checkpoint],
-    found: _Found,
+    measured: _Found,
     losses: _Losses,
 ) -> RetentionRow:
     batch = learned.batch
-    now = found.get((checkpoint.pk, batch.pk))
+    now = measured.get((checkpoint.pk, batch.pk))
     examples = losses.get(now.pk, []) if now else []
 
     def since(before: Checkpoint) -> Change:
-        return _change(before, found.get((before.pk, batch.pk)), now, losses)
+        return _change(before, measured.get((before.pk, batch.pk)), now, losses)
 
     return RetentionRow(
         batch=batch,

@@ -61,15 +61,15 @@ def early_request(*, checkpoint: Checkpoint, suite: Suite, created_by: User | No
     plan = _plan(checkpoint, suite, before)
     content = json.dumps([before.pk, plan], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()
-    found = Evaluation.with_repeats.filter(
+    evaluation = Evaluation.with_repeats.filter(
         checkpoint=checkpoint, suite=suite, repeat=0, adaptive_key=key
     ).first()
-    if found is not None:
-        if found.measured and found.problem:
-            early_judge(evaluation=found)
-        elif not found.measured and not found.job.is_live:
-            request_again(found, created_by)
-        return found
+    if evaluation is not None:
+        if evaluation.measured and evaluation.problem:
+            early_judge(evaluation=evaluation)
+        elif not evaluation.measured and not evaluation.job.is_live:
+            request_again(evaluation, created_by)
+        return evaluation
     title = f"Measure {checkpoint} by {suite} until it is certain"
     made = Evaluation(
         checkpoint=checkpoint,

@@ -23,17 +23,17 @@ def evaluation_request(
     """
     # On PostgreSQL two requests at once wait for each other here; SQLite has one writer anyway.
     Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
-    found = evaluation_of(checkpoint, suite)
-    if found is not None and (found.measured or found.job.is_live):
-        return found
+    existing = evaluation_of(checkpoint, suite)
+    if existing is not None and (existing.measured or existing.job.is_live):
+        return existing
     if checkpoint.deleted_at is not None:
         raise EvaluationError(
             f"The files of {checkpoint} were deleted, so it cannot be measured.",
             "Measure one of the checkpoints that are still there.",
         )
     suite_check(suite)
-    if found is not None:
-        return request_again(found, created_by)
+    if existing is not None:
+        return request_again(existing, created_by)
     job = job_submit(kind="evaluate", title=_title(checkpoint, suite), created_by=created_by)
     evaluation = Evaluation(checkpoint=checkpoint, suite=suite, job=job)
     evaluation.full_clean()

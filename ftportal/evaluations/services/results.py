@@ -25,15 +25,15 @@ from ftportal.jobs.models import Job, JobState
 
 def evaluation_finish(job: Job) -> None:
     """Store what a finished job has measured and say so; may be called again and again."""
-    found = Evaluation.with_repeats.select_related("job", "suite").filter(job=job)
-    evaluation = found.first()
+    evaluations = Evaluation.with_repeats.select_related("job", "suite").filter(job=job)
+    evaluation = evaluations.first()
     if evaluation is None or evaluation.measured or job.state != JobState.SUCCEEDED:
         return
     try:
         _output_import(evaluation, job.output_directory)
     except (ResultsError, OSError) as error:
         message = f"The results could not be used: {error} Measure again."
-        found.filter(measured=False).update(problem=message)
+        evaluations.filter(measured=False).update(problem=message)
 
 
 def _output_import(evaluation: Evaluation, output: Path) -> None:

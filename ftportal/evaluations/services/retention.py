@@ -57,10 +57,10 @@ def _missing(
     }
 
     def is_settled(batch: Batch) -> bool:
-        found = asked.get(batch.pk)
-        if found is None:
+        evaluation = asked.get(batch.pk)
+        if evaluation is None:
             return False
-        return found.measured or found.job.is_live or not again
+        return evaluation.measured or evaluation.job.is_live or not again
 
     return [batch for batch in batches if not is_settled(batch)]
 

@@ -30,10 +30,10 @@ def rows(directory: Path) -> Rows:
 
 
 def items(lines: Rows) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = {}
+    result: dict[str, list[Item]] = {}
     for line in lines:
-        found.setdefault(line["benchmark"], []).append(Item.from_json(line))
-    return found
+        result.setdefault(line["benchmark"], []).append(Item.from_json(line))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def test_a_model_against_itself_stops_as_soon_as_it_may(
 
     order = units_in_order(items(whole), read(config).groups[0], "s")
     used = {one.before[0].doc_hash for one in order[:NEEDED]}
-    found = rows(directory)
-    assert {row["doc_hash"] for row in found} == used and len(found) == NEEDED
+    result = rows(directory)
+    assert {row["doc_hash"] for row in result} == used and len(result) == NEEDED
     first = {row["doc_hash"]: row for row in whole}
-    for row in found:
+    for row in result:
         known = first[row["doc_hash"]]
         assert row["margin_nats"] == pytest.approx(known["margin_nats"], abs=1e-4)
         assert row | {"margin_nats": 0} == known | {"margin_nats": 0}
@@ -113,7 +113,7 @@ def test_a_model_against_itself_stops_as_soon_as_it_may(
     judged = adaptive_judge(
         read(config),
         before=items(whole),
-        after=items(found),
+        after=items(result),
         whole=[],
         perplexities=[],
         rule=Rule(pooled_margin=0.1),
@@ -133,12 +133,12 @@ def test_harm_stops_it_for_each_benchmark_on_its_own(
     config = adaptive(all_right, [[name] for name in NAMES])
     code, directory = attempt(config)
     assert code == 0
-    found = items(rows(directory))
-    assert all(0 < len(one) < 40 for one in found.values())
+    result = items(rows(directory))
+    assert all(0 < len(one) < 40 for one in result.values())
     judged = adaptive_judge(
         read(config),
         before=items(all_right),
-        after=found,
+        after=result,
         whole=[],
         perplexities=[],
         rule=Rule(gate_on="each", default_margin=0.1),

@@ -40,11 +40,11 @@ def test_items_of_both_kinds_are_read_and_written_alike_again() -> None:
     words, problems = items_read("\n" + text_of(WORD_LINES).replace("\n", "\n\n"))
     assert problems == [] and kind_of(words) == WORDS
     assert [one.answer for one in words] == ["4", "Paris"]
-    for found in (items, words):
-        text = items_write(found)
+    for kept in (items, words):
+        text = items_write(kept)
         again, _ = items_read(text.replace(', "cluster": ""', ""))
-        assert again == found
-        assert content_hash(items_write(found[::-1])) != content_hash(text)
+        assert again == kept
+        assert content_hash(items_write(kept[::-1])) != content_hash(text)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def address(*runs: Any, **parameters: str) -> str:
 
 
 def groups_of(*runs: Any, baseline: str = "parent", whole: bool = False) -> dict[str, Group]:
-    found = comparison(runs=selection([str(run.pk) for run in runs]).runs, baseline=baseline)
-    return {group.title: group for group in comparison_groups(found, whole_recipe=whole)}
+    result = comparison(runs=selection([str(run.pk) for run in runs]).runs, baseline=baseline)
+    return {group.title: group for group in comparison_groups(result, whole_recipe=whole)}
 
 
 def cells(group: Group, title: str) -> list[Cell]:

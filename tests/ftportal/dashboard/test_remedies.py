@@ -45,10 +45,10 @@ def test_they_come_mildest_first(contrast: SimpleNamespace) -> None:
 
 
 def test_half_the_rate_changes_nothing_else(contrast: SimpleNamespace) -> None:
-    found = fields(of(contrast.reckless)["Half the rate"])
-    assert float(found["learning_rate"]) == 1.5e-4
-    assert found["method"] == "adamw" and found["parent"] == str(contrast.anchor.pk)
-    assert found[f"weight_{contrast.answers.pk}"] == "1"
+    result = fields(of(contrast.reckless)["Half the rate"])
+    assert float(result["learning_rate"]) == 1.5e-4
+    assert result["method"] == "adamw" and result["parent"] == str(contrast.anchor.pk)
+    assert result[f"weight_{contrast.answers.pk}"] == "1"
     safe = fields(of(contrast.reckless)["The highest rate known to be safe"])
     assert float(safe["learning_rate"]) == 5e-5
     assert "The highest rate known to be safe" not in of(contrast.careful)
@@ -71,15 +71,15 @@ def test_general_examples_are_added_or_raised(contrast: SimpleNamespace) -> None
 def test_without_a_general_batch_one_is_asked_for(contrast: SimpleNamespace) -> None:
     other = world.model_make("Other")
     batch = world.batch_make(name="Own", model=other)
-    found = of(world.run_make(name="Alone", parent=other.pretrained, mixture=[(batch, 1)]))
-    assert found["More general examples"].url == reverse("datasets:batch_new")
-    assert "Elastic weight consolidation (EWC)" not in found  # it needs general examples
+    result = of(world.run_make(name="Alone", parent=other.pretrained, mixture=[(batch, 1)]))
+    assert result["More general examples"].url == reverse("datasets:batch_new")
+    assert "Elastic weight consolidation (EWC)" not in result  # it needs general examples
 
 
 def test_ewc_brings_the_general_examples_that_it_needs(contrast: SimpleNamespace) -> None:
-    found = fields(of(contrast.reckless)["Elastic weight consolidation (EWC)"])
-    assert (found["ewc_strength"], found["ewc_variant"]) == ("1", "row")
-    assert sorted(shares(found).values()) == pytest.approx([0.3, 0.7], abs=1e-3)
+    result = fields(of(contrast.reckless)["Elastic weight consolidation (EWC)"])
+    assert (result["ewc_strength"], result["ewc_variant"]) == ("1", "row")
+    assert sorted(shares(result).values()) == pytest.approx([0.3, 0.7], abs=1e-3)
     kept = fields(of(contrast.careful)["Elastic weight consolidation (EWC)"])
     assert sorted(shares(kept).values()) == pytest.approx([0.25, 0.75])
 
@@ -92,9 +92,9 @@ def test_a_session_with_ewc_or_lora_is_not_told_what_it_did(contrast: SimpleName
         method={"name": "lora"},
         defences={"ewc_strength": 2.0, "ewc_variant": "diagonal"},
     )
-    found = of(run)
-    assert "A stronger EWC" in found and "LoRA at 1e-4" not in found
-    stronger = fields(found["A stronger EWC"])
+    result = of(run)
+    assert "A stronger EWC" in result and "LoRA at 1e-4" not in result
+    stronger = fields(result["A stronger EWC"])
     assert (stronger["ewc_strength"], stronger["ewc_variant"]) == ("20", "diagonal")
 
 

@@ -17,8 +17,8 @@ from tests.ftportal.dashboard import world
 
 
 def trades_of(*runs: Any) -> list[Trade]:
-    found = comparison(runs=selection([str(run.pk) for run in runs]).runs, baseline="parent")
-    return list(found.trades)
+    result = comparison(runs=selection([str(run.pk) for run in runs]).runs, baseline="parent")
+    return list(result.trades)
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def test_the_front_has_what_nothing_beats(traded: SimpleNamespace) -> None:
     beaten = learned(traded, "Beaten", nats=16.0, rise_nats=5.0)  # careful learned more for less
     between = learned(traded, "Between", nats=10.0, rise_nats=2.0)
     twin = learned(traded, "Twin", nats=10.0, rise_nats=2.0)
-    found = trades_of(traded.careful, traded.reckless, beaten, between, twin)
-    assert [one.is_best for one in found] == [True, True, False, True, True]
-    chart = trade_chart(found)
+    result = trades_of(traded.careful, traded.reckless, beaten, between, twin)
+    assert [one.is_best for one in result] == [True, True, False, True, True]
+    chart = trade_chart(result)
     assert chart is not None
     assert [row[-1] for row in chart.rows] == ["yes", "yes", "no", "yes", "yes"]
     assert chart.rows[0][1].startswith("0.5 (")
@@ -93,14 +93,14 @@ def test_what_is_missing_is_said(contrast: SimpleNamespace, client_of: Any) -> N
     waiting = world.run_make(name="Waiting", parent=contrast.anchor, state="running")
     bare = world.batch_make(name="Bare", model=contrast.model, held_out_count=0)
     alone = world.run_make(name="Alone", parent=contrast.anchor, mixture=[(bare, 1)])
-    found = trades_of(contrast.reckless, waiting, alone)
-    assert [one.gain.why_missing for one in found] == [
+    result = trades_of(contrast.reckless, waiting, alone)
+    assert [one.gain.why_missing for one in result] == [
         "not measured on its own held-out examples yet",
         "no checkpoint yet",
         "its batches set no examples aside",
     ]
-    assert found[2].loss.why_missing == "not measured yet, or its parent is not"
-    assert trade_chart(found) is None
+    assert result[2].loss.why_missing == "not measured yet, or its parent is not"
+    assert trade_chart(result) is None
 
 
 def test_different_settings_are_not_compared(contrast: SimpleNamespace) -> None:

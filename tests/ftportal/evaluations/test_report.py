@@ -121,14 +121,14 @@ def test_an_earlier_champion_stays_a_comparison(line: Any, child_of: Any, measur
     verdicts = verdicts_reach_possible(evaluation=measured(third, {"local_code": KNOWN_AFTER}))
     against_side = next(one for one in verdicts if one.before.checkpoint == side)
     alias_set(language_model=model, name="champion", checkpoint=line.first)
-    found = report_of_verdict(against_side)
-    assert [card.word for card in found.cards] == [
+    result = report_of_verdict(against_side)
+    assert [card.word for card in result.cards] == [
         "The champion",
         "Its parent",
         "The pre-trained model",
         "An earlier champion",
     ]
-    assert found.verdict == against_side
+    assert result.verdict == against_side
 
 
 def test_it_can_be_read_by_every_suite_that_measured_it(
@@ -171,9 +171,9 @@ def test_distances_are_read_from_the_engines_file(line: Any) -> None:
     path = line.second.directory / "displacement.json"
     record = {"parent": {"norm": 2.5, "relative": 0.01, "tensors": {}}, "pretrained": None}
     path.write_text(json.dumps(record))
-    found = checkpoint_distances(line.second)
-    assert (found.parent, found.parent_relative) == (2.5, 0.01)
-    assert (found.pretrained, found.pretrained_relative) == (1.0, None)
+    result = checkpoint_distances(line.second)
+    assert (result.parent, result.parent_relative) == (2.5, 0.01)
+    assert (result.pretrained, result.pretrained_relative) == (1.0, None)
     path.write_text("[" * 100_000)
     assert checkpoint_distances(line.second).parent is None
 
@@ -182,5 +182,5 @@ def test_a_child_of_the_anchor_has_one_distance(line: Any) -> None:
     line.first.directory.mkdir(parents=True)
     record = {"parent": {"norm": 0.5, "relative": 0.02}, "pretrained": None}
     (line.first.directory / "displacement.json").write_text(json.dumps(record))
-    found = checkpoint_distances(line.first)
-    assert (found.parent, found.pretrained_relative) == (0.5, 0.02)
+    result = checkpoint_distances(line.first)
+    assert (result.parent, result.pretrained_relative) == (0.5, 0.02)

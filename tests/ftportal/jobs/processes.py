@@ -67,15 +67,15 @@ def swept(job: Job, *, fence: int) -> Callable[[], bool]:
 
 def processes_with(word: str) -> dict[int, str]:
     """Number -> command line of every living process whose environment or command names `word`."""
-    found = {}
+    result = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 environment = (entry / "environ").read_bytes().decode("utf-8", "replace")
                 if (word in command or word in environment) and is_alive(int(entry.name)):
-                    found[int(entry.name)] = command
-    return found
+                    result[int(entry.name)] = command
+    return result
 
 
 class database_at:  # noqa: N801 - reads as a statement

@@ -44,13 +44,13 @@ def test_it_filters_and_says_when_nothing_fits(
     job: Job, client_of: Callable[..., Client], cast: Any
 ) -> None:
     client = client_of(cast.rob)
-    for query, found in (
+    for query, names in (
         ("?state=live", True), ("?kind=count", True), ("?text=TEN", True),
         ("?state=failed", False), ("?kind=train", False), ("?text=twelve", False),
     ):  # fmt: skip
         page = client.get(reverse("jobs:jobs") + query).content.decode()
-        assert ("Count to ten" in page) is found, query
-        assert ("No job fits" in page) is not found, query
+        assert ("Count to ten" in page) is names, query
+        assert ("No job fits" in page) is not names, query
 
 
 def test_it_says_what_to_do_when_there_is_no_job(

@@ -20,14 +20,14 @@ def listing(query: str = "") -> ListPage:
     return page_of(request, User.objects.all(), sort=SORT, default="name", per_page=10)
 
 
-def names(found: ListPage) -> list[str]:
-    return [user.username for user in found.object_list]
+def names(result: ListPage) -> list[str]:
+    return [user.username for user in result.object_list]
 
 
 def test_it_sorts_by_the_default(people: None) -> None:
-    found = listing()
-    assert names(found) == [f"user{number:02}" for number in range(10)]
-    assert found.count == 30
+    result = listing()
+    assert names(result) == [f"user{number:02}" for number in range(10)]
+    assert result.count == 30
 
 
 def test_it_sorts_backwards_and_pages(people: None) -> None:
@@ -36,9 +36,9 @@ def test_it_sorts_backwards_and_pages(people: None) -> None:
 
 @pytest.mark.parametrize("query", ["?sort=password", "?sort=-password", "?sort=", "?sort=--name"])
 def test_only_named_keys_sort(people: None, query: str) -> None:
-    found = listing(query)
-    assert names(found)[0] == "user00"
-    assert found.sort == "name"
+    result = listing(query)
+    assert names(result)[0] == "user00"
+    assert result.sort == "name"
 
 
 @pytest.mark.parametrize(("page", "first"), [("0", "user20"), ("99", "user20"), ("x", "user00")])
@@ -51,17 +51,17 @@ def test_rows_of_equal_rank_keep_their_order(db: None) -> None:
     seen: list[str] = []
     for page in (1, 2, 3):
         request = RequestFactory().get(f"/people/?page={page}")
-        found = page_of(
+        result = page_of(
             request, User.objects.all(), sort={"first": "first_name"}, default="first", per_page=10
         )
-        seen += names(found)
+        seen += names(result)
     assert sorted(seen) == [f"u{n:02}" for n in range(25)]
 
 
 def render(source: str, query: str) -> str:
     request = RequestFactory().get(f"/people/{query}")
-    found = page_of(request, User.objects.all(), sort=SORT, default="name", per_page=10)
-    return Template(source).render(Context({"request": request, "listing": found}))
+    result = page_of(request, User.objects.all(), sort=SORT, default="name", per_page=10)
+    return Template(source).render(Context({"request": request, "listing": result}))
 
 
 def test_a_header_turns_the_order_round(people: None) -> None:

@@ -101,8 +101,8 @@ def test_the_evaluation_gate_follows_the_measurement(
 
 def test_a_forgotten_verdict_bars(pair: SimpleNamespace) -> None:
     verdict_make(pair.candidate, pair.baseline, "forgotten")
-    found = states(pair.candidate)
-    assert found["Against the champion"] == found["Against the pre-trained anchor"] == "barred"
+    result = states(pair.candidate)
+    assert result["Against the champion"] == result["Against the pre-trained anchor"] == "barred"
     assert candidate_of(pair.candidate).word == "barred"
     assert stage(pair.candidate) == "forgotten"
 
@@ -112,9 +112,9 @@ def test_the_anchor_is_asked_beside_the_champion(ready: SimpleNamespace, cast: A
     second = checkpoint_make(ready.model, "Second", ready.candidate, run_by=cast.tina)
     verdict_make(second, ready.candidate, "retained")
     verdict_make(second, ready.baseline, "forgotten")
-    found = states(second)
-    assert found["Against the champion"] == "passed"
-    assert found["Against the pre-trained anchor"] == "barred"
+    result = states(second)
+    assert result["Against the champion"] == "passed"
+    assert result["Against the pre-trained anchor"] == "barred"
     assert stage(second) == "forgotten"
 
 
@@ -189,8 +189,8 @@ def test_an_approval_against_an_earlier_champion_does_not_count(
     votes_give(check, cast.rob)
     spot_check_decide(spot_check=check, decided_by=cast.rob, approve=True, reason="fine")
     promote(checkpoint=ready.candidate, actor=cast.leo, reason="better")
-    found = states(other)
-    assert found["Spot-check approved"] == found["Against the champion"] == "waiting"
+    result = states(other)
+    assert result["Spot-check approved"] == result["Against the champion"] == "waiting"
     assert candidate_of(other).lacks_comparison
 
 

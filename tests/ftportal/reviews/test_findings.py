@@ -31,16 +31,16 @@ def test_defects_of_both_sides_and_what_counts(pair: SimpleNamespace, cast: Any)
     vote(check, 1, cast.rob, "both_bad", candidate="empty", baseline="empty")
     vote(check, 2, cast.rob, "candidate", baseline="rude")
     vote(check, 3, cast.rob, "tie")
-    found = findings(check)
-    assert found.candidate_defect_items == 2
-    assert found.baseline_defect_items == 2
-    assert found.counted_defects == 1  # only the first is new
-    assert found.candidate_bound is None
-    assert [d.reason for d in found.items[0].candidate_defects] == ["wrong"]
-    assert (found.total.candidate, found.total.baseline) == (1, 1)
-    assert (found.total.tie, found.total.both_bad) == (1, 1)
-    assert found.sign_test_p == 1.0
-    assert not found.within_plan
+    result = findings(check)
+    assert result.candidate_defect_items == 2
+    assert result.baseline_defect_items == 2
+    assert result.counted_defects == 1  # only the first is new
+    assert result.candidate_bound is None
+    assert [d.reason for d in result.items[0].candidate_defects] == ["wrong"]
+    assert (result.total.candidate, result.total.baseline) == (1, 1)
+    assert (result.total.tie, result.total.both_bad) == (1, 1)
+    assert result.sign_test_p == 1.0
+    assert not result.within_plan
 
 
 def test_random_prompts_count_every_defect_and_give_the_bound(
@@ -48,10 +48,10 @@ def test_random_prompts_count_every_defect_and_give_the_bound(
 ) -> None:
     check = check_make(pair.candidate, pair.baseline, prompts=20, is_random=True)
     votes_give(check, cast.rob)
-    found = findings(check)
-    assert found.candidate_bound == pytest.approx(0.1391, abs=5e-5)  # 0 of 20, theory
-    assert found.within_plan
-    assert found.sign_test_p == pytest.approx(2 * 0.5**20)
+    result = findings(check)
+    assert result.candidate_bound == pytest.approx(0.1391, abs=5e-5)  # 0 of 20, theory
+    assert result.within_plan
+    assert result.sign_test_p == pytest.approx(2 * 0.5**20)
 
 
 def test_a_split_vote_is_a_tie_and_any_flag_is_a_defect(pair: SimpleNamespace, cast: Any) -> None:
@@ -60,9 +60,9 @@ def test_a_split_vote_is_a_tie_and_any_flag_is_a_defect(pair: SimpleNamespace, c
     vote(check, 0, cast.rosa, "baseline", candidate="lies")
     vote(check, 1, cast.rob, "candidate")
     vote(check, 1, cast.rosa, "tie")
-    found = findings(check)
-    assert [one.winner for one in found.items] == ["tie", "candidate"]
-    assert found.candidate_defect_items == 1
+    result = findings(check)
+    assert [one.winner for one in result.items] == ["tie", "candidate"]
+    assert result.candidate_defect_items == 1
 
 
 def test_agreement_is_the_textbooks(pair: SimpleNamespace, cast: Any) -> None:

@@ -138,12 +138,12 @@ def ended(submit: Callable[..., Run]) -> Callable[..., Run]:
     """`ended("failed", exit_code=3)`: a run whose job has ended so."""
 
     def run(state: str, **changes: Any) -> Run:
-        found = submit(changes.pop("name", "Session"))
-        job = found.job
+        result = submit(changes.pop("name", "Session"))
+        job = result.job
         job.state, job.finish_handled = JobState(state), True
         for field, value in changes.items():
             setattr(job, field, value)
         job.save()
-        return found
+        return result
 
     return run

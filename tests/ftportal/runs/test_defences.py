@@ -85,5 +85,5 @@ def test_what_the_defences_add_is_drawn(tina: Client, submit: Callable[..., Run]
     run = submit("Held", defences={"l2_strength": 0.5})
     Metric.objects.create(run=run, name="penalty_nats/l2", step=2, value=0.25)
     assert title in tina.get(reverse("runs:run", args=[run.pk])).content.decode()
-    found = tina.get(reverse("runs:metrics", args=[run.pk]) + "?chart=penalty").json()
-    assert found["series"] == {"L2": {"x": [2], "y": [0.25]}}
+    result = tina.get(reverse("runs:metrics", args=[run.pk]) + "?chart=penalty").json()
+    assert result["series"] == {"L2": {"x": [2], "y": [0.25]}}

@@ -32,11 +32,11 @@ def planned(parent: Checkpoint, talks: Batch) -> Callable[..., Plan]:
 
 
 def test_a_plan_tells_the_peak_and_what_it_is_for(planned: Callable[..., Plan]) -> None:
-    found = planned()
-    assert found.memory_bytes is not None
-    assert found.memory_bytes > PROGRAM_BYTES
-    assert found.memory_basis.startswith(f"most of it for {PROGRAM_WORDS}, ")
-    assert not any("may run out" in one.message for one in found.warnings)
+    result = planned()
+    assert result.memory_bytes is not None
+    assert result.memory_bytes > PROGRAM_BYTES
+    assert result.memory_basis.startswith(f"most of it for {PROGRAM_WORDS}, ")
+    assert not any("may run out" in one.message for one in result.warnings)
 
 
 def test_the_last_worker_of_the_model_is_asked(
@@ -49,9 +49,9 @@ def test_the_last_worker_of_the_model_is_asked(
     assert "the worker of Session had 300 MB free" in warning.message
     run.summary |= {"device": "cuda:0"}
     run.save()
-    found = planned()  # on a GPU the process itself does not count, and all else is tiny here
-    assert found.memory_bytes is not None
-    assert found.memory_bytes < 100 << 20
+    result = planned()  # on a GPU the process itself does not count, and all else is tiny here
+    assert result.memory_bytes is not None
+    assert result.memory_bytes < 100 << 20
 
 
 def test_a_model_of_an_unknown_kind_is_not_estimated(
@@ -59,9 +59,9 @@ def test_a_model_of_an_unknown_kind_is_not_estimated(
 ) -> None:
     read = DecoderShape.from_config
     monkeypatch.setattr(DecoderShape, "from_config", lambda _: read({"hidden_size": 8}))
-    found = planned()
-    assert found.memory_bytes is None
-    assert "num_attention_heads" in found.memory_basis
+    result = planned()
+    assert result.memory_bytes is None
+    assert "num_attention_heads" in result.memory_basis
 
 
 def test_the_longest_example_and_decision_decide(
@@ -70,8 +70,8 @@ def test_the_longest_example_and_decision_decide(
     def workload(batch: Batch, **recipe: Any) -> tuple[int, int]:
         mixture = [(batch, 1.0)]
         config = config_build(parent=parent, mixture=mixture, recipe={**RECIPE, **recipe})
-        found = workload_of(mixture, config)
-        return found.longest_tokens, found.longest_decision_tokens
+        result = workload_of(mixture, config)
+        return result.longest_tokens, result.longest_decision_tokens
 
     kept = batch_of("Kept", token_length_max=900, decision_length_max=70, decision_count=16)
     assert workload(kept) == (900, 160)  # short decisions of an example share a backward

@@ -179,44 +179,44 @@ def test_the_forecast_of_time_counts_what_goes_beside_training(
 
     both = [(talks, 1.0), (general, 1.0)]
     assert planned(both).seconds == pytest.approx(16)
-    found = planned(both, defences={"ewc_strength": 1.0, "mask_below_probability": 0.001})
+    result = planned(both, defences={"ewc_strength": 1.0, "mask_below_probability": 0.001})
     beside = (8 * 4 * 140 + 16 * 140) / 300
-    assert found.seconds == pytest.approx(16 + beside)
-    assert "of the time 39 % for EWC, 19 % for looking for unlikely tokens" in found.seconds_basis
-    run.forecast, run.summary = found.to_json(), {"seconds": 16.0, "session_seconds": 40.0}
+    assert result.seconds == pytest.approx(16 + beside)
+    assert "of the time 39 % for EWC, 19 % for looking for unlikely tokens" in result.seconds_basis
+    run.forecast, run.summary = result.to_json(), {"seconds": 16.0, "session_seconds": 40.0}
     (time,) = [row for row in outcome_rows(run) if row.label == "Time"]
     assert (time.forecast, time.measured) == ("38 s", "40 s")
     # Two held-out examples at three looks (parent, multiples of 4) and the divergence: 4 of 32.
     watch = {"watch_every_steps": 4, "brake_rise": 0.05, "watch_kl_tokens": 128}
     general.held_out_count = 2
     general.save()
-    found = planned([(held, 1.0), (general, 1.0)], watch=watch)
-    assert "for watching" in found.seconds_basis
+    result = planned([(held, 1.0), (general, 1.0)], watch=watch)
+    assert "for watching" in result.seconds_basis
     exact = 2 * 140 * (1 + 4)
     once = 2 * 140, 4 * (60 + 32)
     others = sum(2 * one + min(4 * one, 0.05 * 14 * 300) for one in once)
-    assert found.seconds == pytest.approx(14 + (exact + others) / 300)
+    assert result.seconds == pytest.approx(14 + (exact + others) / 300)
 
 
 @pytest.mark.django_db
 def test_a_plan_warns(submit: Callable[..., Run], talks: Batch, general: Batch) -> None:
     parent = submit().parent
     safe = {"method": {"name": "adamw"}, "learning_rate": 2e-5, "epochs": 3}
-    found = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe=safe)
-    assert [warning.message for warning in found.warnings] == [
+    result = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe=safe)
+    assert [warning.message for warning in result.warnings] == [
         "48 examples; 1,000 to 10,000 are usual for one run."
     ]
-    found = plan(
+    result = plan(
         parent=parent, mixture=[(talks, 1.0)], recipe={**safe, "learning_rate": 3e-4, "epochs": 9}
     )
-    assert {warning.field for warning in found.warnings} == {"learning_rate", "epochs", "batches"}
-    assert any("0 % of the examples are general" in one.message for one in found.warnings)
+    assert {warning.field for warning in result.warnings} == {"learning_rate", "epochs", "batches"}
+    assert any("0 % of the examples are general" in one.message for one in result.warnings)
     vain = {
         "examples_per_step": 64,
         "context_frozen": False,
         "defences": {"ewc_strength": 1.0, "ewc_examples": 20},
     }
-    found = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe={**safe, **vain})
+    result = plan(parent=parent, mixture=[(talks, 3.0), (general, 1.0)], recipe={**safe, **vain})
     assert {"examples_per_step", "gradient_cosine", "ewc_examples"} <= {
-        warning.field for warning in found.warnings
+        warning.field for warning in result.warnings
     }

@@ -17,17 +17,17 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_quarter_becomes_general(parent: Checkpoint, talks: Batch, general: Batch) -> None:
-    found = general_suggest(parent, {talks.pk: 3.0})
-    assert found.weights == {general.pk: pytest.approx(1.0)}
+    result = general_suggest(parent, {talks.pk: 3.0})
+    assert result.weights == {general.pk: pytest.approx(1.0)}
     raised = general_suggest(parent, {talks.pk: 3.0, general.pk: 0.1})
     assert raised.weights == {general.pk: pytest.approx(1.0)}
     assert "First give" in general_suggest(parent, {}).message
 
 
 def test_without_a_general_batch_it_says_what_to_do(parent: Checkpoint, talks: Batch) -> None:
-    found = general_suggest(parent, {talks.pk: 1.0})
-    assert found.weights == {}
-    assert "upload one" in found.message
+    result = general_suggest(parent, {talks.pk: 1.0})
+    assert result.weights == {}
+    assert "upload one" in result.message
 
 
 def test_a_fifth_becomes_what_the_lineage_learned(

@@ -151,9 +151,9 @@ def test_metrics_as_json_and_csv(otto: Client, submit: Callable[..., Run], talks
     run = submit(mixture=[(talks, 1.0)])
     Metric.objects.create(run=run, name="loss_nats", step=1, value=2.0)
     Metric.objects.create(run=run, name="loss_nats", step=2, value=None)
-    found = otto.get(reverse("runs:metrics", args=[run.pk]) + "?chart=loss").json()
-    assert found["live"] is True
-    assert found["series"] == {"Talks": {"x": [1, 2], "y": [2.0, None], "raw": [2.0, None]}}
+    result = otto.get(reverse("runs:metrics", args=[run.pk]) + "?chart=loss").json()
+    assert result["live"] is True
+    assert result["series"] == {"Talks": {"x": [1, 2], "y": [2.0, None], "raw": [2.0, None]}}
     text = otto.get(reverse("runs:metrics_csv", args=[run.pk])).content.decode()
     assert text.splitlines() == ["step,metric,value", "1,loss_nats,2.0", "2,loss_nats,"]
 

@@ -66,9 +66,9 @@ def test_the_optimizers_state_by_hand(method: dict[str, Any], dtype: str, state_
 
 
 def test_weights_gradients_and_penalties_by_hand() -> None:
-    found = estimate_of(method={"name": "adamw"})
-    assert found.part_bytes(WEIGHTS) == found.part_bytes(GRADIENTS) == 4 * NUMBERS
-    assert found.part_bytes(PENALTIES) == 0
+    result = estimate_of(method={"name": "adamw"})
+    assert result.part_bytes(WEIGHTS) == result.part_bytes(GRADIENTS) == 4 * NUMBERS
+    assert result.part_bytes(PENALTIES) == 0
     pulled = estimate_of(method={"name": "adamw"}, defences={"ewc_strength": 1.0})
     assert pulled.part_bytes(PENALTIES) == 4 * NUMBERS
     diagonal = {"ewc_strength": 1.0, "ewc_variant": "diagonal"}
@@ -100,9 +100,9 @@ def test_shapes_are_read_from_any_decoders_config() -> None:
         "vocab_size": 49152,
     }
     gpt2 = {"n_embd": 768, "n_head": 12, "n_layer": 12, "vocab_size": 50257}
-    found = DecoderShape.from_config(llama)
-    assert (found.queries, found.keys) == (576, 192)
-    assert DecoderShape.from_config({"text_config": llama}) == found
+    result = DecoderShape.from_config(llama)
+    assert (result.queries, result.keys) == (576, 192)
+    assert DecoderShape.from_config({"text_config": llama}) == result
     assert DecoderShape.from_config(gpt2).intermediate == 4 * 768
     with pytest.raises(ValueError, match="num_hidden_layers"):
         DecoderShape.from_config({**llama, "num_hidden_layers": None})

@@ -105,17 +105,17 @@ def probe_size(pool: Pool, limit: int) -> ProbeSize:
 
 def forecast_of(recipe: Recipe, **changes: Any) -> Passes:
     config = RunConfig.from_json({**recipe, **NOTHING, **changes})
-    found = curriculum_of(config)
-    mean = mean_of(found.samples)
+    result = curriculum_of(config)
+    mean = mean_of(result.samples)
     limit = config.watch.watch_probe_tokens
     material = Material(
-        step_count=found.step_count,
-        examples=len(found.samples),
-        distinct=len({id(sample) for sample in found.samples}),
+        step_count=result.step_count,
+        examples=len(result.samples),
+        distinct=len({id(sample) for sample in result.samples}),
         mean=mean,
         general=mean,
-        general_count=len(found.pools[0].train),
-        probes=[probe_size(pool, limit) for pool in found.pools if pool.held_out],
+        general_count=len(result.pools[0].train),
+        probes=[probe_size(pool, limit) for pool in result.pools if pool.held_out],
     )
     return passes_count(config, material, tensor_shapes={})
 
@@ -199,8 +199,8 @@ def test_nothing_takes_more_than_its_share() -> None:
     shapes = {"model.layers.0.mlp.up_proj.weight": (1000, 100)}
     ranks = rank_units(shapes)
     assert ranks == pytest.approx((1.25e7 + 5e6) / 2e5)
-    found = measuring_units(every_step, material, training, shapes)
-    assert found == pytest.approx(cosines + sharpness + ranks)
+    result = measuring_units(every_step, material, training, shapes)
+    assert result == pytest.approx(cosines + sharpness + ranks)
 
 
 _EXAMPLE: Recipe = {

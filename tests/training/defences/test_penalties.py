@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_the_written_formula(model: Any, rows: bool) -> 
             p.add_(0.01 * torch.randn_like(p))
             p.grad = torch.ones_like(p)
     values = penalty.gradient_add()
-    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    measured = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
     l2 = sum(0.5 * 0.3 * ((p - parents[n]) ** 2).sum() for n, p in model.named_parameters())
     ewc = sum(
@@ -89,7 +89,7 @@ def test_the_gradient_is_that_of_the_written_formula(model: Any, rows: bool) -> 
     )
     (l2 + ewc).backward()
     for name, p in model.named_parameters():
-        torch.testing.assert_close(found[name], 1.0 + p.grad)
+        torch.testing.assert_close(measured[name], 1.0 + p.grad)
     assert values["penalty_nats/l2"] == pytest.approx(l2.item(), rel=1e-5)
     assert values["penalty_nats/ewc"] == pytest.approx(ewc.item(), rel=1e-5)
 
@@ -104,7 +104,7 @@ def test_with_lora_the_gradient_is_that_of_the_merged_change(
     fisher = fisher_like(weights, rows=rows)
     values = penalised(adapted, weights, fisher).gradient_add()
     adapters = {n: p for n, p in adapted.named_parameters() if ".lora_" in n}
-    found = {name: p.grad.clone() for name, p in adapters.items()}
+    measured = {name: p.grad.clone() for name, p in adapters.items()}
     adapted.zero_grad()
     base = adapted.get_base_model()
     l2, ewc = torch.zeros(()), torch.zeros(())
@@ -116,7 +116,7 @@ def test_with_lora_the_gradient_is_that_of_the_merged_change(
     (l2 + ewc).backward()
     assert len(adapters) == 2 * len(weights) > 0
     for name, p in adapters.items():
-        torch.testing.assert_close(found[name], p.grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(measured[name], p.grad, rtol=1e-4, atol=1e-7)
     assert values["penalty_nats/l2"] == pytest.approx(l2.item(), rel=1e-5)
     assert values["penalty_nats/ewc"] == pytest.approx(ewc.item(), rel=1e-5)
 
@@ -137,7 +137,7 @@ def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(
     model: Any, pools: list[Pool]
 ) -> None:
     model.train()
-    found = fisher_of(model, pools, "diagonal")
+    measured = fisher_of(model, pools, "diagonal")
     assert model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     model.eval()
@@ -156,11 +156,11 @@ def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(
         for name, p in model.named_parameters():
             squares[name] += p.grad**2
             together[name] += p.grad
-    assert found.keys() == squares.keys()
+    assert measured.keys() == squares.keys()
     for name, value in squares.items():
-        torch.testing.assert_close(found[name], value / tokens, rtol=1e-4, atol=1e-9)
+        torch.testing.assert_close(measured[name], value / tokens, rtol=1e-4, atol=1e-9)
     name = "model.norm.weight"
-    assert not torch.allclose(found[name], together[name] ** 2 / tokens, rtol=0.1)
+    assert not torch.allclose(measured[name], together[name] ** 2 / tokens, rtol=0.1)
 
 
 def held_bytes(work: Callable[[], Any]) -> int:
@@ -212,8 +212,8 @@ def test_with_lora_fisher_is_that_of_the_weights_below(model: Any, pools: list[P
     plain = fisher_of(model, pools, "diagonal")
     recipe = RunConfig.from_json({**example_config(), "method": {"name": "lora"}})
     adapted = LORA.attach(model, recipe.method)
-    found = fisher_of(adapted, pools, "diagonal")
-    for name, value in found.items():
+    measured = fisher_of(adapted, pools, "diagonal")
+    for name, value in measured.items():
         torch.testing.assert_close(value, plain[name.replace(".base_layer", "")])
     for name, p in adapted.named_parameters():
         assert p.requires_grad == (".lora_" in name)
@@ -311,8 +311,8 @@ def test_held_out_examples_are_read_and_kept_apart(
     config = RunConfig.from_json(
         {**recipe, "batches": [{**recipe["batches"][0], "path": str(path)}]}
     )
-    found = curriculum_build(config, ChatEncoder.from_directory(tiny_model_directory), 2048)
-    (pool,) = found.pools
+    measured = curriculum_build(config, ChatEncoder.from_directory(tiny_model_directory), 2048)
+    (pool,) = measured.pools
     assert len(pool.train) + len(pool.held_out) == 40
     assert 0 < len(pool.held_out) < 20
-    assert all(any(sample is one for one in pool.train) for sample in found.samples)
+    assert all(any(sample is one for one in pool.train) for sample in measured.samples)

@@ -60,11 +60,11 @@ def test_what_is_left_out_is_what_a_plain_forward_says(model: Any, samples: list
     for sample in samples:
         with reading(model):
             places = unlikely_targets(sample, model, THRESHOLD, CPU)
-        found = sample_without(sample, places).encoded
+        result = sample_without(sample, places).encoded
         expected = unlikely_by_hand(model, sample)
-        assert found.left_out == expected
-        assert found.decision_token_count == sample.encoded.decision_token_count - len(expected)
-        assert found.token_ids == sample.encoded.token_ids
+        assert result.left_out == expected
+        assert result.decision_token_count == sample.encoded.decision_token_count - len(expected)
+        assert result.token_ids == sample.encoded.token_ids
         assert 0 < len(expected) < sample.encoded.decision_token_count
     assert model.training
 

@@ -98,11 +98,11 @@ def test_probes_are_the_texts_and_each_batchs_held_out_examples(
     assert all(any(one is other for other in held_out) for one in held.examples)
     assert sum(len(one.token_ids) for one in held.examples) <= 300
     with reading(model):
-        found = texts.nats_per_token(model, CPU), held.nats_per_token(model, CPU)
+        result = texts.nats_per_token(model, CPU), held.nats_per_token(model, CPU)
     whole = [(one.token_ids, list(range(1, len(one.token_ids)))) for one in texts.examples]
     answers = [(one.token_ids, target_places(one)) for one in held.examples]
     expected = mean_nats(model, whole), mean_nats(model, answers)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_divergence_is_that_of_the_parents_predictions(
@@ -121,7 +121,7 @@ def test_divergence_is_that_of_the_parents_predictions(
     with reading(model), reading(moved):
         divergence = ParentDivergence(model, prompts, CPU)
         assert divergence.measure(model) == pytest.approx(0.0, abs=1e-7)
-        found = divergence.measure(moved)
+        result = divergence.measure(moved)
     total, tokens = 0.0, 0
     for example, places in prompts:
         ids, rows = torch.tensor([example.token_ids]), [place - 1 for place in places]
@@ -130,8 +130,8 @@ def test_divergence_is_that_of_the_parents_predictions(
             here = log_softmax(moved(input_ids=ids).logits[0, rows].double(), -1)
         total += kl_div(here, parent, reduction="sum", log_target=True).item()
         tokens += len(places)
-    assert found == pytest.approx(total / tokens, rel=1e-4)
-    assert found > 1e-4
+    assert result == pytest.approx(total / tokens, rel=1e-4)
+    assert result > 1e-4
 
 
 @pytest.mark.slow
@@ -155,9 +155,9 @@ def test_watching_changes_no_bit_of_the_weights(
     unwatched = run_directory(probed, **change, probes=[], watch={"watch_every_steps": 0})
     assert main([str(watched)]) == main([str(unwatched)]) == DONE
     assert are_equal(weights_of(watched), weights_of(unwatched))
-    found = metrics_of(watched)
-    assert {"kl_to_parent_nats", NAME} <= found[10].keys()
-    assert found[10]["kl_to_parent_nats"] > 0
+    result = metrics_of(watched)
+    assert {"kl_to_parent_nats", NAME} <= result[10].keys()
+    assert result[10]["kl_to_parent_nats"] > 0
     assert not any("kl" in name or "probe" in name for name in metrics_of(unwatched)[10])
 
 

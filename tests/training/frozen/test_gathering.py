@@ -99,6 +99,6 @@ def test_the_check_at_load_sees_a_model_that_looks_past_its_mask(
         return layer_masks(base, windows, torch.ones_like(seen), distance)
 
     monkeypatch.setattr("training.frozen.gathering.layer_masks", open_mask)
-    found = parity_check(shape("llama"), ITEM.token_ids, CPU, gather=True)
-    assert not found.can_gather
-    assert found.gradient < 1e-4
+    result = parity_check(shape("llama"), ITEM.token_ids, CPU, gather=True)
+    assert not result.can_gather
+    assert result.gradient < 1e-4

@@ -20,8 +20,8 @@ IDS = ITEM.token_ids
 
 def test_it_leaves_no_gradient_and_the_model_as_it_was() -> None:
     model = shape("llama").train()
-    found = parity_check(model, IDS[:5], CPU)
-    assert max(found.logits, found.gradient) < 1e-5
+    result = parity_check(model, IDS[:5], CPU)
+    assert max(result.logits, result.gradient) < 1e-5
     assert all(p.grad is None for p in model.parameters())
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())

@@ -43,8 +43,8 @@ def gradients(model: Any, losses: Any) -> tuple[float, dict[str, torch.Tensor]]:
     for loss in losses:
         loss.nll_sum.backward()
         total += loss.nll_sum.item()
-    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    return total, found
+    gradients_after = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return total, gradients_after
 
 
 def detached_reference(model: Any, item: EncodedExample) -> tuple[float, dict[str, torch.Tensor]]:
@@ -140,7 +140,10 @@ def test_losses_of_several_conversations_are_told_apart(model: Any, losses: Any)
     items = [example((20, 30), length=40), example((5, 6), (9, 19), length=30)]
     alone = [sum(loss.nll_sum.item() for loss in losses(model, [item], CPU)) for item in items]
     together = list(losses(model, items, CPU))
-    counts = [sum(found) for found in zip(*(loss.token_counts for loss in together), strict=True)]
+    counts = [
+        sum(gradients_after)
+        for gradients_after in zip(*(loss.token_counts for loss in together), strict=True)
+    ]
     assert counts == [10, 11]
     parts = torch.stack([loss.nll_sums for loss in together])  # (backwards, conversations)
     assert parts.sum(0).tolist() == pytest.approx(alone, rel=1e-5)

@@ -34,18 +34,18 @@ MakeRun = Callable[..., Path]
 
 
 def parameter(gradient: Any) -> nn.Parameter:
-    found = nn.Parameter(torch.zeros_like(torch.tensor(gradient)))
-    found.grad = torch.tensor(gradient)
-    return found
+    result = nn.Parameter(torch.zeros_like(torch.tensor(gradient)))
+    result.grad = torch.tensor(gradient)
+    return result
 
 
 def test_small_entries_and_rows_are_counted_by_their_own_tensors_largest() -> None:
     """By hand: 4 of 6 and 1 of 2 entries are small; 1 of the matrix's 2 rows is."""
     matrix = parameter([[2.0, 1e-3, -1e-3], [-2e-3, 0.0, 1e-9]])  # the limit is 2e-3
     vector = parameter([5e-9, 1e-5])
-    found = gradient_sparsity([matrix, vector])
-    assert found.entries_share == pytest.approx(6 / 8)
-    assert found.rows_share == pytest.approx(1 / 2)
+    result = gradient_sparsity([matrix, vector])
+    assert result.entries_share == pytest.approx(6 / 8)
+    assert result.rows_share == pytest.approx(1 / 2)
 
 
 def test_an_absent_gradient_and_one_of_zeros_are_small_throughout() -> None:
@@ -53,9 +53,9 @@ def test_an_absent_gradient_and_one_of_zeros_are_small_throughout() -> None:
     zeros = parameter([[0.0, 0.0], [0.0, 0.0]])
     full = parameter([[1.0, 1.0]])
     frozen = nn.Parameter(torch.ones(50, 50), requires_grad=False)
-    found = gradient_sparsity([absent, zeros, full, frozen])
-    assert found.entries_share == pytest.approx(16 / 18)
-    assert found.rows_share == pytest.approx(5 / 6)
+    result = gradient_sparsity([absent, zeros, full, frozen])
+    assert result.entries_share == pytest.approx(16 / 18)
+    assert result.rows_share == pytest.approx(5 / 6)
     assert gradient_sparsity([parameter([1.0])]).rows_share is None
 
 
@@ -94,11 +94,11 @@ def test_ranks_agree_with_a_singular_value_decomposition(shape: tuple[int, int])
     sigma = torch.linalg.svdvals(change)
     shares = sigma / sigma.sum()
     held = (sigma**2).cumsum(0) / (sigma**2).sum()
-    found = effective_rank(change)
-    assert found.entropy_rank == pytest.approx(
+    result = effective_rank(change)
+    assert result.entropy_rank == pytest.approx(
         torch.exp(-(shares * shares.log()).sum()).item(), rel=1e-6
     )
-    assert found.rank_90 == int((held < 0.9).sum()) + 1
+    assert result.rank_90 == int((held < 0.9).sum()) + 1
 
 
 def test_a_matrix_read_in_parts_has_the_same_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +106,9 @@ def test_a_matrix_read_in_parts_has_the_same_ranks(monkeypatch: pytest.MonkeyPat
     change = torch.randn(130, 67)
     whole = effective_rank(change)
     monkeypatch.setattr("training.measures.rank._PART_ENTRIES", 670)
-    found = effective_rank(change)
-    assert found.entropy_rank == pytest.approx(whole.entropy_rank, rel=1e-9)
-    assert found.rank_90 == whole.rank_90
+    result = effective_rank(change)
+    assert result.entropy_rank == pytest.approx(whole.entropy_rank, rel=1e-9)
+    assert result.rank_90 == whole.rank_90
 
 
 @pytest.mark.parametrize("size", [(40, 3, 60), (60, 8, 40)])
@@ -119,10 +119,10 @@ def test_ranks_of_a_product_are_those_of_the_matrix_it_makes(size: tuple[int, in
     into = torch.randn(inner, columns)
     sigma = torch.linalg.svdvals(out.double() @ into.double())[:inner]
     shares = sigma / sigma.sum()
-    found = product_rank(out, into)
+    result = product_rank(out, into)
     expected = torch.special.entr(shares).sum().exp().item()
-    assert found.entropy_rank == pytest.approx(expected, rel=1e-9)
-    assert found.rank_90 == effective_rank(out.double() @ into.double()).rank_90
+    assert result.entropy_rank == pytest.approx(expected, rel=1e-9)
+    assert result.rank_90 == effective_rank(out.double() @ into.double()).rank_90
     assert product_rank(torch.zeros_like(out), into).reason == NOT_MOVED
 
 
@@ -152,10 +152,10 @@ def test_what_was_not_measured_says_why(model: Any, tiny_model_directory: Path) 
     told: list[tuple[int, int]] = []
 
     def measure(seconds: float, stop: bool = False) -> dict[str, str | None]:
-        found = ranks.measure_all(
+        result = ranks.measure_all(
             seconds=seconds, stop=lambda: stop, progress=lambda *counts: told.append(counts)
         )
-        return {name: one.reason for name, one in found.items()}
+        return {name: one.reason for name, one in result.items()}
 
     assert set(measure(60).values()) == {NOT_MOVED}
     assert told[-1] == (15, 15)
@@ -212,7 +212,7 @@ def test_sharpness_is_the_curvature_along_the_step(
     optimizer.step()  # as the training loop will: nothing is left to do
     assert [kept.data_ptr() for _, kept in sharpness._pairs or ()] == places  # no memory beside it
     after = [one.detach().clone() for one in model.parameters()]
-    found = sharpness.measure()
+    result = sharpness.measure()
     assert all(map(torch.equal, after, model.parameters()))
     assert not sharpness.is_waiting
 
@@ -225,7 +225,7 @@ def test_sharpness_is_the_curvature_along_the_step(
         bent = torch.autograd.grad(along, parameters)
     curvature = sum((h * v).sum() for h, v in zip(bent, directions, strict=True))
     length = sum(v.square().sum() for v in directions)
-    assert found == pytest.approx((curvature / length).item(), rel=0.02)
+    assert result == pytest.approx((curvature / length).item(), rel=0.02)
 
 
 def test_a_step_of_no_length_has_no_sharpness(model: Any) -> None:

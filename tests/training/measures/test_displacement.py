@@ -22,12 +22,12 @@ def test_the_distance_is_that_of_all_numbers_however_they_are_read(
         for one in model.parameters():
             one.add_(0.01 * torch.randn_like(one))
     reference = Reference(tiny_model_directory)
-    found = reference.measure(model)
+    result = reference.measure(model)
     moved = 0.0
     for name, one in model.named_parameters():
         distance = (one.detach().double() - before[name]).norm().item()
-        assert found.tensors[name].norm == pytest.approx(distance, rel=1e-5)
-        assert found.tensors[name].reference_norm == pytest.approx(before[name].norm().item())
+        assert result.tensors[name].norm == pytest.approx(distance, rel=1e-5)
+        assert result.tensors[name].reference_norm == pytest.approx(before[name].norm().item())
         assert torch.equal(reference.read(name).double(), before[name])
         moved += distance**2
-    assert found.norm == pytest.approx(moved**0.5, rel=1e-5)
+    assert result.norm == pytest.approx(moved**0.5, rel=1e-5)
