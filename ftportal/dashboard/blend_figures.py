@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from evaluation.judging.verdict import POOLED_TITLE
 from ftportal.dashboard.selectors.blending import Curve, Point
-from ftportal.dashboard.selectors.measurements import Change
+from ftportal.evaluations.selectors import Change
 from ftportal.pages.charts import Chart, Series, line_chart
 
 _WAY = "percent of the way from the parent"

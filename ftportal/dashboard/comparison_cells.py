@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftportal.dashboard.selectors.measurements import Change
+from ftportal.evaluations.selectors import Change
 from ftportal.pages.templatetags.pages import NOTHING
 
 

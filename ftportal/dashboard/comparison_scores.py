@@ -8,8 +8,8 @@ from evaluation.judging.verdict import POOLED_TITLE
 from ftportal.dashboard.comparison_cells import Cell, Group, Row
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.comparison import BASELINES, Column, Comparison
-from ftportal.dashboard.selectors.measurements import Change, Measurement
-from ftportal.evaluations.selectors import benchmark_titles
+from ftportal.dashboard.selectors.measurements import Measurement
+from ftportal.evaluations.selectors import Change, benchmark_titles
 from ftportal.pages.templatetags.pages import NOTHING, fixed, percent, signed
 
 NOTHING_MEASURED = "Nothing is measured yet."
@@ -92,7 +92,7 @@ def _perplexity(name: str) -> Measure:
         unit="perplexity a token",
         value=lambda measured: measurements.perplexity_per_token(measured.texts.get(name, [])),
         words=lambda value: fixed(value, 2),
-        change=lambda before, after: measurements.perplexity_change(before, after, name),
+        change=lambda before, after: measurements.text_change(before, after, name),
         change_unit="%",
         allowed=lambda rule: rule.perplexity_margin_ratio - 1,
         higher_is_better=False,

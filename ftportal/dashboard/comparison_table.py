@@ -5,7 +5,7 @@ from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
 from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
-from ftportal.dashboard.selectors.measurements import Change
+from ftportal.evaluations.selectors import Change
 from ftportal.pages.templatetags.pages import duration, fixed, signed
 from ftportal.promotions.selectors import stages
 

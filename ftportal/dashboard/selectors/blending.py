@@ -8,10 +8,10 @@ from ftportal.blends.models import Blend
 from ftportal.blends.selectors import blends_of
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.selectors import measurements, sessions
-from ftportal.dashboard.selectors.measurements import Change, Measurement
+from ftportal.dashboard.selectors.measurements import Measurement
 from ftportal.dashboard.selectors.tradeoff import own_gains
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
-from ftportal.evaluations.selectors import live_evaluations
+from ftportal.evaluations.selectors import Change, live_evaluations
 from ftportal.runs.models import Run
 
 
@@ -117,9 +117,7 @@ def _point(
     perplexity: dict[str, Change] = {}
     if before is not None and after is not None:
         accuracy = measurements.accuracy_change(before, after)
-        perplexity = {
-            name: measurements.perplexity_change(before, after, name) for name in after.texts
-        }
+        perplexity = {name: measurements.text_change(before, after, name) for name in after.texts}
     return Point(
         alpha=alpha,
         checkpoint=checkpoint,

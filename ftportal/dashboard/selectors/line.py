@@ -7,8 +7,9 @@ from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import lineage
 from ftportal.dashboard.selectors import measurements, sessions
-from ftportal.dashboard.selectors.measurements import Change, Measurement
+from ftportal.dashboard.selectors.measurements import Measurement
 from ftportal.evaluations.models import Suite, Verdict
+from ftportal.evaluations.selectors import Change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +139,8 @@ def _session(
     def perplexity(name: str) -> Entry:
         return Entry(
             name=name,
-            alone=measurements.perplexity_change(before, after, name) if before else None,
-            total=measurements.perplexity_change(anchor, after, name),
+            alone=measurements.text_change(before, after, name) if before else None,
+            total=measurements.text_change(anchor, after, name),
             allowed=rule.perplexity_margin_ratio - 1,
         )
 

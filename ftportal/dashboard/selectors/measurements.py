@@ -4,69 +4,18 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 from django.db.models import Count
 
 from evaluation.judging import statistics
-from evaluation.judging.paired import Document, Item, PairedItems
-from evaluation.judging.pairing import (
-    ComparisonError,
-    benchmark_pooled,
-    paired_benchmark,
-    paired_perplexity,
-)
-from evaluation.judging.verdict import POOLED_NAME
+from evaluation.judging.paired import Document, Item
 from ftportal.evaluations.models import DocumentLoss, Evaluation, Sample, Suite
-
-# Differences are shown here and judged by verdicts: neither margin nor alpha moves an interval.
-_MARGIN, _MARGIN_RATIO, _ALPHA = 0.5, 2.0, 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """After minus before with its 95 % interval, or why there is none.
-
-    Accuracy: shares of the items. Perplexity: relative change (0.02 is two percent more). Bits a
-    byte: bits. `low` and `high` are None where one observation leaves no spread to estimate.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    lost: int | None = None
-    gained: int | None = None
-    why_missing: str = ""
-
-    @property
-    def hundredths(self) -> dict[str, float | None]:
-        """value, low and high in points of 100 answers, or in percent of perplexity."""
-        shares = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if share is None else 100 * share for name, share in shares.items()}
-
-    def tone(self, *, higher_is_better: bool, allowed: float | None) -> str:
-        """Empty unless the whole interval lies on one side of zero; then good, warn or bad.
-
-        warn is worse by no more than `allowed`, in the unit of `value`; None allows nothing.
-        """
-        if self.value is None or self.low is None or self.high is None:
-            return ""
-        if self.low <= 0 <= self.high:
-            return ""
-        if (self.low > 0) == higher_is_better:
-            return "good"
-        return "warn" if allowed is not None and abs(self.value) <= allowed else "bad"
-
-    @classmethod
-    def of_benchmark(cls, pair: PairedItems) -> Self:
-        """The change that a paired comparison of items found."""
-        return cls(
-            value=pair.difference,
-            low=pair.interval_95.low,
-            high=pair.interval_95.high,
-            lost=pair.lost,
-            gained=pair.gained,
-        )
+from ftportal.evaluations.selectors.change import (
+    Change,
+    items_change,
+    perplexity_change,
+    pooled_change,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,42 +119,14 @@ def accuracy_change(before: Measurement, after: Measurement, benchmark: str = ""
 
     Where items share a source, the clustered interval widens it as it does for verdicts.
     """
-    names = [benchmark] if benchmark else names_in_order([before.items, after.items])
-    try:
-        pairs = [
-            paired_benchmark(
-                name=name,
-                before=before.items.get(name, []),
-                after=after.items.get(name, []),
-            )
-            for name in names
-        ]
-    except ComparisonError as problem:
-        return Change(why_missing=str(problem))
-    if not pairs:
-        return Change(why_missing="No benchmark was measured.")
-    if benchmark:
-        return Change.of_benchmark(pairs[0])
-    pooled = benchmark_pooled(name=POOLED_NAME, benchmarks=pairs)
-    return Change.of_benchmark(pooled)
+    if not benchmark:
+        return pooled_change(before.items, after.items)
+    return items_change(benchmark, before.items.get(benchmark, []), after.items.get(benchmark, []))
 
 
-def perplexity_change(before: Measurement, after: Measurement, name: str) -> Change:
+def text_change(before: Measurement, after: Measurement, name: str) -> Change:
     """Relative change of perplexity a token on one held-out set, documents paired by hash."""
-    try:
-        pair = paired_perplexity(
-            domain=name,
-            before=before.texts.get(name, []),
-            after=after.texts.get(name, []),
-        )
-    except ComparisonError as problem:
-        return Change(why_missing=str(problem))
-    bounds = pair.interval_95
-    return Change(
-        value=pair.ratio - 1,
-        low=bounds.low - 1 if bounds else None,
-        high=bounds.high - 1 if bounds else None,
-    )
+    return perplexity_change(name, before.texts.get(name, []), after.texts.get(name, []))
 
 
 def bits_change(before: Measurement, after: Measurement, name: str) -> Change:
@@ -221,12 +142,7 @@ def bits_change(before: Measurement, after: Measurement, name: str) -> Change:
         [partners[text.doc_hash].nll_nats for text in texts],
         [text.bytes for text in texts],
     )
-    bounds = estimate.interval(0.95)
-    return Change(
-        value=estimate.mean / math.log(2),
-        low=bounds.low / math.log(2) if bounds else None,
-        high=bounds.high / math.log(2) if bounds else None,
-    )
+    return Change.of_mean(estimate, 1 / math.log(2))
 
 
 def names_in_order(measured: Iterable[Mapping[str, object]]) -> list[str]:

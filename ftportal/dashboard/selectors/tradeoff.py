@@ -5,11 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluation.judging.paired import Document
-from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.dashboard.selectors import measurements
-from ftportal.dashboard.selectors.measurements import Change, Measurement
+from ftportal.dashboard.selectors.measurements import Measurement
 from ftportal.datasets.models import BatchKind
 from ftportal.evaluations.models import ExampleLoss, Retention, Suite
+from ftportal.evaluations.selectors import Change
+from ftportal.evaluations.selectors.change import loss_change
 from ftportal.evaluations.selectors.retention import PINNED
 from ftportal.runs.models import Run
 
@@ -130,22 +131,14 @@ def _gain(run: Run, result_id: int, slices: _Slices) -> Change:
             return Change(why_missing="measured with different settings: measure both alike")
         before += then.examples
         after += now.examples
-    try:
-        pair = paired_perplexity(domain="own examples", before=before, after=after)
-    except ComparisonError as problem:
-        return Change(why_missing=str(problem))
-    bounds = pair.log_ratio.interval(0.95)
-    return Change(
-        value=0.0 - pair.log_ratio.mean,  # not -mean, which makes -0 of nothing
-        low=0.0 - bounds.high if bounds else None,
-        high=0.0 - bounds.low if bounds else None,
-    )
+    # From after to before: a fall of the loss is a gain.
+    return loss_change("own examples", after, before)
 
 
 def _loss(before: Measurement | None, after: Measurement | None) -> Change:
     if before is None or after is None:
         return Change(why_missing="not measured yet, or its parent is not")
-    return measurements.perplexity_change(_all_texts(before), _all_texts(after), _ALL)
+    return measurements.text_change(_all_texts(before), _all_texts(after), _ALL)
 
 
 _ALL = "general text"

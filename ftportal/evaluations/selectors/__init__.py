@@ -7,6 +7,7 @@ from ftportal.evaluations.selectors.benchmarks import (
     known_benchmarks,
     own_benchmark_items,
 )
+from ftportal.evaluations.selectors.change import Change
 from ftportal.evaluations.selectors.changed import CHANGES, changed_items
 from ftportal.evaluations.selectors.divergence import (
     DivergenceRow,
@@ -29,8 +30,8 @@ from ftportal.evaluations.selectors.measured import (
 )
 from ftportal.evaluations.selectors.noise import NoiseFloor, live_repeat, noise_floor
 from ftportal.evaluations.selectors.retention import (
-    Change,
     RetentionRow,
+    Since,
     retention_jobs,
     retention_rows,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "NoiseFloor",
     "RetentionRow",
     "Row",
+    "Since",
     "anchor_sentence",
     "baselines",
     "benchmark_titles",

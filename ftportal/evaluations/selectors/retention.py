@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from evaluation.judging import statistics
 from evaluation.judging.paired import Document
-from evaluation.judging.pairing import ComparisonError, paired_perplexity
 from ftportal.blends.selectors import sessions_learned
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.evaluations.models import ExampleLoss, Retention, Suite
+from ftportal.evaluations.selectors.change import Change, loss_change
 from ftportal.evaluations.selectors.measured import baselines
 from ftportal.jobs.models import Job
 from ftportal.runs.selectors import Learned
@@ -19,28 +19,15 @@ PINNED = ("dtype", "attention", "tokenizer_sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """How the loss on a batch's held-out examples moved from one checkpoint to another."""
+class Since:
+    """How the loss on a batch's held-out examples moved from an earlier checkpoint to this one."""
 
-    since: Checkpoint
+    checkpoint: Checkpoint
+    """The earlier one."""
     loss_nats: float | None
-    """Of the earlier one; None where it is not measured."""
-    difference_nats: float | None = None
-    """After minus before, nats a decision token: above 0 is worse."""
-    low_nats: float | None = None
-    high_nats: float | None = None
-    """95 % interval, examples in pairs; None for a single example, whose spread nothing shows."""
-    problem: str = ""
-    """Why there is no difference although both were measured."""
-
-    @property
-    def word(self) -> str:
-        """What the interval shows: worse, better or no clear change; empty without one."""
-        if self.low_nats is None or self.high_nats is None:
-            return ""
-        if self.low_nats > 0:
-            return "worse"
-        return "better" if self.high_nats < 0 else "no clear change"
+    """Its mean loss; None where it is not measured."""
+    change: Change
+    """After minus before, nats a decision token, examples in pairs: above 0 is worse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +44,14 @@ class RetentionRow:
     loss_nats: float | None
     """Mean loss a decision token now; None where `missing` says why."""
     missing: str = ""
-    since_learned: Change | None = None
+    since_learned: Since | None = None
     """None where this checkpoint's own session learned it."""
-    changes: Sequence[Change] = field(default_factory=list)
+    changes: Sequence[Since] = field(default_factory=list)
     """Since each baseline, in the order of `baselines`: the anchor, the parent, the champion."""
 
-    def since(self, checkpoint: Checkpoint) -> Change | None:
+    def since(self, checkpoint: Checkpoint) -> Since | None:
         """The change since one of the baselines; None where it is none of them."""
-        return next((one for one in self.changes if one.since == checkpoint), None)
+        return next((one for one in self.changes if one.checkpoint == checkpoint), None)
 
 
 def retention_rows(checkpoint: Checkpoint, suite: Suite) -> list[RetentionRow]:
@@ -88,7 +75,7 @@ def retention_rows(checkpoint: Checkpoint, suite: Suite) -> list[RetentionRow]:
     return [_row(checkpoint, one, compared, measured, losses) for one in learned]
 
 
-_Found = dict[tuple[int, int], Retention]
+_Measured = dict[tuple[int, int], Retention]
 _Losses = dict[int, list[Document]]
 
 
@@ -107,15 +94,15 @@ def _row(
     checkpoint: Checkpoint,
     learned: Learned,
     compared: Sequence[Checkpoint],
-    measured: _Found,
+    measured: _Measured,
     losses: _Losses,
 ) -> RetentionRow:
     batch = learned.batch
     now = measured.get((checkpoint.pk, batch.pk))
     examples = losses.get(now.pk, []) if now else []
 
-    def since(before: Checkpoint) -> Change:
-        return _change(before, measured.get((before.pk, batch.pk)), now, losses)
+    def since(before: Checkpoint) -> Since:
+        return _since(before, measured.get((before.pk, batch.pk)), now, losses)
 
     return RetentionRow(
         batch=batch,
@@ -129,30 +116,25 @@ def _row(
     )
 
 
-def _change(
+def _since(
     checkpoint: Checkpoint, before: Retention | None, now: Retention | None, losses: _Losses
-) -> Change:
+) -> Since:
     earlier = losses.get(before.pk, []) if before else []
     later = losses.get(now.pk, []) if now else []
-    loss = _mean_nats(earlier)
-    if before is None or now is None or not earlier or not later:
-        return Change(since=checkpoint, loss_nats=loss)
+    change = Change()
+    if before is not None and now is not None and earlier and later:
+        change = _change(before, now, earlier, later)
+    return Since(checkpoint=checkpoint, loss_nats=_mean_nats(earlier), change=change)
+
+
+def _change(
+    before: Retention, now: Retention, earlier: Sequence[Document], later: Sequence[Document]
+) -> Change:
     for name in PINNED:
         if before.settings.get(name) != now.settings.get(name):
             problem = f"Measured with a different {name.replace('_', ' ')}: measure both alike."
-            return Change(since=checkpoint, loss_nats=loss, problem=problem)
-    try:
-        pair = paired_perplexity(domain=f"session {now.batch_id}", before=earlier, after=later)
-    except ComparisonError as error:
-        return Change(since=checkpoint, loss_nats=loss, problem=str(error))
-    interval = pair.log_ratio.interval(0.95)
-    return Change(
-        since=checkpoint,
-        loss_nats=loss,
-        difference_nats=pair.log_ratio.mean,
-        low_nats=interval.low if interval else None,
-        high_nats=interval.high if interval else None,
-    )
+            return Change(why_missing=problem)
+    return loss_change(f"session {now.batch_id}", earlier, later)
 
 
 def _mean_nats(examples: Sequence[Document]) -> float | None:

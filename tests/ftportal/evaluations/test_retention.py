@@ -208,13 +208,13 @@ def test_rows_tell_what_was_learned_and_what_slips_away(suite: Suite, line: Any)
     assert (learned.examples, earlier.examples, earlier.tokens) == (2, 3, 30)
     assert learned.since_learned is None and learned.loss_nats == pytest.approx(0.5, abs=0.01)
     change = learned.since(line.anchor)
-    assert change is not None and change.word == "better"
-    assert change.difference_nats == pytest.approx(-1.5)
+    assert change is not None and change.change.loss_word == "better"
+    assert change.change.value == pytest.approx(-1.5)
     slip = earlier.since_learned
-    assert slip is not None and slip.since == line.first and slip.word == "worse"
-    assert slip.difference_nats == pytest.approx(0.6)
+    assert slip is not None and slip.checkpoint == line.first and slip.change.loss_word == "worse"
+    assert slip.change.value == pytest.approx(0.6)
     # Every example moved alike, so nothing is uncertain.
-    assert [slip.low_nats, slip.high_nats] == pytest.approx([0.6, 0.6])
+    assert [slip.change.low, slip.change.high] == pytest.approx([0.6, 0.6])
     assert retention_rows(line.anchor, suite) == []
 
 
@@ -226,11 +226,11 @@ def test_a_single_example_has_no_interval_and_unlike_sides_no_difference(
     done(line.first, *retention_lines(line.talks, 1.0)[:1])
     (row,) = retention_rows(line.first, suite)
     change = row.since(line.anchor)
-    assert change is not None and change.low_nats is None and change.word == ""
+    assert change is not None and change.change.low is None and change.change.loss_word == ""
     Retention.objects.filter(checkpoint=line.first).update(settings={"dtype": "bfloat16"})
     change = retention_rows(line.first, suite)[0].since(line.anchor)
-    assert change is not None and change.difference_nats is None
-    assert "different dtype" in change.problem
+    assert change is not None and change.change.value is None
+    assert "different dtype" in change.change.why_missing
 
 
 def test_a_likelihood_that_is_no_number_is_refused(suite: Suite, line: Any) -> None:
@@ -291,7 +291,7 @@ def test_the_engine_measures_it_for_a_checkpoint_and_for_its_anchor(
     (row,) = retention_rows(child, suite)
     change = row.since(language_model.pretrained)
     assert row.examples == 3 and change is not None
-    assert change.difference_nats not in (None, 0.0) and change.low_nats is not None
+    assert change.change.value not in (None, 0.0) and change.change.low is not None
     # And how differently the child speaks, on the held-out set and on the session's answers.
     assert divergence_rows(asked[0]) == []
     texts, answers = divergence_rows(asked[1])

@@ -223,13 +223,13 @@ def test_comparison_rows_stand_side_by_side(
     total, code, language, prose = rows
     assert total.is_total and total.n == 8
     assert [cell and cell.value for cell in total.cells] == [0.75, 0.625, None]
-    assert code.cells[0].difference is None
-    assert (code.cells[1].lost, code.cells[1].gained) == (1, 0)
-    assert code.cells[1].difference == pytest.approx(-0.25)
-    assert code.cells[1].difference_low < -0.25 < code.cells[1].difference_high
-    assert language.cells[1].difference == 0
+    assert code.cells[0].change is None
+    assert (code.cells[1].change.lost, code.cells[1].change.gained) == (1, 0)
+    assert code.cells[1].change.value == pytest.approx(-0.25)
+    assert code.cells[1].change.low < -0.25 < code.cells[1].change.high
+    assert language.cells[1].change.value == 0
     assert prose.cells[0].value == pytest.approx(7.39, abs=0.02)
-    assert prose.cells[1].difference == pytest.approx(0.105, abs=0.001)
+    assert prose.cells[1].change.value == pytest.approx(0.105, abs=0.001)
     assert measured_evaluation(child, suite) and measured_evaluation(unmeasured, suite) is None
 
 
