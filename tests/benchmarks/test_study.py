@@ -48,6 +48,7 @@ def test_rank_correlation_by_hand_and_with_ties() -> None:
     assert math.isnan(spearman(x, np.ones(4)))
 
 
+@pytest.mark.slow
 def test_intervals_over_cells_are_wider_than_over_runs() -> None:
     rng = np.random.default_rng(0)
     cells = [number // 3 for number in range(30)]

@@ -18,6 +18,8 @@ from evaluation.judging.rule import Rule
 from evaluation.judging.statistics import MeanEstimate
 from evaluation.judging.verdict import verdict
 
+pytestmark = pytest.mark.slow
+
 ALPHA, DRAWS = 0.05, 4000
 TOLERANCE = 3 * math.sqrt(ALPHA * (1 - ALPHA) / DRAWS)
 Draw = Callable[[np.random.Generator, int, int, list[float], float], draws.Outcomes]

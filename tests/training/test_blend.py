@@ -289,6 +289,7 @@ def test_the_example_config_is_a_config(capsys: pytest.CaptureFixture[str]) -> N
         BlendConfig.from_json(record | {"weight": 1})
 
 
+@pytest.mark.slow
 def test_sigterm_stops_it_without_an_output(own: Path, tmp_path: Path) -> None:
     for name in ("parent", "candidate"):
         # 1 GB of zeros that take no room on disk: far more than is blended before the signal.

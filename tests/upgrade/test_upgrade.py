@@ -26,6 +26,8 @@ from ftportal.runs.models import Run
 from ftportal.runs.services import run_resume
 from tests.upgrade.routes import addresses, expected_status, routes
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = Path(__file__).with_name("data-0.1.0.tar.xz")
 PLACE = "/srv/ftportal"
 """Where it stood when it was made, as `make.py` says."""

@@ -67,6 +67,7 @@ def test_a_suite_whose_documents_are_gone_is_refused(suite: Suite) -> None:
         suite_check(suite)
 
 
+@pytest.mark.slow
 def test_the_seed_makes_two_suites_once(data_dir: Any, db: None) -> None:
     quick = evaluations_seed()
     assert evaluations_seed() == quick and Suite.objects.count() == 2

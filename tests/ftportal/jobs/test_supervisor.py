@@ -19,6 +19,8 @@ from ftportal.jobs.services import job_resume, job_stop
 from ftportal.jobs.supervisor import job_run_now, job_work
 from tests.ftportal.jobs.processes import engine_of, is_alive
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_runs_an_engine_to_its_end(job: Job, counting: Any) -> None:
     done = job_run_now(job)

@@ -24,6 +24,8 @@ from training.ranks.launch import (
     report_write,
 )
 
+pytestmark = pytest.mark.slow
+
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
