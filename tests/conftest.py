@@ -10,13 +10,6 @@ import pytest
 PASSWORD = "correct horse"
 
 
-def pytest_configure() -> None:
-    """Static files are looked for when asked for: listing them costs every new client 0.1 s."""
-    from django.conf import settings
-
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
 @pytest.fixture(scope="session")
 def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face directory with a random model of a few thousand parameters."""

@@ -22,3 +22,5 @@ from ftportal.settings import DATABASES, FTPORTAL_DATA
 DATABASES["default"]["TEST"] = {"NAME": FTPORTAL_DATA / "test.sqlite3"}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Files are found when asked for: listing them all costs every new client a tenth of a second.
+WHITENOISE_AUTOREFRESH = True
