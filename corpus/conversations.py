@@ -3,13 +3,21 @@
 Uses `tokenizers` and sandboxed Jinja2 only; no torch, no transformers.
 """
 
+import bisect
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from corpus.examples import Example, ExampleError
+from corpus.controls import ControlTokens, SplitTokens, WholeTokens, control_tokens_mark
+from corpus.examples import TEXT, Example
+from corpus.jsontext import ExampleError
+from corpus.reasoning import reasoning_of
 from corpus.templates import (
     DEFAULT_TEMPLATE,
     ChatTemplate,
@@ -37,6 +45,8 @@ class EncodedExample:
     token_ids: list[int]
     segments: list[Segment]
     """In order, without gaps, alternating context and decision; they cover every token."""
+    remarks: frozenset[str] = frozenset()
+    """Keys of `corpus.notices.NOTICES` that the tokens show."""
     left_out: frozenset[int] = frozenset()
     """Places of decision tokens that are not learnt: they are read, as context is, and give no
     loss."""
@@ -71,9 +81,8 @@ class ChatEncoder:
         self.template = template
         self.has_own_template = has_own_template
         """False where the plain default template stands in for a missing one."""
-        added = tokenizer.get_added_tokens_decoder().values()
-        ends = {token.content for token in added if token.special}
-        ends.update(template.special_tokens.values())
+        self._control = ControlTokens(tokenizer)
+        ends = {*self._control.contents, *template.special_tokens.values()}
         self._end_tokens = tuple(token for token in ends if token)
 
     @classmethod
@@ -100,29 +109,67 @@ class ChatEncoder:
         """Return the tokens of an example whose decisions are marked (`decisions_mark`).
 
         A decision is the assistant's content with its end-of-turn token, not the role header. The
-        text is tokenised once as a whole, as `apply_chat_template` does. Raises ExampleError where
-        no turn is a decision or the template gives no stable prefixes.
+        text is tokenised once as a whole, as `apply_chat_template` does, but for control tokens
+        inside the turns' texts: those are plain text. Raises ExampleError where no turn is a
+        decision or the template gives no stable prefixes.
         """
-        text, spans = self._render(example)
-        token_ids = self._tokens(text)
-        segments: list[Segment] = []
-        position = character = 0
-        for start_character, end_character in spans:
-            start = self._boundary(text, token_ids, (character, position), start_character)
-            end = self._boundary(text, token_ids, (start_character, start), end_character)
-            start, character = max(start, position), end_character
-            if start == 0 or end <= start:
-                raise ExampleError(
-                    "a decision has no tokens, or no context before it",
-                    "Put a user or system turn before the assistant's turn.",
-                )
-            if start > position:
-                segments.append(Segment(start=position, end=start, is_decision=False))
-            segments.append(Segment(start=start, end=end, is_decision=True))
-            position = end
-        if position < len(token_ids):
-            segments.append(Segment(start=position, end=len(token_ids), is_decision=False))
-        return EncodedExample(token_ids=token_ids, segments=segments)
+        if example.turns[0].role == TEXT:
+            return self._text_encode(example.turns[0].content)
+        written = self._write(example)
+        return written.encoded(self._tokenise(written.text, written.plain_at))
+
+    def encode_many(self, examples: Sequence[Example]) -> list[EncodedExample | ExampleError]:
+        """Return what `encode` returns or raises for each, tokenised side by side."""
+        results: list[EncodedExample | ExampleError | _Written] = []
+        for example in examples:
+            try:
+                is_text = example.turns[0].role == TEXT
+                results.append(self.encode(example) if is_text else self._write(example))
+            except ExampleError as error:
+                results.append(error)
+        texts = [one.text for one in results if isinstance(one, _Written) and not one.plain_at]
+        encodings = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
+        return [
+            self._finish(one, encodings) if isinstance(one, _Written) else one for one in results
+        ]
+
+    def _finish(
+        self, written: "_Written", encodings: Iterator[Encoding]
+    ) -> EncodedExample | ExampleError:
+        try:
+            if written.plain_at:
+                return written.encoded(self._tokenise(written.text, written.plain_at))
+            return written.encoded(WholeTokens(written.text, next(encodings)))
+        except ExampleError as error:
+            return error
+
+    def _write(self, example: Example) -> "_Written":
+        """Write an example down as the template does, its decisions and plain places marked."""
+        marked, mark = control_tokens_mark(example, self._control)
+        text, decisions = self._render(marked)
+        remarks = {"control_tokens"} if mark else set()
+        remarks.update(remark for decision in decisions for remark in decision.remarks)
+        plain_at: list[int] = []
+        if mark:
+            marks_at = [match.start() for match in re.finditer(mark, text)]
+            plain_at = [at - i - 1 for i, at in enumerate(marks_at)]
+            text = text.replace(mark, "")
+            decisions = [decision.without_marks(marks_at) for decision in decisions]
+        return _Written(
+            text=text, decisions=decisions, plain_at=plain_at, remarks=frozenset(remarks)
+        )
+
+    def _text_encode(self, text: str) -> EncodedExample:
+        """All tokens of a plain text but the first, which nothing stands before."""
+        encoding = self.tokenizer.encode(text, add_special_tokens=True)
+        ids: list[int] = encoding.ids
+        if len(ids) < 2:
+            raise ExampleError("the text has no two tokens", "Leave the example out.")
+        segments = [
+            Segment(start=0, end=1, is_decision=False),
+            Segment(start=1, end=len(ids), is_decision=True),
+        ]
+        return EncodedExample(token_ids=ids, segments=segments)
 
     def pieces(self, example: Example) -> list[tuple[str, bool]]:
         """Return the example's text token by token as (text, is_decision), for coloured display.
@@ -141,19 +188,6 @@ class ChatEncoder:
                     pending = end
         return pieces
 
-    def _boundary(self, text: str, token_ids: list[int], known: tuple[int, int], to: int) -> int:
-        """Return the token at which character `to` of the text begins.
-
-        `known` is a (character, token) boundary before it. Tokenising only what lies between is
-        right wherever it gives the very tokens of the whole; elsewhere (a token across a boundary,
-        a tokenizer that treats the start of a text in its own way) the whole prefix decides.
-        """
-        character, token = known
-        between = self._tokens(text[character:to])
-        if token_ids[token : token + len(between)] == between:
-            return token + len(between)
-        return _common_length(self._tokens(text[:to]), token_ids)
-
     def _text_of(self, token_ids: list[int], start: int, end: int) -> str:
         # Decoders treat the first token of a text in a special way, so decode with some before it.
         before = token_ids[max(0, start - _DECODE_WINDOW_TOKENS) : start]
@@ -161,33 +195,56 @@ class ChatEncoder:
         whole = self.tokenizer.decode(before + token_ids[start:end], skip_special_tokens=False)
         return whole[len(prefix) :]
 
-    def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+    def _tokenise(self, text: str, plain_at: Sequence[int]) -> WholeTokens | SplitTokens:
+        """Return the tokens of a text; control tokens that begin at `plain_at` are plain text."""
+        if not plain_at:
+            return WholeTokens(text, self.tokenizer.encode(text, add_special_tokens=False))
+        return self._control.tokenise(text, frozenset(plain_at))
 
-    def _render(self, example: Example) -> tuple[str, list[tuple[int, int]]]:
-        """Return the text and the (start, end) characters of every decision in it."""
+    def _render(self, example: Example) -> tuple[str, list["_Decision"]]:
+        """Return the text and every decision in it."""
         messages, decisions, tools = messages_prepare(example, self.template)
         if not any(decisions):
             raise ExampleError(
                 "no decision tokens: no assistant turn to learn from",
                 "Add an assistant turn, or mark one with train: true.",
             )
-        text = self.template.render(messages, tools=tools)
+        render = partial(
+            self.template.render,
+            tools=tools,
+            arguments=example.template_arguments,
+            day=example.day,
+        )
+        text = render(messages)
         spans = []
         for i, is_decision in enumerate(decisions):
             if not is_decision:
                 continue
-            before = self.template.render(messages[:i], tools=tools, add_generation_prompt=True)
-            through = self.template.render(messages[: i + 1], tools=tools)
+            before = render(messages[:i], add_generation_prompt=True)
+            through = text if i + 1 == len(messages) else render(messages[: i + 1])
             if not (text.startswith(through) and through.startswith(before)):
                 raise ExampleError(
                     f"the model's chat template writes message {i + 1} or what stands before it "
                     "differently once more messages follow, so its tokens cannot be told apart",
                     "Learn only the last turn (decision rule last), and begin with a user turn.",
                 )
-            spans.append((len(before), self._turn_end(through, len(before))))
+            spans.append(self._decision(messages[i], len(before), through, example))
         return text, spans
+
+    def _decision(
+        self, message: Mapping[str, Any], start: int, through: str, example: Example
+    ) -> "_Decision":
+        end, remarks = self._turn_end(through, start), set()
+        if end == len(through) and not through.endswith(self._end_tokens):
+            remarks.add("no_end_of_turn")
+        reasoning = reasoning_of(message)
+        if reasoning:
+            at = through.find(reasoning.strip(), start)
+            if at < 0:
+                remarks.add("reasoning_unused")
+            elif example.reads_reasoning:
+                start = _reasoning_end(through, at + len(reasoning.strip()), end)
+        return _Decision(start=start, end=end, remarks=frozenset(remarks))
 
     def _turn_end(self, through: str, start: int) -> int:
         """Return where a turn's end-of-turn token ends: before the white space that follows it."""
@@ -197,12 +254,62 @@ class ChatEncoder:
         return len(through)
 
 
-def _common_length(first: list[int], second: list[int]) -> int:
-    """Return how many leading tokens two lists share.
+def _reasoning_end(text: str, at: int, end: int) -> int:
+    """Return where what follows on reasoning begins: past its closing tag and white space."""
+    rest = text[at:end]
+    closing = _CLOSING_TAG.match(rest)
+    at += closing.end() if closing else 0
+    return at + len(text[at:end]) - len(text[at:end].lstrip())
 
-    A token that straddles the end of `first`'s text is not shared, so it counts to what follows.
-    """
-    for index, (a, b) in enumerate(zip(first, second, strict=False)):
-        if a != b:
-            return index
-    return min(len(first), len(second))
+
+_CLOSING_TAG = re.compile(r"\s*</[a-z_]+>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decision:
+    """Characters start..end-1 of a rendered text, and what is odd about them."""
+
+    start: int
+    end: int
+    remarks: frozenset[str]
+
+    def without_marks(self, marks_at: Sequence[int]) -> "_Decision":
+        """The same decision once the marks at these characters are taken out."""
+        start = self.start - bisect.bisect_left(marks_at, self.start)
+        return replace(self, start=start, end=self.end - bisect.bisect_left(marks_at, self.end))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """An example as its template writes it, before it is tokenised."""
+
+    text: str
+    decisions: Sequence[_Decision]
+    plain_at: Sequence[int]
+    """Characters at which a control token begins that is plain text."""
+    remarks: frozenset[str]
+
+    def encoded(self, tokens: WholeTokens | SplitTokens) -> EncodedExample:
+        """The example with the tokens of its text."""
+        segments = _segments(tokens, self.decisions)
+        return EncodedExample(token_ids=tokens.ids, segments=segments, remarks=self.remarks)
+
+
+def _segments(tokens: WholeTokens | SplitTokens, decisions: Sequence[_Decision]) -> list[Segment]:
+    segments: list[Segment] = []
+    position = 0
+    for decision in decisions:
+        start = max(tokens.at(decision.start), position)
+        end = tokens.at(decision.end)
+        if start == 0 or end <= start:
+            raise ExampleError(
+                "a decision has no tokens, or no context before it",
+                "Put a user or system turn before the assistant's turn.",
+            )
+        if start > position:
+            segments.append(Segment(start=position, end=start, is_decision=False))
+        segments.append(Segment(start=start, end=end, is_decision=True))
+        position = end
+    if position < len(tokens.ids):
+        segments.append(Segment(start=position, end=len(tokens.ids), is_decision=False))
+    return segments

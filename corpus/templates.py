@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from corpus.examples import Example, ExampleError, ToolCall, Turn
+from corpus import reasoning
+from corpus.examples import Example, ToolCall, Turn
+from corpus.jsontext import ExampleError
 
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}"
@@ -49,14 +51,18 @@ class ChatTemplate:
         self.special_tokens = dict(special_tokens)
         self.knows_tool_calls = "tool_calls" in source
         self.knows_tools = "tools" in source
+        self.reasoning_names = [name for name in reasoning.NAMES if name in source]
+        """Fields of a message in which it looks for reasoning; empty: it has no place for it."""
+        self.tells_the_day = "strftime_now" in source
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         try:
             self._template = environment.from_string(source)
+            self.variables = meta.find_undeclared_variables(environment.parse(source))
+            """What it can be given: messages, tools, and arguments of its own."""
         except jinja2.TemplateError as error:
             raise ValueError(f"the chat template cannot be read: {error}") from error
 
@@ -66,10 +72,25 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        day: str | None = None,
     ) -> str:
-        """Return the text of a conversation; ExampleError where the template refuses it."""
+        """Return the text of a conversation; ExampleError where the template refuses it.
+
+        arguments: those of the template's own (`chat_template_kwargs`); one that it does not know
+        is refused. day: what it takes for today.
+        """
+        unknown = sorted(set(arguments or ()) - self.variables)
+        if unknown:
+            raise ExampleError(
+                f"chat_template_kwargs.{unknown[0]}: the model's chat template knows no such thing",
+                "Leave it out, or choose a model whose template does.",
+            )
+        now = datetime.fromisoformat(day) if day else datetime.now()
         try:
             return self._template.render(
+                **(arguments or {}),
+                strftime_now=now.strftime,
                 messages=list(messages),
                 tools=list(tools) if tools else None,
                 documents=None,
@@ -139,7 +160,7 @@ def messages_prepare(
     previous_was_output = False
     for turn in example.turns:
         output_as_text = turn.role == "tool" and not template.knows_tool_calls
-        message = _message(turn, template.knows_tool_calls)
+        message = _message(turn, template)
         if output_as_text and previous_was_output:
             messages[-1]["content"] += "\n" + message["content"]
         else:
@@ -151,24 +172,32 @@ def messages_prepare(
     return messages, decisions, list(example.tools) if template.knows_tools else None
 
 
-def _message(turn: Turn, knows_tool_calls: bool) -> dict[str, Any]:
+def _message(turn: Turn, template: ChatTemplate) -> dict[str, Any]:
+    knows_tool_calls = template.knows_tool_calls
     if turn.role == "tool" and not knows_tool_calls:
         content = f"<tool_response>\n{turn.content}\n</tool_response>"
         return {"role": "user", "content": content}
     message: dict[str, Any] = {"role": turn.role, "content": turn.content}
     if turn.name is not None:
         message["name"] = turn.name
+    if turn.call_id is not None:
+        message["tool_call_id"] = turn.call_id
+    if turn.reasoning is not None:
+        message |= dict.fromkeys(template.reasoning_names or ("reasoning",), turn.reasoning)
     if not turn.tool_calls:
         return message
     if knows_tool_calls:
-        message["tool_calls"] = [
-            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in turn.tool_calls
-        ]
+        message["tool_calls"] = [_call_message(call) for call in turn.tool_calls]
         return message
     calls = "\n".join(_call_text(call) for call in turn.tool_calls)
     message["content"] = f"{turn.content}\n{calls}" if turn.content else calls
     return message
+
+
+def _call_message(call: ToolCall) -> dict[str, Any]:
+    named = {"id": call.call_id} if call.call_id is not None else {}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**named, "type": "function", "function": function}
 
 
 def _call_text(call: ToolCall) -> str:

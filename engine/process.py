@@ -128,6 +128,16 @@ def _watch(descriptor: int) -> None:
     _die()
 
 
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it died between the two calls, so no signal will come
+        _die()
+
+
 def supervise_self(descriptor: int | None) -> None:
     """Tie this process's life to its supervisor's; without a descriptor do nothing.
 
@@ -138,12 +148,7 @@ def supervise_self(descriptor: int | None) -> None:
     """
     if descriptor is None:
         return
-    parent = os.getppid()
     os.set_inheritable(descriptor, False)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it died between the two calls, so no signal will come
-        _die()
+    die_with_parent()
     watcher = threading.Thread(target=_watch, args=(descriptor,), name="supervisor", daemon=True)
     watcher.start()

@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional
 
 from corpus.conversations import ChatEncoder, EncodedExample
-from corpus.examples import ExampleError, example_from_json
+from corpus.examples import example_from_json
+from corpus.jsontext import ExampleError
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig, SessionConfig

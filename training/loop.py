@@ -19,6 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from engine.attempt import Attempt, EngineError, StoppedError
 from engine.process import DIVERGED
+from engine.states import (
+    state_begin,
+    state_complete,
+    state_discarded_on_error,
+    state_step,
+    state_temporary,
+)
 from training.config import RunConfig
 from training.defences.penalties import ParentPenalty
 from training.frozen.batching import conversations_group
@@ -35,13 +42,6 @@ from training.resuming import (
     weights_write,
 )
 from training.samples import Curriculum, Sample
-from training.states import (
-    state_begin,
-    state_complete,
-    state_discarded_on_error,
-    state_step,
-    state_temporary,
-)
 
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 

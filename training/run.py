@@ -14,6 +14,7 @@ from engine.checks import ConfigError
 from engine.modelcheck import directory_check, tensor_shapes
 from engine.process import Heap
 from engine.products import linear_layers_prepare
+from engine.states import state_check
 from training.ahead.warnings import RecipeWarning, data_warnings, recipe_warnings
 from training.config import RunConfig
 from training.defences.penalties import penalty_prepare
@@ -36,7 +37,6 @@ from training.preflight import Preflight
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
-from training.states import state_check
 
 
 def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.conversations import ChatEncoder, EncodedExample
-from corpus.examples import ExampleError, example_from_json
+from corpus.examples import example_from_json
+from corpus.jsontext import ExampleError
 from engine.checks import ConfigError
 from training.ahead.mixture import example_order, mixture_counts, step_count
 from training.config import BatchConfig, RunConfig

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.examples import ExampleError, json_decode
+from corpus.jsontext import ExampleError, json_decode
 from engine.errors import ProblemError
 
 CHOICES, WORDS = "choices", "words"

@@ -7,8 +7,7 @@ from typing import Any
 from django.core.files import File
 from django.template.defaultfilters import filesizeformat
 
-from corpus.examples import ExampleError, json_decode
-from corpus.formats import text_check
+from corpus.jsontext import ExampleError, json_decode, text_check
 from ftportal.datasets.services import DatasetError
 from ftportal.datasets.uploads import TEXT_LIMIT_BYTES
 

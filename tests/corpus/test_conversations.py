@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from corpus.conversations import ChatEncoder, EncodedExample
-from corpus.examples import ExampleError, decisions_mark, example_from_json
+from corpus.examples import decisions_mark, example_from_json
 from corpus.formats import example_parse
+from corpus.jsontext import ExampleError
 from tests.tiny_model import END_ID, tiny_tokenizer_write
 
 TOOL_TEMPLATE = (

@@ -1,12 +1,13 @@
-"""The four formats, and what is wrong with an example that is refused."""
+"""The formats, and what is wrong with an example that is refused."""
 
 import json
 from typing import Any
 
 import pytest
 
-from corpus.examples import ExampleError, ToolCall, decisions_mark, example_from_json
+from corpus.examples import ToolCall, decisions_mark, example_from_json
 from corpus.formats import example_parse
+from corpus.jsontext import ExampleError
 
 CALL: dict[str, Any] = {"name": "sky", "arguments": {"city": "Köln"}}
 
@@ -112,26 +113,27 @@ def _answer(**more: Any) -> dict[str, Any]:
     ("record", "message"),
     [
         ([], "not a JSON object"),
-        ({"text": "x"}, "no messages found"),
+        ({"note": "x"}, "no conversation found"),
         ({"messages": []}, "empty"),
-        ({"messages": None}, "not a list"),
+        ({"messages": 5}, "not a list"),
         ({"messages": ["x"]}, "turn 1 is not a JSON object"),
         ({"messages": [{"role": "alien", "content": "x"}]}, 'unknown role "alien"'),
         ({"messages": [{"content": "x"}]}, "unknown role null"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
         ({"messages": [{"role": "user", "content": 5}]}, "no text content"),
-        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "no text content"),
-        ({"messages": [{"role": "user", "content": "x", "train": True}]}, "marked train: true"),
-        ({"messages": [_answer(train="yes")]}, "neither true nor false"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 'type "image"'),
+        ({"messages": [{"role": "user", "content": "x", "train": True}]}, "marked to be learnt"),
+        ({"messages": [_answer(train="yes")]}, "learnt or it is not"),
         ({"messages": [_answer(tool_calls=[{"x": 1}])]}, "no function name"),
-        ({"messages": [_answer(tool_calls="x")]}, "tool_calls is not a list"),
+        ({"messages": [_answer(tool_calls=5)]}, "tool_calls is not a list"),
+        ({"messages": [_answer(tool_calls="x")]}, "tool_calls, as text: not JSON"),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, "NUL"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
         ({"messages": [_answer(), _answer()], "tools": "{"}, "not JSON"),
         ({"messages": [_answer()], "tools": "{}x"}, "not JSON"),
         ({"conversations": [{"from": "alien", "value": "x"}]}, "unknown role"),
         ({"conversations": [{"from": "function_call", "value": "{}"}]}, "no function name"),
-        ({"prompt": 1, "completion": "x"}, "no text content"),
+        ({"prompt": 1, "completion": "x"}, "not text"),
     ],
 )
 def test_it_says_what_is_wrong(record: Any, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corpus.ingestion import main
+from corpus.ingestion.engine import main
 from engine.process import BAD_INPUT
 from tests.training.toys import conversation, events_of
 
@@ -37,7 +37,8 @@ def ingest(tmp_path: Path, tiny_model_directory: Path) -> Ingest:
         assert main([str(directory)]) == 0
         output = directory / "attempts/0/output"
         result = json.loads((output / "summary.json").read_text())
-        assert events_of(directory)[-1] == {**events_of(directory)[-1], "summary": result}
+        done = events_of(directory)[-1]["summary"]
+        assert done == {name: result[name] for name in done}
         for name in ("problems", "examples"):
             with (output / f"{name}.jsonl").open(encoding="utf-8") as file:
                 result[name] = [json.loads(line) for line in file]
@@ -95,7 +96,7 @@ def test_a_large_array_is_read_in_pieces(ingest: Ingest) -> None:
         (GOOD.replace("Be", "B\\u0000"), 1, "NUL"),
         (GOOD + "\n" + GOOD.replace("Be", "B\0"), 2, "not JSON"),
         (GOOD + "\n" + GOOD.replace("user", "alien"), 2, "unknown role"),
-        (GOOD + '\n{"text": "x"}', 2, "no messages"),
+        (GOOD + '\n{"note": "x"}', 2, "no conversation"),
         ('{"messages": [{"role": "user", "content": "x"}]}', 1, "no decision tokens"),
         (GOOD + "\n" + "x" * 5_000_000 + "\n" + GOOD, 2, "longer than the limit"),
         (f"[{GOOD},\n{GOOD}", 2, "does not end"),
@@ -106,7 +107,7 @@ def test_a_large_array_is_read_in_pieces(ingest: Ingest) -> None:
         (_calling('"q": [{"\\u0000": 1}]'), 1, "NUL"),
         (GOOD[:-1] + ', "tools": [{"name": "\\udfff"}]}', 1, "surrogate"),
         (GOOD.replace("user", "\\ud800"), 1, "unknown role"),
-        ('{"\\u0000\\ud800": 1}', 1, "no messages"),
+        ('{"\\u0000\\ud800": 1}', 1, "no conversation"),
         (json.dumps(conversation(1, decisions=500, any_side=True)), 1, "1,001 turns"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from corpus.formats import example_parse
 from corpus.ingestion import is_held_out
-from corpus.ingestion import main as ingestion_main
+from corpus.ingestion.engine import main as ingestion_main
 from tests.event_log import logged_events
 
 WORDS = [

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from engine.attempt import Attempt
+from engine.states import state_step
 from training.config import RunConfig, brake_refusal
 from training.defences.brake import Braked, KeptWeights
 from training.defences.divergence import ParentDivergence, prompts_choose
@@ -25,7 +26,6 @@ from training.defences.probe import Probe, perplexity
 from training.measures.budget import Budget
 from training.measures.meter import Totals
 from training.samples import Curriculum
-from training.states import state_step
 
 
 class Watch:

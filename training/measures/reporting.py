@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from engine.attempt import Attempt
+from engine.states import state_step
 from training.config import RunConfig
 from training.defences.watch import Watch
 from training.measures.diagnostics import Diagnostics
@@ -16,7 +17,6 @@ from training.measures.meter import Clock, DisplacementMeter, StepMeter, Totals,
 from training.models import trainable_parameter_count
 from training.ranks.sharding import Holding
 from training.samples import Curriculum
-from training.states import state_step
 
 _TOTALS_NAME = "totals.json"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.files import File
 
-from corpus.ingestion import main
+from corpus.ingestion.engine import main
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import Batch
 from ftportal.datasets.reading import INGEST, reading_finish

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from corpus.conversations import ChatEncoder
 from engine.attempt import Attempt
 from engine.process import DIVERGED, DONE, STOPPED, StopRequest
+from engine.states import state_check
 from tests.training.processes import Child
 from tests.training.toys import batch_ingest, conversation, events_of, recipe_of
 from training.__main__ import main
@@ -22,7 +23,6 @@ from training.config import RunConfig
 from training.ranks.group import shares
 from training.ranks.launch import Launch
 from training.samples import curriculum_build
-from training.states import state_check
 
 SAME = {
     "learning_rate": 1e-3,

@@ -1,0 +1,181 @@
+"""The second pass: every example rendered and tokenised, and what each costs to read and to learn.
+
+Examples are rendered one by one and tokenised many at a time, which the tokenizer spreads over the
+cores.
+"""
+
+import json
+import time
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.examples import Example, example_from_json
+from corpus.ingestion.config import IngestionConfig
+from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts
+from corpus.ingestion.tally import NOTICE_ROWS
+from corpus.jsontext import ExampleError
+from engine.attempt import Attempt
+from engine.checks import ConfigError
+
+_AT_ONCE = 128
+"""Examples that are tokenised together."""
+_PART_SECONDS = 0.5
+SUFFIXES = (".problems", ".lengths", ".dropped")
+
+
+@dataclass(kw_only=True)
+class TokenTally:
+    """Counts of the counting pass."""
+
+    counted: int = 0
+    """Examples that could be tokenised."""
+    trained_count: int = 0
+    """Of these, examples that are not held out."""
+    context_token_count: int = 0
+    decision_token_count: int = 0
+    decision_count: int = 0
+    token_length_max: int = 0
+    decision_length_max: int = 0
+    """The longest decision, in tokens."""
+    problem_count: int = 0
+    context_histogram: Counter[str] = field(default_factory=Counter)
+    """Examples by the context tokens they have: the key is the lower end of a power of two."""
+    decision_histogram: Counter[str] = field(default_factory=Counter)
+    """Examples by their decision tokens."""
+    length_histogram: Counter[str] = field(default_factory=Counter)
+    """Examples by all their tokens."""
+    notices: Counter[str] = field(default_factory=Counter)
+    notice_rows: dict[str, list[list[Any]]] = field(default_factory=dict)
+
+    def add(self, encoded: EncodedExample, line: int, held_out: bool) -> None:
+        """Count one example."""
+        lengths = [s.end - s.start for s in encoded.segments if s.is_decision]
+        context, decision = encoded.context_token_count, encoded.decision_token_count
+        self.counted += 1
+        self.trained_count += not held_out
+        self.context_token_count += context
+        self.decision_token_count += decision
+        self.decision_count += len(lengths)
+        self.token_length_max = max(self.token_length_max, len(encoded.token_ids))
+        self.decision_length_max = max(self.decision_length_max, *lengths)
+        self.context_histogram[_bin(context)] += 1
+        self.decision_histogram[_bin(decision)] += 1
+        self.length_histogram[_bin(context + decision)] += 1
+        for kind in encoded.remarks:
+            self.notices[kind] += 1
+            rows = self.notice_rows.setdefault(kind, [])
+            if len(rows) < NOTICE_ROWS:
+                rows.append([line, "", ""])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "TokenTally":
+        """Read back what `to_json` returned."""
+        tally = cls()
+        for name, value in record.items():
+            own = getattr(tally, name)
+            setattr(tally, name, Counter(value) if isinstance(own, Counter) else value)
+        return tally
+
+
+def _bin(count: int) -> str:
+    return str(1 << (count.bit_length() - 1)) if count else "0"
+
+
+class CountingPass:
+    """Counts the tokens of the examples that reading has written."""
+
+    def __init__(
+        self, config: IngestionConfig, attempt: Attempt, parts: Parts, examples: Path
+    ) -> None:
+        self.config = config
+        self.attempt = attempt
+        self.parts = parts
+        self.examples = examples
+        self.tally = TokenTally()
+        self.encoder = encoder_read(config)
+        self._total_bytes = examples.stat().st_size
+        self._began = self._saved = self._part_began = time.monotonic()
+        self._from_bytes = 0
+
+    def run(self, state: Mapping[str, Any] | None) -> TokenTally:
+        """Count all examples, or those that a state has not counted yet."""
+        position = 0
+        if state is not None:
+            self.tally, position = TokenTally.from_json(state["tally"]), state["position"]
+        self._from_bytes = position
+        with self.examples.open("rb") as file:
+            file.seek(position)
+            while position < self._total_bytes:
+                position = self._part(file, position)
+        self._progress(position)
+        return self.tally
+
+    def _part(self, file: IO[bytes], position: int) -> int:
+        """Count examples into one part until it is time; return how far the file was read."""
+        path = self.parts.next_path()
+        with ExitStack() as stack:
+            files = {
+                suffix: stack.enter_context(path.with_name(path.name + suffix).open("wb"))
+                for suffix in SUFFIXES
+            }
+            self._part_began = time.monotonic()
+            while time.monotonic() - self._part_began < _PART_SECONDS:
+                lines = [line for _, line in zip(range(_AT_ONCE), file, strict=False)]
+                if not lines:
+                    break
+                self._count([json.loads(line) for line in lines], files)
+                position += sum(map(len, lines))
+        self.parts.add(path)
+        now = time.monotonic()
+        if now - self._saved >= SAVE_EVERY_SECONDS and position < self._total_bytes:
+            self._saved = now
+            self.parts.save({"tally": self.tally.to_json(), "position": position})
+        self._progress(position)
+        self.attempt.check_stop()
+        return position
+
+    def _count(self, records: Sequence[Mapping[str, Any]], files: Mapping[str, IO[bytes]]) -> None:
+        examples: list[Example] = [example_from_json(record) for record in records]
+        for record, encoded in zip(records, self.encoder.encode_many(examples), strict=True):
+            if isinstance(encoded, ExampleError):
+                self._problem(record["line"], encoded, files)
+                continue
+            self.tally.add(encoded, record["line"], record["held_out"])
+            pair = array("I", (encoded.context_token_count, encoded.decision_token_count))
+            files[".lengths"].write(pair.tobytes())
+
+    def _problem(self, line: int, error: ExampleError, files: Mapping[str, IO[bytes]]) -> None:
+        self.tally.problem_count += 1
+        files[".dropped"].write(b"%d\n" % line)
+        if self.tally.problem_count <= self.config.limits["max_problems"]:
+            record = {"line": line, "message": error.message, "cure": error.cure, "text": ""}
+            files[".problems"].write(json.dumps(record | {"kind": ""}).encode() + b"\n")
+
+    def _progress(self, done_bytes: int) -> None:
+        passed = time.monotonic() - self._began
+        read = max(1, done_bytes - self._from_bytes)
+        self.attempt.events.progress(
+            done=done_bytes,
+            total=self._total_bytes,
+            unit="bytes",
+            phase="counting tokens",
+            seconds_left=passed * (self._total_bytes - done_bytes) / read,
+        )
+
+
+def encoder_read(config: IngestionConfig) -> ChatEncoder:
+    """The tokenizer and template that a config names; ConfigError where they cannot be read."""
+    try:
+        return ChatEncoder.from_directory(config.tokenizer)
+    except (ValueError, OSError) as error:
+        raise ConfigError("tokenizer", str(error), "Choose a model with a tokenizer.") from error

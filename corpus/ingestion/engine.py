@@ -1,0 +1,97 @@
+"""One ingestion from its config to its output: the passes that it asks for, and one summary."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus.ingestion.config import IngestionConfig
+from corpus.ingestion.counting import CountingPass, encoder_read
+from corpus.ingestion.parts import Parts
+from corpus.ingestion.reading import HASH_BYTES, ReadingPass
+from engine.attempt import Attempt, attempt_run
+from engine.manifest import file_sha256
+
+_TOLD = (
+    *("example_count", "held_out_count", "problem_count", "context_token_count"),
+    *("decision_token_count", "format"),
+)
+
+
+def _work(attempt: Attempt, record: Any) -> None:
+    config = IngestionConfig.from_json(record)
+    encoder_read(config)  # before anything long: a model without a tokenizer is refused
+    with attempt.output_directory() as output:
+        summary: dict[str, Any] = {}
+        if config.passes != "counting":
+            summary = _reading(config, attempt, output)
+        if config.passes != "reading":
+            summary = _joined(summary, _counting(config, attempt, output))
+        text = json.dumps(summary, indent=2)
+        (output / "summary.json").write_text(text + "\n", encoding="utf-8")
+    attempt.events.done(summary={name: summary[name] for name in _TOLD if name in summary})
+
+
+def _reading(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[str, Any]:
+    parts = Parts(attempt, "reading", saves=config.passes == "reading")
+    tally = ReadingPass(config, attempt, parts).run(parts.resume())
+    parts.join(".examples", output / "examples.jsonl")
+    parts.join(".hashes", output / "hashes.bin")
+    hashes = np.fromfile(output / "hashes.bin", dtype=f"V{HASH_BYTES}")
+    tally.duplicate_count = len(hashes) - len(np.unique(hashes))
+    _problems_write(parts.lines(".problems"), output, config.limits["max_problems"])
+    parts.drop()
+    return tally.summary() | {
+        "source_bytes": config.source.stat().st_size,
+        "source_sha256": file_sha256(config.source),
+    }
+
+
+def _counting(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[str, Any]:
+    parts = Parts(attempt, "counting", saves=config.passes == "counting")
+    examples = output / "examples.jsonl"
+    if config.passes == "counting":
+        examples = config.source
+    tally = CountingPass(config, attempt, parts, examples).run(parts.resume())
+    parts.join(".lengths", output / "lengths.bin")
+    _problems_write(parts.lines(".problems"), output, config.limits["max_problems"])
+    if tally.problem_count:
+        _examples_drop(examples, output / "examples.jsonl", parts.lines(".dropped"))
+    parts.drop()
+    return tally.to_json()
+
+
+def _joined(reading: dict[str, Any], counting: dict[str, Any]) -> dict[str, Any]:
+    """One summary of both passes: problems and notices add up."""
+    joined = reading | counting
+    joined["problem_count"] += reading.get("problem_count", 0)
+    for name in ("notices", "notice_rows"):
+        joined[name] = reading.get(name, {}) | counting[name]
+    return joined
+
+
+def _problems_write(lines: Iterable[bytes], output: Path, most: int) -> None:
+    """Append problems to those that are written, up to the limit."""
+    path = output / "problems.jsonl"
+    count = len(path.read_bytes().splitlines()) if path.is_file() else 0
+    with path.open("ab") as file:
+        for _, line in zip(range(most - count), lines, strict=False):
+            file.write(line)
+
+
+def _examples_drop(examples: Path, target: Path, dropped: Iterable[bytes]) -> None:
+    """Write the examples that could be tokenised."""
+    lines = {int(line) for line in dropped}
+    kept = target.with_suffix(".kept")
+    with examples.open("rb") as source, kept.open("wb") as file:
+        for line in source:
+            if json.loads(line)["line"] not in lines:
+                file.write(line)
+    kept.replace(target)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one ingestion and return its exit code."""
+    return attempt_run("corpus.ingestion", _work, arguments)

@@ -1,0 +1,85 @@
+"""The parts of a pass: files that are written one after another, kept over attempts, then joined.
+
+A part is never written again once a state names it, so an attempt that goes on from a state takes
+the parts of the attempts before it as they are.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.attempt import Attempt
+from engine.states import state_begin, state_check, state_complete, state_step, state_temporary
+
+SAVE_EVERY_SECONDS = 4.0
+"""A killed attempt loses no more than this and the part it was at."""
+
+
+class Parts:
+    """The parts that a pass has written, in this attempt and in those before it."""
+
+    def __init__(self, attempt: Attempt, name: str, *, saves: bool) -> None:
+        """saves: whether states are written, for another attempt to go on from."""
+        self._attempt = attempt
+        self._saves = saves
+        self._directory = attempt.directory / f"{name}-parts"
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir()
+        self._states = attempt.directory / "states"
+        self._saved = 0
+        self.names: list[str] = []
+        """Paths of the parts below the job's directory, without their suffixes."""
+
+    def resume(self) -> dict[str, Any] | None:
+        """What the state holds that this attempt goes on from; None from the beginning."""
+        state = self._attempt.resume
+        if state is None or not self._saves:
+            return None
+        state_check(state)
+        record: dict[str, Any] = json.loads((state / "state.json").read_bytes())
+        self.names = record["parts"]
+        self._saved = state_step(state)
+        return record
+
+    def next_path(self, ahead: int = 0) -> Path:
+        """Where the next part is written, or one after it; its files have suffixes of their own."""
+        return self._directory / f"{len(self.names) + ahead:06d}"
+
+    def add(self, path: Path) -> None:
+        """Take a part that is finished."""
+        self.names.append(path.relative_to(self._attempt.job_directory).as_posix())
+
+    def save(self, record: Mapping[str, Any]) -> None:
+        """Write a state with what the pass needs to go on after these parts."""
+        if not self._saves:
+            return
+        self._saved += 1
+        temporary = state_temporary(self._states, self._saved)
+        state_begin(temporary)
+        text = json.dumps({**record, "parts": self.names})
+        (temporary / "state.json").write_text(text, encoding="utf-8")
+        self._attempt.events.saved(step=self._saved, path=state_complete(temporary))
+
+    def _paths(self, suffix: str) -> Iterator[Path]:
+        for name in self.names:
+            yield self._attempt.job_directory / f"{name}{suffix}"
+
+    def lines(self, suffix: str) -> Iterator[bytes]:
+        """The lines of all parts' files with this suffix, in order."""
+        for path in self._paths(suffix):
+            with path.open("rb") as file:
+                yield from file
+
+    def join(self, suffix: str, target: Path) -> None:
+        """Write all parts' files with this suffix one after another."""
+        with target.open("wb") as joined:
+            for path in self._paths(suffix):
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, joined, 1 << 20)
+
+    def drop(self) -> None:
+        """Take the parts away: what they held is in the output."""
+        for directory in {path.parent for path in self._paths("")} | {self._directory}:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,337 @@
+"""The first pass: every record checked, hashed and written in the portal's own form.
+
+Plain JSON lines are cut into spans that processes read side by side; anything else is one stream.
+Either way the file becomes parts, in order, and after a few seconds of them a state is saved.
+"""
+
+import hashlib
+import json
+import os
+import time
+from codecs import BOM_UTF8
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import IO, Any
+
+from corpus.examples import DECISION_RULES, Example, decisions_mark
+from corpus.formats import LeftOutError, UnknownFormatError, record_parse
+from corpus.formats.preference import PreferenceError
+from corpus.ingestion import is_held_out
+from corpus.ingestion.config import IngestionConfig
+from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts
+from corpus.ingestion.plain import PlainChat, plain_read
+from corpus.ingestion.tally import Tally
+from corpus.jsontext import ExampleError, shown
+from corpus.reasoning import reasoning_choose
+from corpus.records import FileError, Record, is_plain_lines, records_read, too_long
+from engine.attempt import Attempt
+from engine.process import die_with_parent
+
+_SPAN_BYTES = 16 << 20
+_SIDE_BY_SIDE_BYTES = 48 << 20
+"""A smaller file is read before further processes have begun."""
+_PROCESSES_MAX = 4
+_QUOTED_CHARACTERS = 300
+HASH_BYTES = 16
+"""Of each example's SHA-256 that are kept to find it again in other batches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Lines of a file from one byte to another."""
+
+    start: int
+    end: int
+    first_line: int
+
+
+class PartWriter:
+    """Writes one part: its examples, problems and hashes, and counts them."""
+
+    def __init__(self, path: Path, config: IngestionConfig) -> None:
+        self.path = path
+        self.config = config
+        self.tally = Tally()
+        self._reading = config.reading
+        self._stack = ExitStack()
+        self._examples = self._open(".examples")
+        self._problems = self._open(".problems")
+        self._hashes = self._open(".hashes")
+
+    def _open(self, suffix: str) -> IO[bytes]:
+        file = self.path.with_name(self.path.name + suffix).open("wb", buffering=1 << 20)
+        return self._stack.enter_context(file)
+
+    def close(self) -> None:
+        """Finish the files of the part."""
+        self._stack.close()
+
+    def record(self, record: Record) -> None:
+        """Read a record: it becomes an example or a problem, or it is left out."""
+        if record.raw is not None:
+            plain = plain_read(record.raw, self.config.decision_rule)
+            if plain is not None:
+                self._plain_write(record.line, plain)
+                return
+        value: Any = None
+        try:
+            value = record.value()
+            parsed = record_parse(value, self._reading)
+            chosen = reasoning_choose(parsed.example, self.config.reasoning)
+            self._outcome_check(chosen)
+            example = decisions_mark(chosen, self.config.decision_rule)
+        except LeftOutError as error:
+            self.tally.left_out[str(error)] += 1
+        except UnknownFormatError as error:
+            self.tally.unknown_add(value)
+            self._problem(record, value, error, kind="unknown_format")
+        except PreferenceError as error:
+            self.tally.preference_count += 1
+            self._problem(record, value, error, kind="preference")
+        except ExampleError as error:
+            self._problem(record, value, error)
+        else:
+            self.tally.example_add(chosen, parsed.example.format)
+            self.tally.account_add(parsed.account, record.line)
+            self.tally.notices_add(record.notices, record.line)
+            self._example_write(record.line, example)
+
+    def _outcome_check(self, example: Example) -> None:
+        for name, least in self.config.outcome_least.items():
+            value = example.outcome.get(name)
+            if value is None or value < least:
+                raise LeftOutError(f"{name} below {least:g}")
+
+    def _plain_write(self, line: int, plain: PlainChat) -> None:
+        tally, count = self.tally, len(plain.roles)
+        tally.formats["messages"] += 1
+        tally.example_count += 1
+        tally.turn_count += count
+        tally.used.update(_PLAIN_FIELDS)
+        answers = plain.roles.count("assistant")
+        for rule in DECISION_RULES:
+            tally.decisions[rule] += answers if rule == "all" else 1
+        tally.last_decision_add(plain.last)
+        sha256 = self._hash_write(plain.hashed.encode())
+        held_out = "true" if is_held_out(sha256) else "false"
+        self._examples.write(
+            f'{{"line":{line},"sha256":"{sha256}","held_out":{held_out},'
+            f'"turns":{plain.turns_json}}}\n'.encode()
+        )
+
+    def _hash_write(self, hashed: bytes) -> str:
+        digest = hashlib.sha256(hashed)
+        sha256 = digest.hexdigest()
+        self._hashes.write(digest.digest()[:HASH_BYTES])
+        self.tally.held_out_count += is_held_out(sha256)
+        return sha256
+
+    def _example_write(self, line: int, example: Example) -> None:
+        sha256 = self._hash_write(example.hashed_text().encode())
+        record = {
+            "line": line,
+            "sha256": sha256,
+            "held_out": is_held_out(sha256),
+            **example.to_json(),
+        }
+        self._examples.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+
+    def _problem(self, record: Record, value: Any, error: ExampleError, kind: str = "") -> None:
+        """Write down a problem; past the limit they are only counted."""
+        self.tally.problem_count += 1
+        if self.tally.problem_count > self.config.limits["max_problems"]:
+            return
+        raw = record.raw.decode(errors="replace") if record.raw is not None else shown(value)
+        line = {
+            "line": record.line,
+            "message": _quotable(error.message),
+            "cure": _quotable(error.cure),
+            "text": _quotable(raw.strip()[:_QUOTED_CHARACTERS]) if raw != "null" else "",
+            "kind": kind,
+        }
+        self._problems.write(json.dumps(line).encode() + b"\n")
+
+    def file_problem(self, error: FileError) -> None:
+        """Write down what is wrong with the file as a whole: line 0."""
+        self._problem(Record(line=0, end_bytes=0), None, ExampleError(error.message, error.cure))
+
+
+_PLAIN_FIELDS = ("messages", "messages[].role", "messages[].content")
+
+
+def _quotable(text: str) -> str:
+    """It may quote characters of the file's that fit into no file and no database."""
+    return text.replace("\0", "�").encode(errors="replace").decode()
+
+
+class ReadingPass:
+    """Reads one file into parts."""
+
+    def __init__(self, config: IngestionConfig, attempt: Attempt, parts: Parts) -> None:
+        self.config = config
+        self.attempt = attempt
+        self.parts = parts
+        self.tally = Tally()
+        self._total_bytes = config.source.stat().st_size
+        self._began = self._saved = time.monotonic()
+        self._from_bytes = 0
+
+    def run(self, state: Mapping[str, Any] | None) -> Tally:
+        """Read the file, or what a state has not read of it, and return the counts."""
+        position: dict[str, Any] = {}
+        if state is not None:
+            self.tally = Tally.from_json(state["tally"])
+            position = state["position"]
+        try:
+            self._size_check()
+            self._read(position)
+        except FileError as error:
+            self._file_problem(error)
+        return self.tally
+
+    def _read(self, position: Mapping[str, Any]) -> None:
+        if self._total_bytes >= _SIDE_BY_SIDE_BYTES and is_plain_lines(
+            self.config.source, filename=self.config.filename
+        ):
+            self._from_bytes = position.get("bytes", 0)
+            for tally, path, span in self._spans_read(position):
+                after = {"bytes": span.end, "line": span.first_line}
+                self._part_done(tally, path, span.end, after)
+        else:
+            self._stream_read(position.get("records", 0))
+
+    def _part_done(
+        self, tally: Tally, path: Path, end_bytes: int, position: Mapping[str, Any]
+    ) -> None:
+        self.parts.add(path)
+        self.tally.merge(tally)
+        limit = self.config.limits["max_examples"]
+        if self.tally.example_count > limit:
+            raise FileError(
+                f"the file has more than {limit:,} examples", "Split it into several batches."
+            )
+        now = time.monotonic()
+        if now - self._saved >= SAVE_EVERY_SECONDS and end_bytes < self._total_bytes:
+            self._saved = now
+            self.parts.save({"tally": self.tally.to_json(), "position": position})
+        self._progress(end_bytes)
+        self.attempt.check_stop()
+
+    def _progress(self, done_bytes: int) -> None:
+        passed = time.monotonic() - self._began
+        read = max(1, done_bytes - self._from_bytes)
+        self.attempt.events.progress(
+            done=done_bytes,
+            total=self._total_bytes,
+            unit="bytes",
+            phase="reading",
+            seconds_left=passed * (self._total_bytes - done_bytes) / read,
+        )
+
+    def _size_check(self) -> None:
+        limit = self.config.limits["max_file_bytes"]
+        if self._total_bytes > limit:
+            message = f"the file has {self._total_bytes:,} bytes; the limit is {limit:,}"
+            raise FileError(message, "Split it into several batches.")
+
+    def _file_problem(self, error: FileError) -> None:
+        writer = PartWriter(self.parts.next_path(), self.config)
+        writer.file_problem(error)
+        writer.close()
+        self.parts.add(writer.path)
+        self.tally.merge(writer.tally)
+
+    def _stream_read(self, skip: int) -> None:
+        """Read one record after another; a part ends where it is time to save."""
+        limits = self.config.limits
+        records = records_read(
+            self.config.source,
+            filename=self.config.filename,
+            max_record_bytes=limits["max_record_bytes"],
+            max_expanded_bytes=limits["max_expanded_bytes"],
+        )
+        count, end_bytes = 0, 0
+        writer = PartWriter(self.parts.next_path(), self.config)
+        began = time.monotonic()
+        try:
+            for record in records:
+                count, end_bytes = count + 1, record.end_bytes
+                if count <= skip:
+                    continue
+                writer.record(record)
+                over = self.tally.example_count + writer.tally.example_count
+                now = time.monotonic()
+                if now - began >= 0.5 or over > limits["max_examples"]:
+                    writer.close()
+                    self._part_done(writer.tally, writer.path, end_bytes, {"records": count})
+                    writer, began = PartWriter(self.parts.next_path(), self.config), now
+        finally:
+            writer.close()
+            if writer.path.name == self.parts.next_path().name:
+                self.parts.add(writer.path)
+                self.tally.merge(writer.tally)
+        self._progress(self._total_bytes)
+
+    def _spans_read(self, position: Mapping[str, Any]) -> Iterator[tuple[Tally, Path, Span]]:
+        """Read the spans of a file in processes side by side; yield the parts in order."""
+        processes = min(_PROCESSES_MAX, max(1, os.cpu_count() or 1))
+        # Forking is not safe: a thread of this process watches the supervisor.
+        with ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=die_with_parent
+        ) as pool:
+            waiting: deque[tuple[Future[dict[str, Any]], Path, Span]] = deque()
+            for span in spans_of(self.config.source, position):
+                path = self.parts.next_path(ahead=len(waiting))
+                waiting.append((pool.submit(span_read, path, self.config, span), path, span))
+                if len(waiting) > processes:
+                    yield _result(*waiting.popleft())
+            while waiting:
+                yield _result(*waiting.popleft())
+
+
+def _result(future: Future[dict[str, Any]], path: Path, span: Span) -> tuple[Tally, Path, Span]:
+    result = future.result()
+    if result["file_error"]:
+        raise FileError(*result["file_error"])
+    lines = span.first_line + result["line_count"]
+    return Tally.from_json(result["tally"]), path, replace(span, first_line=lines)
+
+
+def spans_of(path: Path, position: Mapping[str, Any]) -> Iterator[Span]:
+    """Cut a file of lines into spans that end with a line each."""
+    with path.open("rb") as file:
+        marked = file.read(len(BOM_UTF8)) == BOM_UTF8
+        start, line = position.get("bytes", len(BOM_UTF8) if marked else 0), position.get("line", 1)
+        while True:
+            file.seek(start)
+            data = file.read(_SPAN_BYTES)
+            if not data:
+                return
+            data += file.readline()
+            yield Span(start=start, end=start + len(data), first_line=line)
+            start, line = start + len(data), line + data.count(b"\n")
+
+
+def span_read(path: Path, config: IngestionConfig, span: Span) -> dict[str, Any]:
+    """Read the lines of a span into one part; runs in a process of its own."""
+    writer = PartWriter(path, config)
+    error: tuple[str, str] | None = None
+    limit = config.limits["max_record_bytes"]
+    with config.source.open("rb") as file:
+        file.seek(span.start)
+        lines = file.read(span.end - span.start).split(b"\n")
+    try:
+        for number, data in enumerate(lines, start=span.first_line):
+            if len(data) > limit:
+                writer.record(Record(line=number, end_bytes=span.end, error=too_long(limit)))
+            elif data and not data.isspace():
+                writer.record(Record(line=number, end_bytes=span.end, raw=data))
+    except FileError as problem:
+        error = (problem.message, problem.cure)
+    writer.close()
+    return {"tally": writer.tally.to_json(), "line_count": len(lines) - 1, "file_error": error}
