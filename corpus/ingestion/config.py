@@ -44,6 +44,10 @@ class IngestionConfig:
     """Column -> target, for records of no known format."""
     outcome_least: Mapping[str, float] = field(default_factory=dict)
     """Outcome -> the least that it must be; others are left out."""
+    leave_out: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of an example -> why a person left it out."""
+    redact: bool = False
+    """Whether secrets and personal data are covered: see `corpus.screening.redaction`."""
     day: str | None = None
     """What chat templates take for today, as 2026-11-29; None: nothing is pinned."""
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)

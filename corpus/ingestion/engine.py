@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ _TOLD = (
 
 def _work(attempt: Attempt, record: Any) -> None:
     config = IngestionConfig.from_json(record)
-    encoder_read(config)  # before anything long: a model without a tokenizer is refused
+    # Before anything long: a model without a tokenizer is refused.
+    if not encoder_read(config).template.tells_the_day:
+        config = replace(config, day=None)
     with attempt.output_directory() as output:
         summary: dict[str, Any] = {}
         if config.passes != "counting":

@@ -29,6 +29,7 @@ from corpus.ingestion.tally import Tally
 from corpus.jsontext import ExampleError, shown
 from corpus.reasoning import reasoning_choose
 from corpus.records import FileError, Record, is_plain_lines, records_read, too_long
+from corpus.screening.personal import example_redact
 from engine.attempt import Attempt
 from engine.process import die_with_parent
 
@@ -58,6 +59,7 @@ class PartWriter:
         self.config = config
         self.tally = Tally()
         self._reading = config.reading
+        self._may_be_plain = config.day is None and not config.redact
         self._stack = ExitStack()
         self._examples = self._open(".examples")
         self._problems = self._open(".problems")
@@ -73,7 +75,7 @@ class PartWriter:
 
     def record(self, record: Record) -> None:
         """Read a record: it becomes an example or a problem, or it is left out."""
-        if record.raw is not None:
+        if record.raw is not None and self._may_be_plain:
             plain = plain_read(record.raw, self.config.decision_rule)
             if plain is not None:
                 self._plain_write(record.line, plain)
@@ -83,8 +85,11 @@ class PartWriter:
             value = record.value()
             parsed = record_parse(value, self._reading)
             chosen = reasoning_choose(parsed.example, self.config.reasoning)
+            if self.config.redact:
+                chosen = example_redact(chosen)
             self._outcome_check(chosen)
             example = decisions_mark(chosen, self.config.decision_rule)
+            example = replace(example, day=self.config.day)
         except LeftOutError as error:
             self.tally.left_out[str(error)] += 1
         except UnknownFormatError as error:
@@ -96,6 +101,8 @@ class PartWriter:
         except ExampleError as error:
             self._problem(record, value, error)
         else:
+            if self._is_left_out(example.hashed_text().encode()):
+                return
             self.tally.example_add(chosen, parsed.example.format)
             self.tally.account_add(parsed.account, record.line)
             self.tally.notices_add(record.notices, record.line)
@@ -110,19 +117,31 @@ class PartWriter:
     def _plain_write(self, line: int, plain: PlainChat) -> None:
         tally, count = self.tally, len(plain.roles)
         tally.formats["messages"] += 1
-        tally.example_count += 1
         tally.turn_count += count
         tally.used.update(_PLAIN_FIELDS)
         answers = plain.roles.count("assistant")
         for rule in DECISION_RULES:
             tally.decisions[rule] += answers if rule == "all" else 1
         tally.last_decision_add(plain.last)
-        sha256 = self._hash_write(plain.hashed.encode())
+        hashed = plain.hashed.encode()
+        if self._is_left_out(hashed):
+            return
+        tally.example_count += 1
+        sha256 = self._hash_write(hashed)
         held_out = "true" if is_held_out(sha256) else "false"
         self._examples.write(
             f'{{"line":{line},"sha256":"{sha256}","held_out":{held_out},'
             f'"turns":{plain.turns_json}}}\n'.encode()
         )
+
+    def _is_left_out(self, hashed: bytes) -> bool:
+        """Whether a person left this example out; it is counted then."""
+        if not self.config.leave_out:
+            return False
+        reason = self.config.leave_out.get(hashlib.sha256(hashed).hexdigest())
+        if reason is not None:
+            self.tally.left_out[f"by hand: {reason}"] += 1
+        return reason is not None
 
     def _hash_write(self, hashed: bytes) -> str:
         digest = hashlib.sha256(hashed)

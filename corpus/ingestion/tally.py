@@ -100,7 +100,7 @@ class Tally:
     def account_add(self, account: Account, line: int) -> None:
         """Count what became of the fields of a record."""
         for name in ("used", "metadata", "empty", "unused"):
-            getattr(self, name).update(getattr(account, name))
+            getattr(self, name).update(list(getattr(account, name)))
         for path, value in account.unused.items():
             self.unused_values.setdefault(path, value)
         self.notices_add(account.notices, line)

@@ -11,7 +11,8 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell jobs how uploaded files are read."""
-        from ftportal.datasets.reading import INGEST
+        from ftportal.datasets.reading import COUNT, INGEST
         from ftportal.jobs.registry import register
 
         register(INGEST)
+        register(COUNT)

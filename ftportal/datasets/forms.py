@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.datasets.models import DECISION_RULES, BatchKind
+from ftportal.datasets.models import DECISION_RULES, REASONING, BatchKind
 
 KIND_HELP = {
     BatchKind.AGENT_LOG: "what an agent did, tool turns and all",
@@ -16,6 +16,10 @@ KIND_HELP = {
 }
 
 
+RULE_BY_KIND: dict[str, str] = {BatchKind.AGENT_LOG: "all"}
+"""What is learnt where nobody chose: of an agent's log every turn and tool call, else the last."""
+
+
 class BatchForm(forms.Form):
     """Upload a batch."""
 
@@ -23,11 +27,9 @@ class BatchForm(forms.Form):
     name = forms.CharField(max_length=120, required=False)
     kind = forms.ChoiceField(choices=BatchKind.choices, widget=forms.RadioSelect)
     decision_rule = forms.ChoiceField(
-        label="Decision tokens",
-        choices=DECISION_RULES,
-        initial="last",
-        required=False,
+        label="Decision tokens", choices=DECISION_RULES, required=False
     )
+    reasoning = forms.ChoiceField(choices=REASONING, required=False)
     language_model = forms.ModelChoiceField(
         label="Model",
         queryset=LanguageModel.objects.all(),
@@ -47,6 +49,12 @@ class BatchForm(forms.Form):
     def model_field(self) -> forms.BoundField | None:
         """The field of the model where there is a choice."""
         return None if self.only_model else self["language_model"]
+
+    @property
+    def chosen_rule(self) -> str:
+        """The decision rule chosen, or what is usual for the kind."""
+        rule: str = self.cleaned_data["decision_rule"]
+        return rule or RULE_BY_KIND.get(self.cleaned_data["kind"], "last")
 
     @property
     def chosen_model(self) -> LanguageModel:

@@ -1,11 +1,14 @@
 """Training batches, held-out sets and prompt sets: the texts that go in and that measure."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from corpus.formats import FORMATS
+from corpus.reasoning import CHOICES, LEARN
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.jobs.models import Job
 
@@ -24,20 +27,23 @@ class BatchState(models.TextChoices):
     """A batch is read once after its upload; what is ready never changes again."""
 
     READING = "reading", "Reading"
+    ASKING = "asking", "Needs an answer"
+    COUNTING = "counting", "Counting tokens"
     READY = "ready", "Ready"
     REFUSED = "refused", "Refused"
+
+
+REFUSED_KEPT = timedelta(days=7)
+"""How long the file of a refused batch is kept."""
+WORKING_STATES = (BatchState.READING, BatchState.COUNTING)
+"""States in which a job works on a batch."""
 
 
 DECISION_RULES = [("last", "last answer"), ("all", "every answer")]
 """Which of the assistant's turns are decisions where the file marks none."""
 
-FORMAT_WORDS = {
-    "messages": "chat messages",
-    "conversations": "ShareGPT conversations",
-    "traj": "agent trajectories",
-    "prompt_completion": "prompt and completion",
-    "mixed": "several formats",
-}
+REASONING = list(CHOICES.items())
+"""What becomes of the reasoning before an answer."""
 
 
 class Batch(models.Model):
@@ -49,6 +55,14 @@ class Batch(models.Model):
         LanguageModel, on_delete=models.PROTECT, help_text="whose tokenizer counts the tokens"
     )
     decision_rule = models.CharField(max_length=8, default="last", choices=DECISION_RULES)
+    reasoning = models.CharField(max_length=10, default=LEARN, choices=REASONING)
+    options = models.JSONField(
+        default=dict, blank=True, help_text="what people answered: see `ftportal.datasets.options`"
+    )
+    variant = models.CharField(
+        max_length=64, blank=True, help_text="tells readings of one file by different options apart"
+    )
+    report = models.JSONField(default=dict, blank=True, help_text="summary.json of its reading")
     state = models.CharField(max_length=10, choices=BatchState, default=BatchState.READING)
     filename = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64)
@@ -71,20 +85,28 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    refused_at = models.DateTimeField(null=True, blank=True)
+    version_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="versions"
+    )
+    version = models.PositiveIntegerField(default=1)
+    version_reason = models.CharField(
+        max_length=300, blank=True, help_text="why it was read again with other choices"
+    )
 
     class Meta:
         ordering = ("-created_at",)
         verbose_name_plural = "batches"
         constraints = (
             models.UniqueConstraint(
-                fields=("sha256", "language_model", "decision_rule"),
+                fields=("sha256", "language_model", "decision_rule", "reasoning", "variant"),
                 condition=~Q(state="refused"),
                 name="the_same_file_only_once",
             ),
         )
 
     def __str__(self) -> str:
-        return self.name
+        return self.name if self.version == 1 else f"{self.name}, version {self.version}"
 
     @property
     def directory(self) -> Path:
@@ -95,6 +117,11 @@ class Batch(models.Model):
     def source_path(self) -> Path:
         """The file as it was uploaded."""
         return self.directory / "source"
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """When the file of a refused batch is removed; None while it is not refused."""
+        return self.refused_at + REFUSED_KEPT if self.refused_at else None
 
     @property
     def decision_token_share(self) -> float | None:
@@ -114,7 +141,12 @@ class Batch(models.Model):
     @property
     def format_in_words(self) -> str:
         """The format of its examples as pages name it."""
-        return FORMAT_WORDS.get(self.format, self.format)
+        return {**FORMATS, "mixed": "several formats"}.get(self.format, self.format)
+
+    @property
+    def read_path(self) -> Path:
+        """What reading made of the file, until the batch is ready."""
+        return self.directory / "read.jsonl"
 
     @property
     def examples_path(self) -> Path:
@@ -129,12 +161,23 @@ class BatchProblem(models.Model):
     line = models.PositiveIntegerField(help_text="1 is the first line; 0 is the whole file")
     message = models.TextField()
     cure = models.TextField(blank=True)
+    text = models.TextField(blank=True, help_text="the beginning of what stands there")
 
     class Meta:
         ordering = ("line",)
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}"
+
+
+class ColumnShape(models.Model):
+    """What the columns of a file of no known format were said to be, for the next one like it."""
+
+    shape = models.CharField(max_length=64, unique=True, help_text="hash of the columns' names")
+    columns = models.JSONField(help_text="{column: target}")
+
+    def __str__(self) -> str:
+        return ", ".join(self.columns)
 
 
 class HeldOutSet(models.Model):

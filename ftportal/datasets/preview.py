@@ -10,7 +10,8 @@ from typing import Any, overload
 
 from corpus.conversations import ChatEncoder
 from corpus.examples import example_from_json
-from ftportal.datasets.models import Batch
+from corpus.jsontext import ExampleError
+from ftportal.datasets.models import Batch, BatchState
 
 FOLD_CHARACTERS = 700
 """A context longer than this is folded; its beginning and its end stay to be seen."""
@@ -42,6 +43,8 @@ class ShownExample:
     stretches: Sequence[Stretch]
     context_token_count: int
     decision_token_count: int
+    problem: str = ""
+    """Why it has no tokens with this model."""
 
 
 @lru_cache(maxsize=4)
@@ -50,11 +53,14 @@ def _encoder(directory: Path) -> ChatEncoder:
 
 
 class BatchExamples(Sequence[ShownExample]):
-    """The examples of a ready batch; slices of it are read from disk and encoded when asked for."""
+    """The examples of a batch that was read; slices are encoded when they are asked for."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._count = batch.example_count or 0 if batch.examples_path.is_file() else 0
+        is_ready = batch.state == BatchState.READY
+        self._path = batch.examples_path if is_ready else batch.read_path
+        count = batch.example_count if is_ready else batch.report.get("example_count")
+        self._count = count or 0 if self._path.is_file() else 0
 
     def __len__(self) -> int:
         return self._count
@@ -73,19 +79,30 @@ class BatchExamples(Sequence[ShownExample]):
         if start >= stop:
             return
         encoder = _encoder(self._batch.language_model.pretrained.directory)
-        with self._batch.examples_path.open("rb") as stream:
+        with self._path.open("rb") as stream:
             for number, line in enumerate(islice(stream, start, stop), start=start + 1):
                 yield _shown(number, json.loads(line), encoder)
 
 
 def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownExample:
     example = example_from_json(record)
-    encoded = encoder.encode(example)
+    try:
+        encoded, pieces = encoder.encode(example), encoder.pieces(example)
+    except ExampleError as error:  # its tokens are not counted yet
+        return ShownExample(
+            number=number,
+            line=record["line"],
+            is_held_out=record["held_out"],
+            stretches=[],
+            context_token_count=0,
+            decision_token_count=0,
+            problem=f"{error.message}. {error.cure}",
+        )
     return ShownExample(
         number=number,
         line=record["line"],
         is_held_out=record["held_out"],
-        stretches=list(_stretches(encoder.pieces(example))),
+        stretches=list(_stretches(pieces)),
         context_token_count=encoded.context_token_count,
         decision_token_count=encoded.decision_token_count,
     )

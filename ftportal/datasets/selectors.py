@@ -1,13 +1,22 @@
 """What pages and other floors read about data sets."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
 from django.db.models import PROTECT, Count, QuerySet
 
-from ftportal.datasets.models import Batch, BatchState, HeldOutSet, Prompt, PromptGroup, PromptSet
+from ftportal.datasets.models import (
+    Batch,
+    BatchState,
+    ColumnShape,
+    HeldOutSet,
+    Prompt,
+    PromptGroup,
+    PromptSet,
+)
 
 
 def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[Batch]:
@@ -26,6 +35,24 @@ def batches_ready(language_model: Any = None) -> QuerySet[Batch]:
     """Batches that a run may use, newest first; of one model if given."""
     batches = Batch.objects.filter(state=BatchState.READY)
     return batches if language_model is None else batches.filter(language_model=language_model)
+
+
+def batch_versions(batch: Batch) -> list[Batch]:
+    """All versions of a batch in their order, itself too; empty where it is the only one."""
+    first = batch.version_of or batch
+    versions = [first, *first.versions.order_by("version")]
+    return versions if len(versions) > 1 else []
+
+
+def shape_of(columns: Collection[str]) -> str:
+    """A hash of a file's columns, whatever their order."""
+    return hashlib.sha256(json.dumps(sorted(columns)).encode()).hexdigest()
+
+
+def columns_remembered(columns: Collection[str]) -> dict[str, str]:
+    """What these columns were said to be the last time; empty where they are new."""
+    known = ColumnShape.objects.filter(shape=shape_of(columns)).first()
+    return dict(known.columns) if known else {}
 
 
 def batch_uses(batch: Batch) -> list[str]:

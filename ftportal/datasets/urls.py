@@ -2,13 +2,20 @@
 
 from django.urls import path
 
-from ftportal.datasets import views, views_measures
+from ftportal.datasets import views, views_measures, views_questions
 
 app_name = "datasets"
 urlpatterns = [
     path("batches/", views.batches, name="batches"),
     path("batches/new/", views.batch_new, name="batch_new"),
     path("batches/<int:pk>/", views.batch, name="batch"),
+    path("batches/look/", views_questions.look, name="look"),
+    path("batches/<int:pk>/answer/", views_questions.answer, name="batch_answer"),
+    path("batches/<int:pk>/columns/", views_questions.columns_preview, name="columns_preview"),
+    path("batches/<int:pk>/import-good/", views_questions.import_good, name="import_good"),
+    path("batches/<int:pk>/versions/new/", views_questions.version_new, name="version_new"),
+    path("batches/<int:pk>/problems.csv", views_questions.problems_csv, name="problems_csv"),
+    path("batches/<int:pk>/examples.jsonl", views_questions.examples_download, name="examples"),
     path("batches/<int:pk>/delete/", views.batch_remove, name="batch_delete"),
     path("held-out/", views_measures.held_out_sets, name="held_out_sets"),
     path("held-out/new/", views_measures.held_out_set_new, name="held_out_set_new"),

@@ -7,16 +7,21 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from corpus.reasoning import LEARN
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.forms import KIND_HELP, BatchForm
-from ftportal.datasets.models import Batch, BatchKind, BatchState
+from ftportal.datasets.models import REASONING, WORKING_STATES, Batch, BatchKind, BatchState
 from ftportal.datasets.preview import BatchExamples
-from ftportal.datasets.selectors import batch_list, batch_uses
+from ftportal.datasets.questions import questions_of
+from ftportal.datasets.reports import problem_groups, report_of
+from ftportal.datasets.selectors import batch_list, batch_uses, batch_versions
 from ftportal.datasets.services import DatasetError, batch_delete, batch_upload
+from ftportal.datasets.services.answers import can_import_good
 from ftportal.datasets.uploads import UploadRefusedError, too_large, too_large_refusal, upload_limit
-from ftportal.pages.lists import ListPage, is_fragment, page_of
+from ftportal.datasets.views_questions import columns_form
+from ftportal.pages.lists import ListPage, is_fragment, key_of, page_of
 
 _SORT = {
     "name": "name",
@@ -44,27 +49,40 @@ def batches(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
-    """One batch: its state and counts, its problems or a preview. The preview is a fragment."""
+    """One batch: what it asks, its numbers, its problems, a preview. The preview is a fragment."""
     shown = get_object_or_404(
-        Batch.objects.select_related("language_model", "job", "uploaded_by"), pk=pk
+        Batch.objects.select_related("language_model", "job", "uploaded_by", "version_of"), pk=pk
     )
     page = Paginator(BatchExamples(shown), _EXAMPLES_A_PAGE).get_page(request.GET.get("page"))
     context = {"batch": shown, "preview": ListPage(page=page, sort="")}
     if is_fragment(request):
         return render(request, "datasets/_preview.html", context)
-    context["problems"] = page_of(
-        request, shown.problems.all(), sort={"line": "line"}, default="line", per_page=50
-    )
-    context["can_delete"] = shown.state != BatchState.READING and not batch_uses(shown)
+    is_asking = shown.state == BatchState.ASKING
+    questions = questions_of(shown) if is_asking else []
+    asks_columns = bool(questions) and questions[0].key == "columns"
+    context |= {
+        "is_working": shown.state in WORKING_STATES,
+        "questions": questions,
+        "columns": columns_form(shown) if asks_columns else None,
+        "report": report_of(shown),
+        "groups": problem_groups(list(shown.problems.all())),
+        "can_import_good": can_import_good(shown),
+        "versions": batch_versions(shown),
+        "reasonings": REASONING,
+        "can_delete": shown.state not in WORKING_STATES and not batch_uses(shown),
+    }
     return render(request, "datasets/batch.html", context)
 
 
 @require_http_methods(["GET", "POST"])
 def batch_new(request: HttpRequest) -> HttpResponse:
-    """Upload a batch. upload.js sends the form with X-Upload and gets a fragment or a Location."""
+    """Upload a batch. upload.js sends the form with X-Upload and gets a fragment or a Location.
+
+    `?mends=PK` takes name, kind and choices from a batch that was refused.
+    """
     user = require_role(request, Role.TRAINER)
     if request.method == "GET":
-        return _form_page(request, BatchForm(initial={"kind": BatchKind.CONVERSATION}))
+        return _form_page(request, BatchForm(initial=_initial(request)))
     form = BatchForm(request.POST, request.FILES)
     by_script = "X-Upload" in request.headers
     try:
@@ -82,13 +100,27 @@ def batch_new(request: HttpRequest) -> HttpResponse:
     return redirect("datasets:batch", pk=made.pk)
 
 
+def _initial(request: HttpRequest) -> dict[str, object]:
+    mended = Batch.objects.filter(pk=key_of(request.GET.get("mends", "")) or 0).first()
+    if mended is None:
+        return {"kind": BatchKind.CONVERSATION, "reasoning": LEARN}
+    return {
+        "name": mended.name,
+        "kind": mended.kind,
+        "decision_rule": mended.decision_rule,
+        "reasoning": mended.reasoning,
+        "language_model": mended.language_model_id,
+    }
+
+
 def _upload(form: BatchForm, user: User) -> Batch:
     return batch_upload(
         uploaded_by=user,
         language_model=form.chosen_model,
         name=form.cleaned_data["name"],
         kind=form.cleaned_data["kind"],
-        decision_rule=form.cleaned_data["decision_rule"] or "last",
+        decision_rule=form.chosen_rule,
+        reasoning=form.cleaned_data["reasoning"] or LEARN,
         file=form.cleaned_data["file"],
     )
 
@@ -106,6 +138,7 @@ def _form_page(
         "kinds": [
             (value, label, KIND_HELP[BatchKind(value)]) for value, label in BatchKind.choices
         ],
+        "reasonings": REASONING,
         "limit_bytes": upload_limit(),
         "has_model": LanguageModel.objects.exists(),
     }

@@ -46,6 +46,8 @@ STATES = {
     "claimed": ("spinner", "live", "Starting"),
     "running": ("spinner", "live", "Running"),
     "reading": ("spinner", "live", "Reading"),
+    "counting": ("spinner", "live", "Counting tokens"),
+    "asking": ("warning", "warn", "Needs an answer"),
     "generating": ("spinner", "live", "Preparing answers"),
     "succeeded": ("check", "good", "Done"),
     "done": ("check", "good", "Done"),

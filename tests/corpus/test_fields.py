@@ -130,6 +130,7 @@ READINGS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(VALUES | RECORDS, READINGS)
 @settings(max_examples=600, deadline=None)
 def test_any_json_value_is_read_or_refused_and_every_field_is_told(

@@ -112,6 +112,7 @@ def zipped() -> bytes:
         (b"\n \n", "empty"),
         (gzip.compress(b""), "empty"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # archives hold the time
 )
 def test_what_is_not_read_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(FileError, match=message) as caught:
@@ -119,6 +120,7 @@ def test_what_is_not_read_is_named(tmp_path: Path, content: bytes, message: str)
     assert caught.value.cure
 
 
+@pytest.mark.slow
 def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     bomb = gzip.compress(b"\n" * (80 << 20))
     with pytest.raises(FileError, match="unpacked it is larger"):

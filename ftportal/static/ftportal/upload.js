@@ -15,6 +15,7 @@
   const cancel = form.querySelector("[data-upload-cancel]");
   const problem = document.getElementById(form.dataset.problem);
   const limitBytes = Number(form.dataset.limitBytes);
+  const LOOK_BYTES = 4 * 2 ** 20;
   let nameIsOurs = !name.value;
 
   // As Django's filesizeformat writes sizes on the pages.
@@ -39,6 +40,22 @@
     label.textContent = `${file.name}, ${size(file.size)}`;
     if (nameIsOurs) name.value = file.name.replace(/\.[^.]+$/, "").slice(0, 120);
     problem.replaceChildren();
+    look(file);
+  };
+
+  // What the file is, before it is sent: the server reads its beginning as it will read the whole.
+  const look = (file) => {
+    const place = form.querySelector("[data-look]");
+    if (!place) return;
+    const data = new FormData();
+    data.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    data.append("head", file.slice(0, LOOK_BYTES), "head");
+    data.append("filename", file.name);
+    if (file.size <= LOOK_BYTES) data.append("whole", "yes");
+    fetch(place.dataset.look, { method: "POST", body: data })
+      .then((answer) => (answer.ok ? answer.text() : ""))
+      .then((text) => { if (input.files[0] === file) place.innerHTML = text; })
+      .catch(() => place.replaceChildren());
   };
 
   name.addEventListener("input", () => { nameIsOurs = !name.value; });

@@ -110,7 +110,7 @@ def test_the_sweep_drops_what_a_broken_upload_left(upload: Upload, data_dir: Pat
 def test_every_bad_line_is_listed_and_nothing_is_imported(upload: Upload, read: Read) -> None:
     lines = [
         GOOD_LINE,
-        '{"text": "no messages"}',
+        '{"note": "no messages"}',
         '{"messages": []}',
         "this is not JSON",
         '{"messages": [{"role": "wizard", "content": "x"}, {"role": "assistant", "content": "y"}]}',
@@ -135,7 +135,7 @@ def test_every_bad_line_is_listed_and_nothing_is_imported(upload: Upload, read: 
     [
         (b'{"prompt": "caf\xe9", "completion": "x"}\n', "not UTF-8"),
         (b"\n \n", "empty"),
-        (b"\x1f\x8b\x08\x00 packed", "not UTF-8"),
+        (b"\x1f\x8b\x08\x00 packed", "package is broken"),
     ],
 )
 def test_an_unreadable_file_is_one_problem_of_the_whole(

@@ -1,0 +1,153 @@
+"""What becomes of a batch after each step: asked, counted, ready or refused. Repeatable."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ftportal.datasets.models import Batch, BatchProblem, BatchState
+from ftportal.datasets.questions import questions_of
+from ftportal.datasets.services.batches import batch_count, twin_of
+
+PROBLEMS_KEPT = 500
+"""Problems of a batch that are stored; more are only counted."""
+
+_COUNTS = (
+    *("example_count", "held_out_count", "context_token_count", "decision_token_count"),
+    *("decision_count", "token_length_max", "decision_length_max"),
+)
+
+
+def output_take(
+    batch: Batch, summary: Mapping[str, Any], output: Path, problems: Sequence[Mapping[str, Any]]
+) -> None:
+    """Take over what an engine wrote, and go on; after a crash its files may be moved already."""
+    for name, target in (
+        ("examples.jsonl", batch.read_path),
+        ("hashes.bin", batch.directory / "hashes.bin"),
+        ("lengths.bin", batch.directory / "lengths.bin"),
+    ):
+        if (output / name).is_file():
+            (output / name).replace(target)
+    batch.report = _merged(batch.report, summary)
+    _problems_keep(batch, problems, add="formats" not in summary)
+    batch_settle(batch)
+
+
+def _merged(report: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of both passes: problems and notices of the second add to those of the first."""
+    if "formats" in summary:
+        return dict(summary)
+    merged = {**report, **summary}
+    merged["problem_count"] += report.get("problem_count", 0)
+    for name in ("notices", "notice_rows"):
+        merged[name] = {**report.get(name, {}), **summary[name]}
+    return merged
+
+
+@transaction.atomic
+def batch_settle(batch: Batch) -> None:
+    """Bring a batch into the state that its report and its answers call for."""
+    current = Batch.objects.select_for_update().get(pk=batch.pk)
+    if current.state == BatchState.READY:
+        return
+    report = batch.report
+    batch.problem_count = report.get("problem_count", 0)
+    batch.format = report.get("format") or ""
+    if questions_of(batch) and _asks_first(batch):
+        batch.state = BatchState.ASKING
+    elif batch.problem_count and not batch.options.get("good_only"):
+        _refused(batch)
+    elif questions_of(batch):
+        batch.state = BatchState.ASKING
+    elif "counted" not in report:
+        batch_count(batch)
+        return
+    elif reason := nothing_to_learn(report):
+        _problem_add(batch, reason, "Upload more, or other examples.")
+        _refused(batch)
+    else:
+        _ready_make(batch)
+        return
+    batch.save()
+
+
+def _asks_first(batch: Batch) -> bool:
+    """Whether the questions explain the problems: a format or a choice that is not known yet."""
+    return questions_of(batch)[0].key in ("columns", "preference")
+
+
+def nothing_to_learn(report: Mapping[str, Any]) -> str:
+    """Why nothing of a batch that was read would be trained; empty where something is."""
+    if report.get("trained_count"):
+        return ""
+    left_out = sum(report.get("left_out", {}).values())
+    if not report.get("example_count"):
+        if left_out:
+            return f"All {left_out:,} records are left out, so nothing would be trained."
+        return "There is no example in it, so nothing would be trained."
+    return (
+        f"All {report['example_count']:,} examples are held out: one in ten is, by its content, so "
+        "nothing would be trained."
+    )
+
+
+def _ready_make(batch: Batch) -> None:
+    """Make a batch ready: its examples take their place, its counts are set."""
+    if twin_of(batch) is not None:  # read again after a refusal, and uploaded again in between
+        batch_refuse(
+            batch=batch, message="The same file was uploaded again meanwhile.", cure="Use that one."
+        )
+        return
+    if batch.read_path.is_file():
+        batch.read_path.replace(batch.examples_path)
+    for name in _COUNTS:
+        setattr(batch, name, batch.report[name])
+    if batch.options.get("good_only"):
+        batch.example_count = batch.report["counted"]
+    batch.state, batch.refused_at = BatchState.READY, None
+    try:
+        with transaction.atomic():
+            batch.save()
+    except IntegrityError:
+        batch_refuse(
+            batch=batch, message="The same file was uploaded again meanwhile.", cure="Use that one."
+        )
+
+
+@transaction.atomic
+def batch_refuse(*, batch: Batch, message: str, cure: str) -> None:
+    """Refuse a batch for one reason that concerns all of it."""
+    batch.problem_count = 1
+    _refused(batch)
+    batch.save()
+    batch.problems.all().delete()
+    _problem_add(batch, message, cure)
+
+
+def _refused(batch: Batch) -> None:
+    batch.state, batch.refused_at = BatchState.REFUSED, timezone.now()
+
+
+def _problem_add(batch: Batch, message: str, cure: str) -> None:
+    BatchProblem.objects.create(batch=batch, line=0, message=message, cure=cure)
+    batch.problem_count = batch.problems.count()
+
+
+def _problems_keep(batch: Batch, problems: Sequence[Mapping[str, Any]], *, add: bool) -> None:
+    with transaction.atomic():
+        if not add:
+            batch.problems.all().delete()
+        room = PROBLEMS_KEPT - batch.problems.count()
+        BatchProblem.objects.bulk_create(
+            BatchProblem(
+                batch=batch,
+                line=one["line"],
+                message=one["message"],
+                cure=one.get("cure", ""),
+                text=one.get("text", ""),
+            )
+            for one in problems[: max(0, room)]
+        )

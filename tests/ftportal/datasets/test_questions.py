@@ -1,0 +1,267 @@
+"""What a batch asks before it is ready, what the answers do, and new versions."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.files import File
+from django.urls import reverse
+from django.utils import timezone
+
+from ftportal.datasets.models import Batch, BatchState
+from ftportal.datasets.questions import questions_of
+from ftportal.datasets.services import (
+    DatasetError,
+    batch_answer,
+    batch_good_only,
+    batch_version,
+    refused_files_drop,
+)
+from ftportal.datasets.uploads import UploadRefusedError
+
+pytestmark = pytest.mark.django_db
+Upload = Callable[..., Batch]
+Read = Callable[[Batch], Batch]
+
+
+def lines(records: list[Any]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def talk(number: int, **more: Any) -> dict[str, Any]:
+    """A conversation that is not held out for any number below 12."""
+    answer = {"role": "assistant", "content": f"answer {number}"}
+    return {"messages": [{"role": "user", "content": f"question {number}"}, answer], **more}
+
+
+def keys(batch: Batch) -> list[str]:
+    return [question.key for question in questions_of(batch)]
+
+
+def test_a_field_that_is_not_used_is_asked_about(upload: Upload, read: Read) -> None:
+    batch = read(upload(lines([talk(1, mood="calm"), talk(2), talk(3, id=7)])))
+    assert batch.state == BatchState.ASKING
+    (question,) = questions_of(batch)
+    assert (question.key, question.title) == ("field:mood", "mood is not used")
+    assert 'in 1 of 3 examples, such as "calm"' in question.text
+    batch = batch_answer(batch=batch, accepted=["field:mood"])
+    assert batch.state == BatchState.READY
+    assert batch.example_count == 3 and batch.examples_path.is_file()
+
+
+def test_nothing_is_asked_where_everything_is_known(upload: Upload, read: Read) -> None:
+    batch = read(upload(lines([talk(1, id=1, source="x"), talk(2)])))
+    assert batch.state == BatchState.READY
+    assert batch.report["metadata"] == {"id": 1, "source": 1}
+
+
+def test_every_question_needs_its_answer(upload: Upload, read: Read) -> None:
+    unanswered = [{"role": "tool", "content": "42"}, {"role": "assistant", "content": "b"}]
+    turns = [{"role": "user", "content": "q"}, *unanswered]
+    batch = read(upload(lines([{"messages": turns, "mood": 1}, talk(1)])))
+    assert keys(batch) == ["field:mood", "notice:result_without_call"]
+    (row,) = questions_of(batch)[1].rows
+    assert row[:2] == [1, "turn 2"]
+    from ftportal.datasets.options import OptionError
+
+    with pytest.raises(OptionError, match="Not every question"):
+        batch_answer(batch=batch, accepted=["field:mood", "field:invented"])
+    assert batch_answer(batch=batch, accepted=keys(batch)).state == BatchState.READY
+    with pytest.raises(DatasetError, match="any more"):
+        batch_answer(batch=batch, accepted=[])
+
+
+def test_preference_data_is_learnt_only_where_somebody_says_so(upload: Upload, read: Read) -> None:
+    pairs = [{"prompt": f"q {n}", "chosen": f"good {n}", "rejected": "bad"} for n in range(4)]
+    batch = read(upload(lines(pairs)))
+    assert batch.state == BatchState.ASKING
+    assert keys(batch) == ["preference"]
+    batch = read(batch_answer(batch=batch, options={"preference": "chosen"}))
+    assert batch.state == BatchState.READY
+    assert batch.format == "dpo"
+    assert b"bad" not in batch.examples_path.read_bytes()
+
+
+def test_columns_are_mapped_and_remembered(
+    upload: Upload, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    table = b"question,answer,mood\n" + b"".join(b"q%d,a%d,calm\n" % (n, n) for n in range(6))
+    batch = read(upload(table, file=File(io.BytesIO(table), name="talks.csv")))
+    assert keys(batch) == ["columns"]
+    client = client_of(cast.tina)
+    page = client.get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    assert 'name="column:question"' in page and "q0" in page
+    columns = {"column:question": "user", "column:answer": "assistant", "column:mood": "aside"}
+    address = reverse("datasets:columns_preview", args=[batch.pk])
+    preview = client.post(address, columns).content.decode()
+    assert preview.count("<article") == 3 and "a2" in preview
+    assert (
+        "no column is the user"
+        in client.post(address, {"column:answer": "assistant"}).content.decode()
+    )
+    client.post(reverse("datasets:batch_answer", args=[batch.pk]), columns)
+    batch.refresh_from_db()
+    assert read(batch).state == BatchState.READY
+    other = File(io.BytesIO(table.replace(b"q0", b"other")), name="other.csv")
+    again = read(upload(b"", file=other))
+    page = client.get(reverse("datasets:batch", args=[again.pk])).content.decode()
+    assert "Filled in as for the last file" in page
+    assert '<option value="aside" selected>' in page
+
+
+def test_the_good_lines_are_imported_on_request(
+    upload: Upload, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    batch = read(upload(lines([talk(1), talk(2)]) + b"not JSON\nnor this\n" + lines([talk(3)])))
+    assert batch.state == BatchState.REFUSED
+    client = client_of(cast.tina)
+    page = client.get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    assert "Import the 3 good ones" in page and "3, 4" in page
+    assert (
+        client_of(cast.otto).post(reverse("datasets:import_good", args=[batch.pk])).status_code
+        == 403
+    )
+    client.post(reverse("datasets:import_good", args=[batch.pk]))
+    batch.refresh_from_db()
+    assert (batch.state, batch.example_count, batch.problem_count) == (BatchState.READY, 3, 2)
+    page = client.get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    assert "2 problems; left out" in page
+    with pytest.raises(DatasetError, match="Nothing of it"):
+        batch_good_only(batch=batch)
+
+
+def test_problems_download_as_csv_without_formulas(
+    upload: Upload, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    batch = read(upload(b"=1+1\n"))
+    address = reverse("datasets:problems_csv", args=[batch.pk])
+    text = client_of(cast.otto).get(address).content.decode()
+    head, row = csv.reader(io.StringIO(text))
+    assert head == ["line", "problem", "what to do", "text"]
+    assert row[0] == "1" and row[3] == "'=1+1"
+
+
+def test_an_upload_that_mends_keeps_name_and_choices(
+    upload: Upload, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    batch = read(upload(b"x", name="Night", kind="agent_log", decision_rule="all"))
+    client = client_of(cast.tina)
+    page = client.get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    address = f"{reverse('datasets:batch_new')}?mends={batch.pk}"
+    assert address in page
+    form = client.get(address).content.decode()
+    assert 'value="Night"' in form
+    assert 'value="agent_log" required checked' in form
+    assert 'value="all" checked' in form
+
+
+def test_a_batch_that_trains_nothing_is_refused(upload: Upload, read: Read) -> None:
+    held_out = next(talk(n) for n in range(12, 400) if _is_held_out(talk(n)))
+    batch = read(upload(lines([held_out])))
+    assert batch.state == BatchState.REFUSED
+    assert "held out" in batch.problems.get().message
+    off = {"role": "assistant", "content": "a", "weight": 0}
+    left = read(upload(lines([{"messages": [{"role": "user", "content": "q"}, off]}])))
+    assert left.state == BatchState.REFUSED
+    assert "no decision tokens" in left.problems.get().message
+
+
+def _is_held_out(record: Any) -> bool:
+    from corpus.formats import example_parse
+    from corpus.ingestion import is_held_out
+
+    return is_held_out(example_parse(record).sha256())
+
+
+def test_a_version_learns_only_what_succeeded(
+    upload: Upload, read: Read, cast: SimpleNamespace
+) -> None:
+    records = [talk(n, reward=float(n % 2)) for n in range(1, 9)]
+    batch = read(upload(lines(records), kind="agent_log"))
+    assert batch.report["outcomes"] == {"reward": {"0": 4, "1": 4}}
+    made = batch_version(
+        batch=batch,
+        made_by=cast.tina,
+        reason="Only successes.",
+        options={"outcome_least": {"reward": 1.0}},
+    )
+    made = read(made)
+    assert (made.state, made.version, str(made)) == (BatchState.READY, 2, "Talks, version 2")
+    assert made.example_count == 4
+    assert made.report["left_out"] == {"reward below 1": 4}
+    assert made.version_of == batch
+    with pytest.raises(UploadRefusedError, match="there already"):
+        batch_version(
+            batch=batch,
+            made_by=cast.tina,
+            reason="Again.",
+            options={"outcome_least": {"reward": 1.0}},
+        )
+    with pytest.raises(DatasetError, match="needs a reason"):
+        batch_version(batch=batch, made_by=cast.tina, reason=" ")
+
+
+def test_a_version_covers_personal_data(upload: Upload, read: Read, cast: SimpleNamespace) -> None:
+    record = talk(1)
+    record["messages"][0]["content"] = "I am jo.doe@firma.de, card 4111 1111 1111 1111"
+    batch = read(upload(lines([record, talk(2)])))
+    made = read(
+        batch_version(batch=batch, made_by=cast.tina, reason="Privacy.", options={"redact": True})
+    )
+    text = made.examples_path.read_text()
+    assert "I am [email], card [card]" in text
+    assert "firma" not in text
+
+
+def test_refused_files_go_after_a_week(upload: Upload, read: Read) -> None:
+    batch = read(upload(b"x"))
+    refused_files_drop()
+    assert batch.source_path.is_file()
+    Batch.objects.filter(pk=batch.pk).update(refused_at=timezone.now() - timedelta(days=8))
+    refused_files_drop()
+    assert not batch.directory.exists()
+
+
+def test_the_form_looks_at_a_file_before_it_is_sent(
+    client_of: Any, cast: SimpleNamespace, language_model: Any
+) -> None:
+    def look(content: bytes, name: str = "x.jsonl", **more: str) -> str:
+        head = io.BytesIO(content)
+        head.name = "head"
+        data = {"head": head, "filename": name, "whole": "yes", **more}
+        response = client_of(cast.tina).post(reverse("datasets:look"), data)
+        assert response.status_code == 200
+        return str(response.content.decode())
+
+    calls = [{"name": "f", "arguments": {}}]
+    called = {"role": "assistant", "content": "", "tool_calls": calls}
+    user = {"role": "user", "content": "q"}
+    agent = {"traj": [user, called, user, {"role": "assistant", "content": "a"}], "mood": 1}
+    page = look(lines([agent] * 4))
+    assert "Agent trajectories" in page and "4 examples" in page
+    assert "Every answer: 8 decisions; of 4 tool calls, 4" in page
+    assert "Last answer: 4 decisions; of 4 tool calls, 0" in page
+    assert "The last decision in 4 of 4 is the same" in page
+    assert "mood" in page
+    assert "zip archive" in look(b"PK\x03\x04 x")
+    assert "which column is what" in look(b"question,answer\na,b\n", "x.csv")
+    torn = lines([talk(1), talk(2)])[:-9]
+    page = look(torn, whole="")
+    assert "1 example at its beginning" in page and "not JSON" not in page
+    assert client_of(cast.otto).post(reverse("datasets:look")).status_code == 403
+
+
+def test_agent_logs_learn_every_turn_by_default(
+    client_of: Any, cast: SimpleNamespace, language_model: Any
+) -> None:
+    for kind, rule in (("agent_log", "all"), ("conversation", "last")):
+        file = io.BytesIO(lines([talk(1)]))
+        file.name = "x.jsonl"
+        form = {"kind": kind, "decision_rule": "", "name": kind, "file": file}
+        client_of(cast.tina).post(reverse("datasets:batch_new"), form)
+        assert Batch.objects.get(name=kind).decision_rule == rule
