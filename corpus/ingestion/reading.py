@@ -349,7 +349,7 @@ def span_read(path: Path, config: IngestionConfig, span: Span) -> dict[str, Any]
             if len(data) > limit:
                 writer.record(Record(line=number, end_bytes=span.end, error=too_long(limit)))
             elif data and not data.isspace():
-                writer.record(Record(line=number, end_bytes=span.end, raw=data))
+                writer.record(Record(line=number, end_bytes=span.end, raw=data.rstrip(b"\r")))
     except FileError as problem:
         error = (problem.message, problem.cure)
     writer.close()

@@ -15,7 +15,7 @@ from corpus.reasoning import has_reasoning
 
 NOTICE_ROWS = 200
 """Rows of each notice that are kept; more are only counted."""
-_COMMON = 20
+_COMMON_TOLD, _COMMON_KEPT = 20, 1000
 _OUTCOME_DIGITS = 3
 _DECISION_CHARACTERS = 200
 
@@ -91,11 +91,11 @@ class Tally:
     def last_decision_add(self, text: str) -> None:
         """Count what an example ends with, by its first characters."""
         self.last_decisions[text[:_DECISION_CHARACTERS]] += 1
-        self._common_keep(1000)
+        self._common_keep()
 
-    def _common_keep(self, most: int) -> None:
-        if len(self.last_decisions) > 2 * most:
-            self.last_decisions = Counter(dict(self.last_decisions.most_common(most)))
+    def _common_keep(self) -> None:
+        if len(self.last_decisions) > 2 * _COMMON_KEPT:
+            self.last_decisions = Counter(dict(_commonest(self.last_decisions, _COMMON_KEPT)))
 
     def account_add(self, account: Account, line: int) -> None:
         """Count what became of the fields of a record."""
@@ -140,12 +140,12 @@ class Tally:
         for name, counts in other.outcomes.items():
             self.outcomes.setdefault(name, Counter()).update(counts)
         self.unknown_rows += other.unknown_rows[: 3 - len(self.unknown_rows)]
-        self._common_keep(1000)
+        self._common_keep()
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it."""
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        record["last_decisions"] = dict(self.last_decisions.most_common(1000))
+        record["last_decisions"] = dict(_commonest(self.last_decisions, _COMMON_KEPT))
         return record
 
     @classmethod
@@ -163,8 +163,12 @@ class Tally:
         names = sorted(self.formats)
         record = self.to_json()
         record["format"] = names[0] if len(names) == 1 else "mixed" if names else None
-        record["last_decisions"] = dict(self.last_decisions.most_common(_COMMON))
+        record["last_decisions"] = dict(_commonest(self.last_decisions, _COMMON_TOLD))
         return record
+
+
+def _commonest(counts: Counter[str], most: int) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:most]
 
 
 def _shortened(value: Any) -> str:

@@ -26,7 +26,7 @@ def lines_read(content: Content, max_record_bytes: int) -> Iterator[Record]:
             error = too_long(max_record_bytes)
             yield Record(line=number, error=error, end_bytes=packed.tell())
         elif not data.isspace():
-            yield Record(line=number, raw=data, end_bytes=packed.tell())
+            yield Record(line=number, raw=data.rstrip(b"\r\n"), end_bytes=packed.tell())
 
 
 def is_array(content: Content) -> bool:
