@@ -1,6 +1,7 @@
 """One ingestion from its config to its output: the passes that it asks for, and one summary."""
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from corpus.ingestion.counting import CountingPass, encoder_read
 from corpus.ingestion.parts import Parts
 from corpus.ingestion.reading import HASH_BYTES, ReadingPass
 from engine.attempt import Attempt, attempt_run
-from engine.manifest import file_sha256
 
 _TOLD = (
     *("example_count", "held_out_count", "problem_count", "context_token_count"),
@@ -46,10 +46,7 @@ def _reading(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[st
     tally.duplicate_count = len(hashes) - len(np.unique(hashes))
     _problems_write(parts.lines(".problems"), output, config.limits["max_problems"])
     parts.drop()
-    return tally.summary() | {
-        "source_bytes": config.source.stat().st_size,
-        "source_sha256": file_sha256(config.source),
-    }
+    return tally.summary()
 
 
 def _counting(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[str, Any]:
@@ -97,4 +94,5 @@ def _examples_drop(examples: Path, target: Path, dropped: Iterable[bytes]) -> No
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one ingestion and return its exit code."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks once the tokenizer has begun
     return attempt_run("corpus.ingestion", _work, arguments)

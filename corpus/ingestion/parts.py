@@ -5,16 +5,27 @@ the parts of the attempts before it as they are.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.attempt import Attempt
 from engine.states import state_begin, state_check, state_complete, state_step, state_temporary
 
 SAVE_EVERY_SECONDS = 4.0
 """A killed attempt loses no more than this and the part it was at."""
+
+
+def _append(file: IO[bytes], joined: IO[bytes]) -> None:
+    """Append a file to another, inside the kernel where it can."""
+    left = os.fstat(file.fileno()).st_size
+    try:
+        while left:
+            left -= os.copy_file_range(file.fileno(), joined.fileno(), left)
+    except OSError:  # across file systems, or one that does not know how
+        shutil.copyfileobj(file, joined, 1 << 20)
 
 
 class Parts:
@@ -77,7 +88,7 @@ class Parts:
         with target.open("wb") as joined:
             for path in self._paths(suffix):
                 with path.open("rb") as file:
-                    shutil.copyfileobj(file, joined, 1 << 20)
+                    _append(file, joined)
 
     def drop(self) -> None:
         """Take the parts away: what they held is in the output."""

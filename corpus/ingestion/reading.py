@@ -60,6 +60,7 @@ class PartWriter:
         self.tally = Tally()
         self._reading = config.reading
         self._may_be_plain = config.day is None and not config.redact
+        self._plain_count = self._plain_turns = self._plain_answers = 0
         self._stack = ExitStack()
         self._examples = self._open(".examples")
         self._problems = self._open(".problems")
@@ -71,7 +72,13 @@ class PartWriter:
 
     def close(self) -> None:
         """Finish the files of the part."""
+        self._plain_tally()
         self._stack.close()
+
+    @property
+    def example_count(self) -> int:
+        """Examples that were written so far."""
+        return self.tally.example_count + self._plain_count
 
     def record(self, record: Record) -> None:
         """Read a record: it becomes an example or a problem, or it is left out."""
@@ -115,24 +122,30 @@ class PartWriter:
                 raise LeftOutError(f"{name} below {least:g}")
 
     def _plain_write(self, line: int, plain: PlainChat) -> None:
-        tally, count = self.tally, len(plain.roles)
-        tally.formats["messages"] += 1
-        tally.turn_count += count
-        tally.used.update(_PLAIN_FIELDS)
-        answers = plain.roles.count("assistant")
-        for rule in DECISION_RULES:
-            tally.decisions[rule] += answers if rule == "all" else 1
-        tally.last_decision_add(plain.last)
-        hashed = plain.hashed.encode()
-        if self._is_left_out(hashed):
+        if self._is_left_out(plain.hashed):
             return
-        tally.example_count += 1
-        sha256 = self._hash_write(hashed)
-        held_out = "true" if is_held_out(sha256) else "false"
+        self._plain_count += 1
+        self._plain_turns += plain.turn_count
+        self._plain_answers += plain.answer_count
+        self.tally.last_decision_add(plain.last)
+        sha256, held_out = self._hash_write(plain.hashed)
         self._examples.write(
-            f'{{"line":{line},"sha256":"{sha256}","held_out":{held_out},'
-            f'"turns":{plain.turns_json}}}\n'.encode()
+            b'{"line":%d,"sha256":"%s","held_out":%s,"turns":%s}\n'
+            % (line, sha256.encode(), _HELD_OUT[held_out], plain.turns_json)
         )
+
+    def _plain_tally(self) -> None:
+        """Count the plain lines of the part, all at once."""
+        tally, count = self.tally, self._plain_count
+        if not count:
+            return
+        tally.formats["messages"] += count
+        tally.example_count += count
+        tally.turn_count += self._plain_turns
+        tally.used.update(dict.fromkeys(_PLAIN_FIELDS, count))
+        for rule in DECISION_RULES:
+            tally.decisions[rule] += self._plain_answers if rule == "all" else count
+        self._plain_count = 0
 
     def _is_left_out(self, hashed: bytes) -> bool:
         """Whether a person left this example out; it is counted then."""
@@ -143,21 +156,18 @@ class PartWriter:
             self.tally.left_out[f"by hand: {reason}"] += 1
         return reason is not None
 
-    def _hash_write(self, hashed: bytes) -> str:
-        digest = hashlib.sha256(hashed)
-        sha256 = digest.hexdigest()
-        self._hashes.write(digest.digest()[:HASH_BYTES])
-        self.tally.held_out_count += is_held_out(sha256)
-        return sha256
+    def _hash_write(self, hashed: bytes) -> tuple[str, bool]:
+        """Keep the hash of an example; return it, and whether the example is held out."""
+        digest = hashlib.sha256(hashed).digest()
+        sha256 = digest.hex()
+        held_out = is_held_out(sha256)
+        self._hashes.write(digest[:HASH_BYTES])
+        self.tally.held_out_count += held_out
+        return sha256, held_out
 
     def _example_write(self, line: int, example: Example) -> None:
-        sha256 = self._hash_write(example.hashed_text().encode())
-        record = {
-            "line": line,
-            "sha256": sha256,
-            "held_out": is_held_out(sha256),
-            **example.to_json(),
-        }
+        sha256, held_out = self._hash_write(example.hashed_text().encode())
+        record = {"line": line, "sha256": sha256, "held_out": held_out, **example.to_json()}
         self._examples.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
     def _problem(self, record: Record, value: Any, error: ExampleError, kind: str = "") -> None:
@@ -180,6 +190,7 @@ class PartWriter:
         self._problem(Record(line=0, end_bytes=0), None, ExampleError(error.message, error.cure))
 
 
+_HELD_OUT = {True: b"true", False: b"false"}
 _PLAIN_FIELDS = ("messages", "messages[].role", "messages[].content")
 
 
@@ -283,7 +294,7 @@ class ReadingPass:
                 if count <= skip:
                     continue
                 writer.record(record)
-                over = self.tally.example_count + writer.tally.example_count
+                over = self.tally.example_count + writer.example_count
                 now = time.monotonic()
                 if now - began >= 0.5 or over > limits["max_examples"]:
                     writer.close()

@@ -91,7 +91,8 @@ class Tally:
     def last_decision_add(self, text: str) -> None:
         """Count what an example ends with, by its first characters."""
         self.last_decisions[text[:_DECISION_CHARACTERS]] += 1
-        self._common_keep()
+        if len(self.last_decisions) > 4 * _COMMON_KEPT:
+            self._common_keep()
 
     def _common_keep(self) -> None:
         if len(self.last_decisions) > 2 * _COMMON_KEPT:

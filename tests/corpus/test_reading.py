@@ -44,7 +44,7 @@ def test_the_fast_way_agrees_with_the_general_one(turns: Any, rule: str, ascii_o
         assert plain is None
         return
     if plain is not None:
-        assert plain.hashed == example.hashed_text()
+        assert plain.hashed == example.hashed_text().encode()
         assert json.loads(plain.turns_json) == example.to_json()["turns"]
 
 
