@@ -1,6 +1,6 @@
 """What an ingestion is told: DIR/config.json, checked once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,8 @@ DEFAULT_LIMITS = {
     "max_examples": 5_000_000,
     "max_problems": 1000,
 }
-PASSES = ("both", "reading", "counting")
+PASSES = ("all", "reading", "counting")
+"""reading alone; counting and screening of what was read; or all three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class IngestionConfig:
     """The uploaded file; for counting alone, the examples.jsonl that reading has written."""
     tokenizer: Path
     """The Hugging Face directory whose tokenizer and chat template count the tokens."""
-    passes: str = "both"
+    passes: str = "all"
     """One of PASSES."""
     filename: str = ""
     """What the uploaded file was called: a table is known by its suffix."""
@@ -48,6 +49,10 @@ class IngestionConfig:
     """SHA-256 of an example -> why a person left it out."""
     redact: bool = False
     """Whether secrets and personal data are covered: see `corpus.screening.redaction`."""
+    references: Path | None = None
+    """JSON lines of {"name", "text"}: what the model is measured by, for contamination."""
+    earlier: Sequence[Mapping[str, str]] = ()
+    """{"key", "directory"} of each earlier batch, for duplicates."""
     day: str | None = None
     """What chat templates take for today, as 2026-11-29; None: nothing is pinned."""
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -88,12 +93,21 @@ class IngestionConfig:
             **record
             | {
                 "source": Path(record["source"]),
+                "references": _references(record.get("references")),
                 "tokenizer": Path(record["tokenizer"]),
                 "columns": record.get("columns") or {},
                 "outcome_least": record.get("outcome_least") or {},
                 "limits": {**DEFAULT_LIMITS, **_limits(record.get("limits") or {})},
             }
         )
+
+
+def _references(path: Any) -> Path | None:
+    if path is None:
+        return None
+    if not isinstance(path, str) or not Path(path).is_file():
+        raise ConfigError("references", "does not exist", "Name a file of JSON lines.")
+    return Path(path)
 
 
 def _limits(limits: Any) -> dict[str, int]:

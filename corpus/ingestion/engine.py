@@ -13,6 +13,7 @@ from corpus.ingestion.config import IngestionConfig
 from corpus.ingestion.counting import CountingPass, encoder_read
 from corpus.ingestion.parts import Parts
 from corpus.ingestion.reading import HASH_BYTES, ReadingPass
+from corpus.ingestion.screening import ScreeningPass
 from engine.attempt import Attempt, attempt_run
 
 _TOLD = (
@@ -32,6 +33,9 @@ def _work(attempt: Attempt, record: Any) -> None:
             summary = _reading(config, attempt, output)
         if config.passes != "reading":
             summary = _joined(summary, _counting(config, attempt, output))
+            kept = output / "examples.jsonl"
+            examples = kept if kept.is_file() else config.source
+            summary["screening"] = ScreeningPass(config, attempt, examples, output).run()
         text = json.dumps(summary, indent=2)
         (output / "summary.json").write_text(text + "\n", encoding="utf-8")
     attempt.events.done(summary={name: summary[name] for name in _TOLD if name in summary})

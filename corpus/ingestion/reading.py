@@ -153,7 +153,7 @@ class PartWriter:
             return False
         reason = self.config.leave_out.get(hashlib.sha256(hashed).hexdigest())
         if reason is not None:
-            self.tally.left_out[f"by hand: {reason}"] += 1
+            self.tally.left_out[reason] += 1
         return reason is not None
 
     def _hash_write(self, hashed: bytes) -> tuple[str, bool]:

@@ -31,7 +31,7 @@ _DETECTORS = (
 )
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
 _EXAMPLE_HOSTS = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|[\w-]+\.(?:test|invalid))$")
-_CARD = re.compile(r"(?<![\d.-])(?:\d[ -]?){12,18}\d(?![\d.-]|\s?\d)")
+_CARD = re.compile(r"(?<![\d.-])(?:\d[ -]?){12,18}\d(?![.-]?\d|\s\d)")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?(?:\d{2,5}[ ./-]?){2,4}\d{2,4}"
     r"|\(\d{3}\) ?\d{3}-\d{4})(?![\w-])"

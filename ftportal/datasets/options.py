@@ -3,6 +3,7 @@
 preference     chosen: learn the chosen answers of preference data
 columns        {column: target} for a file of no known format
 outcome_least  {outcome: the least that it must be}
+contaminated_kept  why examples that also measure the model are trained on all the same
 leave_out      {sha256 of an example: why a person left it out}
 redact         cover secrets and personal data
 good_only      import what can be used, and leave the problems out

@@ -13,11 +13,16 @@ class Question:
     """Something about a batch that waits for a person."""
 
     key: str
-    """columns, preference, field:<path> or notice:<kind>."""
+    """columns, preference, contamination, field:<path> or notice:<kind>."""
     title: str
     text: str
     rows: list[list[Any]] = field(default_factory=list)
     """[line, where, detail] of a notice."""
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        """Whether it is answered by having seen it; the others need a choice."""
+        return self.key.startswith(("field:", "notice:"))
 
 
 def questions_of(batch: Batch) -> list[Question]:
@@ -30,7 +35,13 @@ def questions_of(batch: Batch) -> list[Question]:
             return questions
     questions = _preference_question(report) if not options.get("preference") else []
     accepted = set(options.get("accepted", ()))
-    every = [*questions, *_fields_questions(report), *_notice_questions(report)]
+    contamination = [] if options.get("contaminated_kept") else _contamination_question(report)
+    every = [
+        *questions,
+        *contamination,
+        *_fields_questions(report),
+        *_notice_questions(report),
+    ]
     return [one for one in every if one.key not in accepted]
 
 
@@ -54,6 +65,32 @@ def _preference_question(report: Mapping[str, Any]) -> list[Question]:
             text="They say which answer is better, which training here does not use. The chosen "
             "answers can be learnt like any others; the rejected ones are left out, so the model "
             "learns what to say, not what to avoid.",
+        )
+    ]
+
+
+def contaminated_of(batch: Batch) -> dict[str, str]:
+    """Examples of a batch that also measure the model: hash -> why they are left out."""
+    reason = "it stands in what the model is measured by"
+    return dict.fromkeys(batch.report.get("screening", {}).get("contaminated_sha256", ()), reason)
+
+
+def _contamination_question(report: Mapping[str, Any]) -> list[Question]:
+    screening = report.get("screening", {})
+    count = screening.get("contaminated_count", 0)
+    if not count:
+        return []
+    rows = [
+        [row["line"], f"{row['where']}, {row['name']}", row["excerpt"]]
+        for row in screening["contaminated"]
+    ]
+    return [
+        Question(
+            key="contamination",
+            title=f"{count:,} example{'s' if count > 1 else ''} of what the model is measured by",
+            text="They share a run of words with a benchmark item, a held-out text or a prompt. "
+            "Trained on, they would make the measurement look better than the model is.",
+            rows=rows,
         )
     ]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
+from ftportal.datasets.contamination import references_write
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.datasets.services import refused_files_drop
 from ftportal.datasets.services.settling import PROBLEMS_KEPT, batch_refuse, output_take
@@ -21,10 +22,10 @@ SMALL_BYTES = 8 << 20
 def _config(job: Job) -> dict[str, Any]:
     batch = _batch_of(job)
     size_bytes = batch.source_path.stat().st_size
-    return _common(batch) | {
+    return _common(batch, job) | {
         "source": str(batch.source_path),
         "filename": batch.filename,
-        "passes": "both" if size_bytes <= SMALL_BYTES else "reading",
+        "passes": "all" if size_bytes <= SMALL_BYTES else "reading",
         "reasoning": batch.reasoning,
         "preference": batch.options.get("preference", ""),
         "columns": batch.options.get("columns", {}),
@@ -36,12 +37,17 @@ def _config(job: Job) -> dict[str, Any]:
 
 def _count_config(job: Job) -> dict[str, Any]:
     batch = _batch_of(job)
-    return _common(batch) | {"source": str(batch.read_path), "passes": "counting"}
+    return _common(batch, job) | {"source": str(batch.read_path), "passes": "counting"}
 
 
-def _common(batch: Batch) -> dict[str, Any]:
+def _common(batch: Batch, job: Job) -> dict[str, Any]:
     limit = settings.FTPORTAL_UPLOAD_LIMIT_BYTES
     return {
+        "references": str(references_write(job.directory / "references.jsonl")),
+        "earlier": [
+            {"key": str(one.pk), "directory": str(one.directory)}
+            for one in Batch.objects.filter(state=BatchState.READY).exclude(sha256=batch.sha256)
+        ],
         "tokenizer": str(batch.language_model.pretrained.directory),
         "decision_rule": batch.decision_rule,
         "day": batch.created_at.date().isoformat(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.notices import NOTICES
+from corpus.screening.personal import KINDS
 from ftportal.datasets.models import DECISION_RULES, Batch, BatchProblem
 from ftportal.pages.bar_charts import Bar, bar_chart
 from ftportal.pages.charts import Chart
@@ -187,6 +188,30 @@ def _charts(report: Mapping[str, Any]) -> list[Chart]:
             bar_chart(title=title, x_label="tokens", y_label="examples", bars=bars, caption=caption)
         )
     return charts
+
+
+def screening_of(batch: Batch) -> dict[str, Any] | None:
+    """What was found when a batch was looked through, for its page; None before that."""
+    screening = batch.report.get("screening")
+    if not screening:
+        return None
+    batches = Batch.objects.in_bulk([int(row["key"]) for row in screening["earlier"]])
+    near = screening["near"]
+    return {
+        "screened": screening["screened"],
+        "sketched": screening["sketched"],
+        "near_examples": near["examples"],
+        "near_clusters": near["clusters"],
+        "groups": list(zip(near["sizes"], near["rows"], strict=True)),
+        "earlier": [
+            row | {"batch": batches[int(row["key"])]}
+            for row in screening["earlier"]
+            if int(row["key"]) in batches
+        ],
+        "personal": [(KINDS[kind], count) for kind, count in screening["personal_counts"].items()],
+        "personal_rows": [row | {"word": KINDS[row["kind"]]} for row in screening["personal"]],
+        "contaminated_count": screening["contaminated_count"],
+    }
 
 
 def problem_groups(problems: Sequence[BatchProblem]) -> list[ProblemGroup]:

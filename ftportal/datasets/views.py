@@ -15,7 +15,7 @@ from ftportal.datasets.forms import KIND_HELP, BatchForm
 from ftportal.datasets.models import REASONING, WORKING_STATES, Batch, BatchKind, BatchState
 from ftportal.datasets.preview import BatchExamples
 from ftportal.datasets.questions import questions_of
-from ftportal.datasets.reports import problem_groups, report_of
+from ftportal.datasets.reports import problem_groups, report_of, screening_of
 from ftportal.datasets.selectors import batch_list, batch_uses, batch_versions
 from ftportal.datasets.services import DatasetError, batch_delete, batch_upload
 from ftportal.datasets.services.answers import can_import_good
@@ -64,6 +64,8 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
         "is_working": shown.state in WORKING_STATES,
         "questions": questions,
         "columns": columns_form(shown) if asks_columns else None,
+        "has_simple": any(one.key != "contamination" for one in questions),
+        "screening": screening_of(shown),
         "report": report_of(shown),
         "groups": problem_groups(list(shown.problems.all())),
         "can_import_good": can_import_good(shown),

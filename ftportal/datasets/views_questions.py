@@ -18,7 +18,7 @@ from engine.errors import ProblemError
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.datasets.models import DECISION_RULES, Batch
-from ftportal.datasets.questions import questions_of
+from ftportal.datasets.questions import contaminated_of, questions_of
 from ftportal.datasets.selectors import columns_remembered
 from ftportal.datasets.services import batch_answer, batch_good_only, batch_version
 
@@ -108,13 +108,18 @@ def _read(row: Any, reading: Reading) -> dict[str, Any]:
 @require_POST
 def answer(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the answers to what a batch asks."""
-    require_role(request, Role.TRAINER)
+    require_role(request, Role.TRAINER, Role.RELEASER, Role.ADMINISTRATOR)
     batch = get_object_or_404(Batch, pk=pk)
     options: dict[str, Any] = {}
     if columns := _columns_of(request):
         options["columns"] = columns
     if request.POST.get("preference"):
         options["preference"] = request.POST["preference"]
+    if request.POST.get("contamination") == "leave_out":
+        options["leave_out"] = batch.options.get("leave_out", {}) | contaminated_of(batch)
+    elif request.POST.get("contamination") == "keep":
+        require_role(request, Role.RELEASER, Role.ADMINISTRATOR)
+        options["contaminated_kept"] = request.POST.get("reason", "").strip()[:300]
     keys = request.POST.getlist("accepted")
     if request.POST.get("accept_all"):
         keys = [one.key for one in questions_of(batch)]

@@ -33,7 +33,7 @@ def batch_answer(
     if batch.state != BatchState.ASKING:
         raise DatasetError("It does not wait for an answer any more.", "Look at its page.")
     before = (batch.decision_rule, batch.reasoning, *map(batch.options.get, READING_OPTIONS))
-    known = {one.key for one in questions_of(batch)}
+    known = {one.key for one in questions_of(batch) if one.is_yes_or_no}
     kept = set(batch.options.get("accepted", ())) | (set(accepted) & known)
     batch.options = options_check({**batch.options, **(options or {}), "accepted": sorted(kept)})
     batch.decision_rule = decision_rule or batch.decision_rule

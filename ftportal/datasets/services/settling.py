@@ -28,6 +28,7 @@ def output_take(
         ("examples.jsonl", batch.read_path),
         ("hashes.bin", batch.directory / "hashes.bin"),
         ("lengths.bin", batch.directory / "lengths.bin"),
+        ("sketches.npy", batch.directory / "sketches.npy"),
     ):
         if (output / name).is_file():
             (output / name).replace(target)

@@ -20,6 +20,7 @@ from ftportal.datasets.services import (
     batch_answer,
     batch_good_only,
     batch_version,
+    held_out_set_create,
     refused_files_drop,
 )
 from ftportal.datasets.uploads import UploadRefusedError
@@ -265,3 +266,40 @@ def test_agent_logs_learn_every_turn_by_default(
         form = {"kind": kind, "decision_rule": "", "name": kind, "file": file}
         client_of(cast.tina).post(reverse("datasets:batch_new"), form)
         assert Batch.objects.get(name=kind).decision_rule == rule
+
+
+def test_what_measures_is_left_out_or_kept_with_a_reason(
+    upload: Upload, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    held_out_set_create(
+        name="Rivers",
+        domain="prose",
+        source="made here",
+        documents=["Which of these rivers flows through the city of Vienna before the sea"] * 3,
+    )
+    asked = talk(1)
+    asked["messages"][0]["content"] = (
+        "Say: which of these rivers flows through the city of Vienna before the sea?"
+    )
+    records = [talk(2), asked, talk(3)]
+    batch = read(upload(lines(records)))
+    assert keys(batch) == ["contamination"]
+    address = reverse("datasets:batch_answer", args=[batch.pk])
+    page = client_of(cast.tina).get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    assert "Leave them out" in page and "Held-out text Rivers" in page
+    keep = {"contamination": "keep", "reason": "A drill."}
+    assert client_of(cast.tina).post(address, keep).status_code == 403
+    client_of(cast.tina).post(address, {"accept_all": "yes"})
+    batch.refresh_from_db()
+    assert batch.state == BatchState.ASKING
+    client_of(cast.tina).post(address, {"contamination": "leave_out"})
+    batch.refresh_from_db()
+    assert read(batch).example_count == 2
+    assert list(batch.report["left_out"]) == ["it stands in what the model is measured by"]
+    other = read(upload(lines([*records, talk(5)])))
+    client_of(cast.leo).post(reverse("datasets:batch_answer", args=[other.pk]), keep)
+    other.refresh_from_db()
+    assert (other.state, other.example_count) == (BatchState.READY, 4)
+    page = client_of(cast.otto).get(reverse("datasets:batch", args=[other.pk])).content.decode()
+    assert "A drill." in page
+    assert "2 examples stand word for word in" in page

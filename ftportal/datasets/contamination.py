@@ -1,0 +1,45 @@
+"""What batches are held against for contamination: texts that measure, from every floor above too.
+
+Floors above hand their texts down by registering a source; this floor knows none of them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ftportal.datasets.models import HeldOutSet, PromptSet
+
+Source = Callable[[], Iterable[tuple[str, str]]]
+"""Yields (name of the benchmark or set, text)."""
+_sources: dict[str, Source] = {}
+
+
+def register_source(name: str, source: Source) -> None:
+    """Have every new batch held against the texts of a source."""
+    _sources[name] = source
+
+
+def references_write(path: Path) -> Path:
+    """Write all texts that measure as JSON lines; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for source in (_held_out_texts, _prompt_texts, *_sources.values()):
+            for name, text in source():
+                file.write(json.dumps({"name": name, "text": text}) + "\n")
+    return path
+
+
+def _held_out_texts() -> Iterator[tuple[str, str]]:
+    for held_out_set in HeldOutSet.objects.all():
+        if held_out_set.path.is_file():
+            with held_out_set.path.open(encoding="utf-8") as file:
+                for line in file:
+                    yield f"Held-out text {held_out_set}", json.loads(line)["text"]
+
+
+def _prompt_texts() -> Iterator[tuple[str, str]]:
+    for prompt_set in PromptSet.objects.prefetch_related("prompts"):
+        for prompt in prompt_set.prompts.all():
+            for message in prompt.messages:
+                if message["role"] == "user":
+                    yield f"Prompts {prompt_set}", message["content"]
