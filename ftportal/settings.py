@@ -9,7 +9,7 @@
 | FTPORTAL_ALLOWED_HOSTS | comma-separated host names | localhost,127.0.0.1 |
 | FTPORTAL_HTTPS | cookies and redirects for HTTPS only | true |
 | FTPORTAL_DEBUG | Django's debug pages | false |
-| FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 256 |
+| FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 1024 |
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
@@ -31,7 +31,7 @@ from ftportal import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
-FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=256) * 2**20
+FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=1024) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
 FTPORTAL_HUB = environment.boolean("FTPORTAL_HUB", default=False)
 FTPORTAL_BENCHMARK_DATA = Path(

@@ -23,7 +23,8 @@ RULE_BY_KIND: dict[str, str] = {BatchKind.AGENT_LOG: "all"}
 class BatchForm(forms.Form):
     """Upload a batch."""
 
-    file = forms.FileField(label="File", allow_empty_file=True)
+    file = forms.FileField(label="File", allow_empty_file=True, required=False)
+    upload = forms.UUIDField(required=False, help_text="an upload in pieces, in the file's place")
     name = forms.CharField(max_length=120, required=False)
     kind = forms.ChoiceField(choices=BatchKind.choices, widget=forms.RadioSelect)
     decision_rule = forms.ChoiceField(
@@ -44,6 +45,13 @@ class BatchForm(forms.Form):
         self.only_model = models[0] if len(models) == 1 else None
         if self.only_model is not None:
             del self.fields["language_model"]
+
+    def clean(self) -> dict[str, Any]:
+        """A batch is a file, or an upload of this person's that is whole."""
+        cleaned = super().clean() or {}
+        if not cleaned.get("file") and not cleaned.get("upload") and "file" not in self.errors:
+            self.add_error("file", "Choose a file.")
+        return cleaned
 
     @property
     def model_field(self) -> forms.BoundField | None:

@@ -1,5 +1,6 @@
 """Training batches, held-out sets and prompt sets: the texts that go in and that measure."""
 
+import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -152,6 +153,33 @@ class Batch(models.Model):
     def examples_path(self) -> Path:
         """The canonical examples, one JSON object a line, that engines read."""
         return self.directory / "examples.jsonl"
+
+
+class Upload(models.Model):
+    """A file that arrives in pieces; it becomes a batch and goes once it is whole."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    filename = models.CharField(max_length=255)
+    fingerprint = models.CharField(
+        max_length=200, help_text="name, size and time of change, as the browser tells them"
+    )
+    size_bytes = models.PositiveBigIntegerField()
+    received_bytes = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has arrived."""
+        return self.received_bytes == self.size_bytes
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes are put together."""
+        return Path(settings.FTPORTAL_DATA) / "uploads" / self.pk.hex
 
 
 class BatchProblem(models.Model):

@@ -9,6 +9,7 @@ from ftportal.datasets.contamination import references_write
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.datasets.services import refused_files_drop
 from ftportal.datasets.services.settling import PROBLEMS_KEPT, batch_refuse, output_take
+from ftportal.datasets.services.uploading import uploads_drop
 from ftportal.datasets.uploads import incoming_drop
 from ftportal.jobs.models import ENDED_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
@@ -95,6 +96,7 @@ def _sweep() -> None:
     """Find batches whose job has ended without its follow-up; drop what broken uploads left."""
     incoming_drop(older_than_seconds=_UPLOAD_SECONDS)
     refused_files_drop()
+    uploads_drop()
     lost = Batch.objects.filter(state__in=WORKING_STATES, job__state__in=ENDED_STATES)
     for batch in lost.select_related("job"):
         if batch.job is not None:

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from ftportal.datasets import views, views_measures, views_questions
+from ftportal.datasets import views, views_measures, views_questions, views_uploads
 
 app_name = "datasets"
 urlpatterns = [
     path("batches/", views.batches, name="batches"),
     path("batches/new/", views.batch_new, name="batch_new"),
     path("batches/<int:pk>/", views.batch, name="batch"),
+    path("batches/uploads/", views_uploads.upload_new, name="upload_new"),
+    path("batches/uploads/<uuid:pk>/", views_uploads.upload_piece, name="upload_piece"),
     path("batches/look/", views_questions.look, name="look"),
     path("batches/<int:pk>/answer/", views_questions.answer, name="batch_answer"),
     path("batches/<int:pk>/columns/", views_questions.columns_preview, name="columns_preview"),

@@ -1,5 +1,7 @@
 """Pages of training batches."""
 
+import uuid
+
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +14,14 @@ from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.forms import KIND_HELP, BatchForm
-from ftportal.datasets.models import REASONING, WORKING_STATES, Batch, BatchKind, BatchState
+from ftportal.datasets.models import (
+    REASONING,
+    WORKING_STATES,
+    Batch,
+    BatchKind,
+    BatchState,
+    Upload,
+)
 from ftportal.datasets.preview import BatchExamples
 from ftportal.datasets.questions import questions_of
 from ftportal.datasets.reports import problem_groups, report_of, screening_of
@@ -124,7 +133,18 @@ def _upload(form: BatchForm, user: User) -> Batch:
         decision_rule=form.chosen_rule,
         reasoning=form.cleaned_data["reasoning"] or LEARN,
         file=form.cleaned_data["file"],
+        upload=_whole_upload(form.cleaned_data["upload"], user),
     )
+
+
+def _whole_upload(key: uuid.UUID | None, user: User) -> Upload | None:
+    """The upload in pieces that a form names, if it names one; only one's own."""
+    if key is None:
+        return None
+    upload = Upload.objects.filter(pk=key, user=user).first()
+    if upload is None:
+        raise UploadRefusedError("What was uploaded is gone.", "Choose the file again.")
+    return upload
 
 
 def _form_page(

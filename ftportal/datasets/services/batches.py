@@ -9,13 +9,14 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 
 from corpus.reasoning import LEARN
+from engine.manifest import file_sha256
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
+from ftportal.datasets.models import WORKING_STATES, Batch, BatchState, Upload
 from ftportal.datasets.options import options_check, variant_of
 from ftportal.datasets.selectors import batch_uses
 from ftportal.datasets.services.errors import DatasetError
-from ftportal.datasets.uploads import UploadRefusedError, file_keep, incoming_path
+from ftportal.datasets.uploads import Kept, UploadRefusedError, file_keep, incoming_path
 from ftportal.jobs.services import job_submit
 
 
@@ -26,18 +27,18 @@ def batch_upload(
     name: str,
     kind: str,
     decision_rule: str,
-    file: File,
+    file: File | None = None,
+    upload: Upload | None = None,
     reasoning: str = LEARN,
     options: Mapping[str, Any] | None = None,
 ) -> Batch:
     """Keep an uploaded file as a batch and queue its reading; the batch says how that ends.
 
-    The file is streamed to disk. Raises UploadRefusedError, with nothing kept, when it is empty,
-    too large, or the same as a batch that is there for this model and these choices.
+    file, streamed to disk, or upload: one that has arrived in pieces. Raises UploadRefusedError,
+    with nothing kept, when it is empty, too large, not whole, or the same as a batch that is there
+    for this model and these choices.
     """
-    filename = Path(file.name or "batch.jsonl").name[-255:]
-    incoming = incoming_path("batches")
-    kept = file_keep(file, incoming)
+    filename, incoming, kept = _incoming(file, upload)
     checked = options_check(options or {})
     batch = Batch(
         name=name.strip() or Path(filename).stem[:120],
@@ -58,6 +59,22 @@ def batch_upload(
         raise same_file(batch) from None
     finally:
         incoming.unlink(missing_ok=True)
+
+
+def _incoming(file: File | None, upload: Upload | None) -> tuple[str, Path, Kept]:
+    """The file's name, where it lies now, and what it is."""
+    incoming = incoming_path("batches")
+    if upload is not None:
+        if not upload.is_whole or not upload.path.is_file():
+            raise UploadRefusedError("The file has not arrived as a whole.", "Upload the rest.")
+        incoming.parent.mkdir(parents=True, exist_ok=True)
+        upload.path.replace(incoming)
+        upload.delete()
+        kept = Kept(sha256=file_sha256(incoming), size_bytes=incoming.stat().st_size)
+        return upload.filename, incoming, kept
+    if file is None:
+        raise UploadRefusedError("There is no file.", "Choose one.")
+    return Path(file.name or "batch.jsonl").name[-255:], incoming, file_keep(file, incoming)
 
 
 @transaction.atomic
