@@ -8,11 +8,14 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.datasets.models import Batch, HeldOutSet, PromptSet
+from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.jobs.models import Job
 from ftportal.reviews.models import SpotCheck
 from ftportal.runs.models import Run
+
+NEWER = {"datasets.ColumnShape", "datasets.Upload"}
+"""Tables that the version before did not have, so that its data have no rows for them."""
 
 OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:blends": Checkpoint.objects.filter(parent__isnull=False),
@@ -21,7 +24,14 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "checkpoints:checkpoint_delete": Checkpoint.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
+    "datasets:batch_answer": Batch.objects,
     "datasets:batch_delete": Batch.objects,
+    "datasets:columns_preview": Batch.objects,
+    "datasets:examples": Batch.objects.filter(state="ready"),
+    "datasets:import_good": Batch.objects,
+    "datasets:problems_csv": Batch.objects,
+    "datasets:upload_piece": Upload.objects,
+    "datasets:version_new": Batch.objects,
     "datasets:held_out_set": HeldOutSet.objects,
     "datasets:prompt_set": PromptSet.objects,
     "evaluations:benchmark": OwnBenchmark.objects,
@@ -79,7 +89,7 @@ def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
     if parameters != {"pk"} or name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
     keys = list(OBJECTS[name].values_list("pk", flat=True))
-    if not keys:
+    if not keys and OBJECTS[name].model._meta.label not in NEWER:
         raise LookupError(f"{name} cannot be filled: the old data have none of these")
     for key in keys:
         yield reverse(name, args=[key])
@@ -88,7 +98,14 @@ def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
 POST_ONLY = {
     "accounts:logout",
     "checkpoints:checkpoint_delete",
+    "datasets:batch_answer",
     "datasets:batch_delete",
+    "datasets:columns_preview",
+    "datasets:import_good",
+    "datasets:look",
+    "datasets:upload_new",
+    "datasets:upload_piece",
+    "datasets:version_new",
     "evaluations:benchmark_delete",
     "evaluations:measure",
     "evaluations:measure_again",

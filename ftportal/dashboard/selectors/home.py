@@ -11,7 +11,7 @@ from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.dashboard.selectors import sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
-from ftportal.datasets.models import Batch, BatchState
+from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.evaluations.models import Evaluation, Verdict
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.promotions.models import PromotionEvent
@@ -40,7 +40,7 @@ def path_steps() -> list[Step]:
     live = Q(job__state__in=LIVE_STATES)
     batches = Batch.objects.aggregate(
         ready=Count("pk", filter=Q(state=BatchState.READY)),
-        reading=Count("pk", filter=Q(state=BatchState.READING)),
+        reading=Count("pk", filter=Q(state__in=WORKING_STATES)),
     )
     runs = Run.objects.aggregate(all=Count("pk"), live=Count("pk", filter=live))
     checkpoints = Checkpoint.objects.filter(deleted_at__isnull=True).count()

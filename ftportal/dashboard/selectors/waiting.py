@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -47,7 +47,7 @@ def waiting_of(request: HttpRequest) -> list[Waiting]:
 def waiting_for(user: User) -> list[Waiting]:
     """Everything that waits for this person, in the order of the pipeline."""
     sources: tuple[tuple[Role, Callable[[User], list[Waiting]]], ...] = (
-        (Role.TRAINER, _refused_batches),
+        (Role.TRAINER, _batches),
         (Role.TRAINER, _failed_runs),
         (Role.REVIEWER, _reviews),
         (Role.RELEASER, _promotions),
@@ -69,27 +69,29 @@ def waiting_for_others(user: User) -> list[Waiting]:
     ]
 
 
-def _refused_batches(user: User) -> list[Waiting]:
-    """Refused uploads of this person whose file name was not uploaded again."""
+def _batches(user: User) -> list[Waiting]:
+    """Uploads of this person that ask something, or were refused and not uploaded again since."""
     again = Batch.objects.filter(
         uploaded_by=user, filename=OuterRef("filename"), created_at__gt=OuterRef("created_at")
     )
-    refused = Batch.objects.filter(
-        uploaded_by=user,
-        state=BatchState.REFUSED,
-        created_at__gte=timezone.now() - timedelta(days=TROUBLE_DAYS),
-    ).exclude(Exists(again))
-    return [
-        Waiting(
-            place="batches",
-            icon="batch",
-            title=f"Mend {batch.name}",
-            detail=_problems(batch.problem_count),
-            url=reverse("datasets:batch", args=[batch.pk]),
-            since=batch.created_at,
-        )
-        for batch in refused
-    ]
+    recent = timezone.now() - timedelta(days=TROUBLE_DAYS)
+    refused = Q(state=BatchState.REFUSED, created_at__gte=recent) & ~Exists(again)
+    batches = Batch.objects.filter(Q(state=BatchState.ASKING) | refused, uploaded_by=user)
+    return [_batch(batch) for batch in batches]
+
+
+def _batch(batch: Batch) -> Waiting:
+    title, detail = f"Mend {batch}", _problems(batch.problem_count)
+    if batch.state == BatchState.ASKING:
+        title, detail = f"Say what becomes of {batch}", "something in its file needs an answer"
+    return Waiting(
+        place="batches",
+        icon="batch",
+        title=title,
+        detail=detail,
+        url=reverse("datasets:batch", args=[batch.pk]),
+        since=batch.created_at,
+    )
 
 
 def _problems(count: int | None) -> str:

@@ -189,6 +189,12 @@ def test_a_refused_batch_waits_until_its_file_comes_again(contrast: SimpleNamesp
     assert waiting_for(tina) == []
 
 
+def test_a_batch_that_asks_waits_for_its_uploader(contrast: SimpleNamespace) -> None:
+    tina = contrast.cast.tina
+    world.batch_make(name="Moods", model=contrast.model, uploaded_by=tina, state="asking")
+    assert titles(tina) == ["Say what becomes of Moods"]
+
+
 def test_old_trouble_stops_waiting(contrast: SimpleNamespace) -> None:
     tina = contrast.cast.tina
     world.run_make(name="Broken", parent=contrast.anchor, submitter=tina, state="failed")
