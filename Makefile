@@ -7,8 +7,8 @@ export TOKENIZERS_PARALLELISM := false
 # Production settings with a key that is used for nothing but these checks.
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
-.PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-train \
-	bench-verdicts study-freezing
+.PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-ingest \
+	bench-train bench-verdicts study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -42,6 +42,10 @@ bench-apollo: $(VENV)/.test
 # Our evaluation beside the lm_eval command line, and what a second session's costs.
 bench-eval: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.evaluation $(ARGS)
+
+# Reading a large file beside bare orjson, tokenizers and datasketch.
+bench-ingest: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks.ingestion $(ARGS)
 
 # Context-frozen training against TRL and against masked labels.
 bench-train: $(VENV)/.bench

@@ -118,6 +118,10 @@ class ChatEncoder:
         written = self._write(example)
         return written.encoded(self._tokenise(written.text, written.plain_at))
 
+    def rendered(self, example: Example) -> str:
+        """The text of an example as the model's template writes it."""
+        return self._write(example).text
+
     def encode_many(self, examples: Sequence[Example]) -> list[EncodedExample | ExampleError]:
         """Return what `encode` returns or raises for each, tokenised side by side."""
         results: list[EncodedExample | ExampleError | _Written] = []
