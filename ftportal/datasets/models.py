@@ -86,6 +86,13 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    origin = models.CharField(max_length=300, blank=True, help_text="where the examples come from")
+    consent = models.CharField(
+        max_length=300, blank=True, help_text="who agreed to training on them, and to what"
+    )
+    tags = models.CharField(max_length=200, blank=True, help_text="words, with commas between")
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_reason = models.CharField(max_length=300, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)
     version_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="versions"
@@ -118,6 +125,12 @@ class Batch(models.Model):
     def source_path(self) -> Path:
         """The file as it was uploaded."""
         return self.directory / "source"
+
+    @property
+    def tag_list(self) -> list[str]:
+        """Its tags, each once, in their order."""
+        words = (word.strip() for word in self.tags.split(","))
+        return list(dict.fromkeys(word for word in words if word))
 
     @property
     def kept_until(self) -> datetime | None:

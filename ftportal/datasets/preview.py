@@ -39,6 +39,7 @@ class ShownExample:
 
     number: int
     line: int
+    sha256: str
     is_held_out: bool
     stretches: Sequence[Stretch]
     context_token_count: int
@@ -92,6 +93,7 @@ def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownEx
         return ShownExample(
             number=number,
             line=record["line"],
+            sha256=record["sha256"],
             is_held_out=record["held_out"],
             stretches=[],
             context_token_count=0,
@@ -101,6 +103,7 @@ def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownEx
     return ShownExample(
         number=number,
         line=record["line"],
+        sha256=record["sha256"],
         is_held_out=record["held_out"],
         stretches=list(_stretches(pieces)),
         context_token_count=encoded.context_token_count,

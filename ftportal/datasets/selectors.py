@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from django.db.models import PROTECT, Count, QuerySet
+from django.db.models import PROTECT, Count, Q, QuerySet
 
 from ftportal.datasets.models import (
     Batch,
@@ -23,7 +23,7 @@ def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[B
     """Batches for the list page; empty arguments do not filter."""
     batches = Batch.objects.select_related("language_model", "uploaded_by")
     if text:
-        batches = batches.filter(name__icontains=text)
+        batches = batches.filter(Q(name__icontains=text) | Q(tags__icontains=text))
     if kind:
         batches = batches.filter(kind=kind)
     if state:
@@ -33,7 +33,7 @@ def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[B
 
 def batches_ready(language_model: Any = None) -> QuerySet[Batch]:
     """Batches that a run may use, newest first; of one model if given."""
-    batches = Batch.objects.filter(state=BatchState.READY)
+    batches = Batch.objects.filter(state=BatchState.READY, withdrawn_at__isnull=True)
     return batches if language_model is None else batches.filter(language_model=language_model)
 
 

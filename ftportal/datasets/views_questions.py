@@ -20,7 +20,13 @@ from ftportal.accounts.roles import require_role
 from ftportal.datasets.models import DECISION_RULES, Batch
 from ftportal.datasets.questions import contaminated_of, questions_of
 from ftportal.datasets.selectors import columns_remembered
-from ftportal.datasets.services import batch_answer, batch_good_only, batch_version
+from ftportal.datasets.services import (
+    batch_answer,
+    batch_describe,
+    batch_good_only,
+    batch_version,
+    batch_withdraw,
+)
 
 _COLUMN = "column:"
 """Before a column's name in the form that maps it."""
@@ -147,6 +153,29 @@ def import_good(request: HttpRequest, pk: int) -> HttpResponse:
     require_role(request, Role.TRAINER)
     try:
         batch_good_only(batch=get_object_or_404(Batch, pk=pk))
+    except ProblemError as error:
+        messages.error(request, f"{error.message} {error.cure}")
+    return redirect("datasets:batch", pk=pk)
+
+
+@require_POST
+def describe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name a batch and write down its origin, consent and tags."""
+    require_role(request, Role.TRAINER)
+    fields = {name: request.POST.get(name, "") for name in ("name", "origin", "consent", "tags")}
+    try:
+        batch_describe(batch=get_object_or_404(Batch, pk=pk), **fields)
+    except ProblemError as error:
+        messages.error(request, f"{error.message} {error.cure}")
+    return redirect("datasets:batch", pk=pk)
+
+
+@require_POST
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take a batch back, with a reason."""
+    require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
+    try:
+        batch_withdraw(batch=get_object_or_404(Batch, pk=pk), reason=request.POST.get("reason", ""))
     except ProblemError as error:
         messages.error(request, f"{error.message} {error.cure}")
     return redirect("datasets:batch", pk=pk)

@@ -157,9 +157,13 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
 
     if batch.state != BatchState.READY:
         word = (
-            "was refused when it was read" if batch.state == BatchState.REFUSED else "is not read"
+            "was refused when it was read" if batch.state == BatchState.REFUSED else "is not ready"
         )
         return refuse(f"it {word}.", "Wait for it, or choose another batch.")
+    if batch.withdrawn_at:
+        return refuse(
+            f"it was withdrawn: {batch.withdrawn_reason}", "Choose another batch, or a version."
+        )
     if batch.language_model_id != parent.language_model_id:
         return refuse(
             f"its tokens were counted for {batch.language_model}, not for {parent.language_model}.",

@@ -22,6 +22,7 @@ from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import batch_key, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
+    batches_learned,
     displacement_forecast_words,
     mixture_rows,
     outcome_rows,
@@ -146,6 +147,7 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
         "run": made_by,
         "recipe": recipe_words(made_by.recipe)[:3] if made_by else [],
         "mixture": mixture_rows(made_by) if made_by else [],
+        "withdrawn": [one for one in batches_learned(checkpoint) if one.batch.withdrawn_at],
         "started": Run.objects.select_related("job").filter(parent=checkpoint)[:10],
     }
     return render(request, "runs/_checkpoint_panel.html", context)

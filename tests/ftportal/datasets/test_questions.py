@@ -303,3 +303,54 @@ def test_what_measures_is_left_out_or_kept_with_a_reason(
     page = client_of(cast.otto).get(reverse("datasets:batch", args=[other.pk])).content.decode()
     assert "A drill." in page
     assert "2 examples stand word for word in" in page
+
+
+def test_an_example_is_left_out_by_hand(
+    ready: Batch, read: Read, client_of: Any, cast: SimpleNamespace
+) -> None:
+    client = client_of(cast.tina)
+    page = client.get(reverse("datasets:batch", args=[ready.pk])).content.decode()
+    example = json.loads(ready.examples_path.read_text().split("\n")[1])
+    assert f'name="leave_out" value="{example["sha256"]}"' in page
+    form = {"leave_out": example["sha256"], "reason": "It is wrong."}
+    client.post(reverse("datasets:version_new", args=[ready.pk]), form)
+    made = read(Batch.objects.get(version_of=ready))
+    assert made.example_count == 23
+    assert made.report["left_out"] == {"It is wrong.": 1}
+    assert example["sha256"] not in made.examples_path.read_text()
+
+
+def test_what_people_write_down_is_kept_and_finds_the_batch(
+    ready: Batch, client_of: Any, cast: SimpleNamespace
+) -> None:
+    address = reverse("datasets:batch_describe", args=[ready.pk])
+    words = {"name": "Night", "origin": "our shop", "consent": "all staff", "tags": "calm, a, calm"}
+    assert client_of(cast.otto).post(address, words).status_code == 403
+    client_of(cast.tina).post(address, words)
+    ready.refresh_from_db()
+    assert (ready.name, ready.origin, ready.tag_list) == ("Night", "our shop", ["calm", "a"])
+    page = client_of(cast.otto).get("/batches/?text=calm").content.decode()
+    assert "Night" in page
+    client_of(cast.tina).post(address, words | {"name": " "})
+    ready.refresh_from_db()
+    assert ready.name == "Night"
+
+
+def test_a_withdrawn_batch_trains_nothing_more(
+    ready: Batch, client_of: Any, cast: SimpleNamespace
+) -> None:
+    from ftportal.runs.services import mixture_problems
+
+    address = reverse("datasets:batch_withdraw", args=[ready.pk])
+    client = client_of(cast.tina)
+    assert "needs a reason" in client.post(address, follow=True).content.decode()
+    client.post(address, {"reason": "Two people said no."})
+    ready.refresh_from_db()
+    assert ready.withdrawn_at is not None
+    (problem,) = mixture_problems(ready.language_model.pretrained, [(ready, 1.0)])
+    assert "withdrawn: Two people said no." in problem.message
+    page = client.get(reverse("datasets:batch", args=[ready.pk])).content.decode()
+    assert "Two people said no." in page and "Train with it" not in page.split("<h2>Used")[0]
+    assert (
+        "withdrawn already" in client.post(address, {"reason": "x"}, follow=True).content.decode()
+    )
