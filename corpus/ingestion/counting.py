@@ -67,7 +67,7 @@ class TokenTally:
         self.context_histogram[_bin(context)] += 1
         self.decision_histogram[_bin(decision)] += 1
         self.length_histogram[_bin(context + decision)] += 1
-        for kind in encoded.remarks:
+        for kind in sorted(encoded.remarks):
             self.notices[kind] += 1
             rows = self.notice_rows.setdefault(kind, [])
             if len(rows) < NOTICE_ROWS:

@@ -101,7 +101,7 @@ class Tally:
     def account_add(self, account: Account, line: int) -> None:
         """Count what became of the fields of a record."""
         for name in ("used", "metadata", "empty", "unused"):
-            getattr(self, name).update(list(getattr(account, name)))
+            getattr(self, name).update(sorted(getattr(account, name)))
         for path, value in account.unused.items():
             self.unused_values.setdefault(path, value)
         self.notices_add(account.notices, line)
@@ -109,7 +109,7 @@ class Tally:
     def notices_add(self, notices: Iterable[Notice], line: int) -> None:
         """Note what is said of a record."""
         notices = list(notices)
-        self.notices.update({notice.kind for notice in notices})
+        self.notices.update(sorted({notice.kind for notice in notices}))
         for notice in notices:
             rows = self.notice_rows.setdefault(notice.kind, [])
             if len(rows) < NOTICE_ROWS:
