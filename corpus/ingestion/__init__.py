@@ -1,10 +1,12 @@
 """From an uploaded file to examples and their token counts: `python -m corpus.ingestion DIR`.
 
-Two passes. Reading checks every record and writes it in the one form that the portal keeps;
-counting renders and tokenises those. Each is cut into parts that are saved as they are done, so a
-killed one goes on where it was. DIR/config.json in; DIR/attempts/<N>/output out: examples.jsonl,
-problems.jsonl and summary.json. Nothing is passed over: a record becomes an example, is a problem
-with its line, or is left out with its reason, and every field of it is accounted for.
+Three passes. Reading checks every record and writes it in the one form that the portal keeps;
+counting renders and tokenises those; screening looks for duplicates, contamination, secrets and
+personal data. The first two are cut into parts that are saved as they are done: a killed one
+goes on where it was. DIR/config.json in; DIR/attempts/<N>/output out: examples.jsonl,
+problems.jsonl, summary.json, and hashes, lengths and sketches of the examples. Nothing is passed
+over: a record becomes an example, is a problem with its line, or is left out with its reason, and
+every field of it is accounted for.
 """
 
 _HELD_OUT_ONE_IN = 10

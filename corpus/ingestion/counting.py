@@ -17,7 +17,7 @@ from typing import IO, Any
 from corpus.conversations import ChatEncoder, EncodedExample
 from corpus.examples import Example, example_from_json
 from corpus.ingestion.config import IngestionConfig
-from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts
+from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts, Progress
 from corpus.ingestion.tally import NOTICE_ROWS
 from corpus.jsontext import ExampleError
 from engine.attempt import Attempt
@@ -104,20 +104,20 @@ class CountingPass:
         self.tally = TokenTally()
         self.encoder = encoder_read(config)
         self._total_bytes = examples.stat().st_size
-        self._began = self._saved = self._part_began = time.monotonic()
-        self._from_bytes = 0
+        self._saved = self._part_began = time.monotonic()
+        self._progress = Progress(attempt, "counting tokens", self._total_bytes)
 
     def run(self, state: Mapping[str, Any] | None) -> TokenTally:
         """Count all examples, or those that a state has not counted yet."""
         position = 0
         if state is not None:
             self.tally, position = TokenTally.from_json(state["tally"]), state["position"]
-        self._from_bytes = position
+        self._progress.start(position)
         with self.examples.open("rb") as file:
             file.seek(position)
             while position < self._total_bytes:
                 position = self._part(file, position)
-        self._progress(position)
+        self._progress.tell(position)
         return self.tally
 
     def _part(self, file: IO[bytes], position: int) -> int:
@@ -140,7 +140,7 @@ class CountingPass:
         if now - self._saved >= SAVE_EVERY_SECONDS and position < self._total_bytes:
             self._saved = now
             self.parts.save({"tally": self.tally.to_json(), "position": position})
-        self._progress(position)
+        self._progress.tell(position)
         self.attempt.check_stop()
         return position
 
@@ -160,17 +160,6 @@ class CountingPass:
         if self.tally.problem_count <= self.config.limits["max_problems"]:
             record = {"line": line, "message": error.message, "cure": error.cure, "text": ""}
             files[".problems"].write(json.dumps(record | {"kind": ""}).encode() + b"\n")
-
-    def _progress(self, done_bytes: int) -> None:
-        passed = time.monotonic() - self._began
-        read = max(1, done_bytes - self._from_bytes)
-        self.attempt.events.progress(
-            done=done_bytes,
-            total=self._total_bytes,
-            unit="bytes",
-            phase="counting tokens",
-            seconds_left=passed * (self._total_bytes - done_bytes) / read,
-        )
 
 
 def encoder_read(config: IngestionConfig) -> ChatEncoder:

@@ -7,6 +7,7 @@ the parts of the attempts before it as they are.
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,33 @@ from engine.states import state_begin, state_check, state_complete, state_step, 
 
 SAVE_EVERY_SECONDS = 4.0
 """A killed attempt loses no more than this and the part it was at."""
+
+
+class Progress:
+    """Tells how far a pass has come in a file, and how long the rest will take."""
+
+    def __init__(self, attempt: Attempt, phase: str, total_bytes: int) -> None:
+        self._attempt = attempt
+        self._phase = phase
+        self._total_bytes = total_bytes
+        self.start(0)
+
+    def start(self, from_bytes: int) -> None:
+        """Begin at this byte: what came before it was read by an earlier attempt."""
+        self._from_bytes = from_bytes
+        self._began = time.monotonic()
+
+    def tell(self, done_bytes: int) -> None:
+        """Write an event."""
+        passed = time.monotonic() - self._began
+        read = max(1, done_bytes - self._from_bytes)
+        self._attempt.events.progress(
+            done=done_bytes,
+            total=self._total_bytes,
+            unit="bytes",
+            phase=self._phase,
+            seconds_left=passed * (self._total_bytes - done_bytes) / read,
+        )
 
 
 def _append(file: IO[bytes], joined: IO[bytes]) -> None:

@@ -90,7 +90,7 @@ def plain_read(line: bytes, rule: str) -> PlainChat | None:
     roles = [message.role for message in messages]
     answers = [at for at, role in enumerate(roles) if role == "assistant"]
     chosen = answers if rule == "all" else answers[-1:]
-    if not chosen or chosen[0] == 0 or any(_may_be_blank(messages[at].content) for at in chosen):
+    if not chosen or chosen[0] == 0 or any(_may_be_blank(messages[at].content) for at in answers):
         return None
     if any(b"<think>" in literals[at][:_HEAD_BYTES] for at in answers):
         return None

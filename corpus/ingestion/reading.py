@@ -23,7 +23,7 @@ from corpus.formats import LeftOutError, UnknownFormatError, record_parse
 from corpus.formats.preference import PreferenceError
 from corpus.ingestion import is_held_out
 from corpus.ingestion.config import IngestionConfig
-from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts
+from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts, Progress
 from corpus.ingestion.plain import PlainChat, plain_read
 from corpus.ingestion.tally import Tally
 from corpus.jsontext import ExampleError, shown
@@ -59,7 +59,8 @@ class PartWriter:
         self.config = config
         self.tally = Tally()
         self._reading = config.reading
-        self._may_be_plain = config.day is None and not config.redact
+        # A plain line has no outcome, no day and nothing that is covered.
+        self._may_be_plain = not (config.day or config.redact or config.outcome_least)
         self._plain_count = self._plain_turns = self._plain_answers = 0
         self._stack = ExitStack()
         self._examples = self._open(".examples")
@@ -208,8 +209,8 @@ class ReadingPass:
         self.parts = parts
         self.tally = Tally()
         self._total_bytes = config.source.stat().st_size
-        self._began = self._saved = time.monotonic()
-        self._from_bytes = 0
+        self._saved = time.monotonic()
+        self._progress = Progress(attempt, "reading", self._total_bytes)
 
     def run(self, state: Mapping[str, Any] | None) -> Tally:
         """Read the file, or what a state has not read of it, and return the counts."""
@@ -228,7 +229,7 @@ class ReadingPass:
         if self._total_bytes >= _SIDE_BY_SIDE_BYTES and is_plain_lines(
             self.config.source, filename=self.config.filename
         ):
-            self._from_bytes = position.get("bytes", 0)
+            self._progress.start(position.get("bytes", 0))
             for tally, path, span in self._spans_read(position):
                 after = {"bytes": span.end, "line": span.first_line}
                 self._part_done(tally, path, span.end, after)
@@ -249,19 +250,8 @@ class ReadingPass:
         if now - self._saved >= SAVE_EVERY_SECONDS and end_bytes < self._total_bytes:
             self._saved = now
             self.parts.save({"tally": self.tally.to_json(), "position": position})
-        self._progress(end_bytes)
+        self._progress.tell(end_bytes)
         self.attempt.check_stop()
-
-    def _progress(self, done_bytes: int) -> None:
-        passed = time.monotonic() - self._began
-        read = max(1, done_bytes - self._from_bytes)
-        self.attempt.events.progress(
-            done=done_bytes,
-            total=self._total_bytes,
-            unit="bytes",
-            phase="reading",
-            seconds_left=passed * (self._total_bytes - done_bytes) / read,
-        )
 
     def _size_check(self) -> None:
         limit = self.config.limits["max_file_bytes"]
@@ -305,7 +295,7 @@ class ReadingPass:
             if writer.path.name == self.parts.next_path().name:
                 self.parts.add(writer.path)
                 self.tally.merge(writer.tally)
-        self._progress(self._total_bytes)
+        self._progress.tell(self._total_bytes)
 
     def _spans_read(self, position: Mapping[str, Any]) -> Iterator[tuple[Tally, Path, Span]]:
         """Read the spans of a file in processes side by side; yield the parts in order."""

@@ -62,8 +62,8 @@ class ContaminationIndex:
 
     def overlaps(self, example: Example) -> list[Overlap]:
         """What of an example stands in a reference: one overlap a turn at the most."""
-        found = (self._overlap(where, text) for where, text in _texts(example))
-        return [overlap for overlap in found if overlap is not None]
+        overlaps = (self._overlap(where, text) for where, text in _texts(example))
+        return [overlap for overlap in overlaps if overlap is not None]
 
     def _overlap(self, where: str, text: str) -> Overlap | None:
         words = _WORD.findall(text.lower())

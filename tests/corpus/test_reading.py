@@ -67,6 +67,7 @@ def with_turns(line: str) -> bytes:
         '{"messages":[{"role":"user","content":"a\\u0000"},ANSWER]}',
         '{"messages":[{"role":"tool","content":"q"},ANSWER]}',
         '{"messages":[ANSWER]}',
+        '{"messages":[USER,{"role":"assistant","content":" "},USER,ANSWER]}',
     ],
 )
 def test_what_is_not_plain_is_left_to_the_general_way(line: str) -> None:

@@ -183,6 +183,7 @@ def test_a_version_learns_only_what_succeeded(
     upload: Upload, read: Read, cast: SimpleNamespace
 ) -> None:
     records = [talk(n, reward=float(n % 2)) for n in range(1, 9)]
+    records.append(talk(9))  # a plain line, which says nothing of its outcome
     batch = read(upload(lines(records), kind="agent_log"))
     assert batch.report["outcomes"] == {"reward": {"0": 4, "1": 4}}
     made = batch_version(
@@ -194,7 +195,7 @@ def test_a_version_learns_only_what_succeeded(
     made = read(made)
     assert (made.state, made.version, str(made)) == (BatchState.READY, 2, "Talks, version 2")
     assert made.example_count == 4
-    assert made.report["left_out"] == {"reward below 1": 4}
+    assert made.report["left_out"] == {"reward below 1": 5}
     assert made.version_of == batch
     with pytest.raises(UploadRefusedError, match="there already"):
         batch_version(
