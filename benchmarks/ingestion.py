@@ -101,7 +101,7 @@ def _short_texts(count: int) -> list[str]:
 
 
 def _datasketch_loop(count: str) -> float:
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+    from datasketch import MinHash, MinHashLSH
 
     from corpus.screening.duplicates import PERMUTATIONS, SIMILARITY, shingles
 

@@ -81,8 +81,8 @@ def _row(names: list[str], row: list[str], line: int, end_bytes: int) -> Record:
 def parquet_read(path: Path) -> Iterator[Record]:
     """Yield the rows of a Parquet file; `line` counts them from 1."""
     try:
-        import pyarrow.lib  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow.lib
+        import pyarrow.parquet
     except ImportError:
         raise FileError(
             "this worker cannot read Parquet: pyarrow is not installed",
