@@ -13,6 +13,8 @@ from evaluation.suites.heldout import (
     python_source_documents,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("made", [python_documentation_documents, python_source_documents])
 def test_documents_are_many_moderate_different_and_always_the_same(made: object) -> None:

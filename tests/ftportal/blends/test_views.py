@@ -20,6 +20,8 @@ from ftportal.evaluations.services.retention import retention_request
 from ftportal.reviews.followups import checkpoint_submitter
 from tests.ftportal.dashboard import world
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def contrast(cast: SimpleNamespace, data_dir: Any) -> SimpleNamespace:

@@ -17,6 +17,8 @@ from ftportal.dashboard.selectors.costs import costs
 from ftportal.evaluations.models import Evaluation
 from tests.ftportal.dashboard import world
 
+pytestmark = pytest.mark.slow
+
 
 def address(*runs: Any, **parameters: str) -> str:
     query = "&".join(

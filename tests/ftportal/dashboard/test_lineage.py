@@ -13,6 +13,8 @@ from ftportal.dashboard.selectors.lineage import tree
 from ftportal.promotions.selectors import stage, stages
 from tests.ftportal.dashboard import world
 
+pytestmark = pytest.mark.slow
+
 LINEAGE = "/lineage/"
 
 

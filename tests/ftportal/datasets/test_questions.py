@@ -25,7 +25,7 @@ from ftportal.datasets.services import (
 )
 from ftportal.datasets.uploads import UploadRefusedError
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 Upload = Callable[..., Batch]
 Read = Callable[[Batch], Batch]
 

@@ -22,6 +22,8 @@ from ftportal.evaluations.services import (
 )
 from tests.ftportal.evaluations.known import KNOWN_AFTER, KNOWN_BEFORE, copy_of
 
+pytestmark = pytest.mark.slow
+
 HTMX = {"HX-Request": "true"}
 LOST_MUCH = "0" * 300 + "1" * 300 + "0" * 400
 """Against KNOWN_BEFORE: 300 of 1,000 lost."""

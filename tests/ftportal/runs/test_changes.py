@@ -15,7 +15,7 @@ from ftportal.jobs.models import JobState
 from ftportal.runs.changes import changes_of, short_names
 from ftportal.runs.models import Metric, Run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def tensor(relative: float = 0.01, **more: Any) -> dict[str, Any]:
