@@ -5,7 +5,7 @@ metadata, empty, refused or named as not used: see `corpus.fields`. No torch her
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from corpus.examples import Example, Turn
@@ -187,8 +187,3 @@ class _Reader:
         if not isinstance(info, Mapping):
             return {}
         return outcome_take(Fields(info, "info.", Account()))
-
-
-def reasoning_drop(example: Example) -> Example:
-    """The example without the reasoning that the source keeps apart from the text."""
-    return replace(example, turns=tuple(replace(t, reasoning=None) for t in example.turns))

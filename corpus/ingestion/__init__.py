@@ -4,7 +4,7 @@ Three passes. Reading checks every record and writes it in the one form that the
 counting renders and tokenises those; screening looks for duplicates, contamination, secrets and
 personal data. The first two are cut into parts that are saved as they are done: a killed one
 goes on where it was. DIR/config.json in; DIR/attempts/<N>/output out: examples.jsonl,
-problems.jsonl, summary.json, and hashes, lengths and sketches of the examples. Nothing is passed
+problems.jsonl, summary.json, and hashes and sketches of the examples. Nothing is passed
 over: a record becomes an example, is a problem with its line, or is left out with its reason, and
 every field of it is accounted for.
 """

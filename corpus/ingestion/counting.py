@@ -6,7 +6,6 @@ cores.
 
 import json
 import time
-from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from corpus.conversations import ChatEncoder, EncodedExample
 from corpus.examples import Example, example_from_json
 from corpus.ingestion.config import IngestionConfig
 from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts, Progress
-from corpus.ingestion.tally import NOTICE_ROWS
+from corpus.ingestion.tally import NOTICE_ROWS, Counts
 from corpus.jsontext import ExampleError
 from engine.attempt import Attempt
 from engine.checks import ConfigError
@@ -26,11 +25,11 @@ from engine.checks import ConfigError
 _AT_ONCE = 128
 """Examples that are tokenised together."""
 _PART_SECONDS = 0.5
-SUFFIXES = (".problems", ".lengths", ".dropped")
+SUFFIXES = (".problems", ".dropped")
 
 
 @dataclass(kw_only=True)
-class TokenTally:
+class TokenTally(Counts):
     """Counts of the counting pass."""
 
     counted: int = 0
@@ -72,19 +71,6 @@ class TokenTally:
             rows = self.notice_rows.setdefault(kind, [])
             if len(rows) < NOTICE_ROWS:
                 rows.append([line, "", ""])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "TokenTally":
-        """Read back what `to_json` returned."""
-        tally = cls()
-        for name, value in record.items():
-            own = getattr(tally, name)
-            setattr(tally, name, Counter(value) if isinstance(own, Counter) else value)
-        return tally
 
 
 def _bin(count: int) -> str:
@@ -151,15 +137,13 @@ class CountingPass:
                 self._problem(record["line"], encoded, files)
                 continue
             self.tally.add(encoded, record["line"], record["held_out"])
-            pair = array("I", (encoded.context_token_count, encoded.decision_token_count))
-            files[".lengths"].write(pair.tobytes())
 
     def _problem(self, line: int, error: ExampleError, files: Mapping[str, IO[bytes]]) -> None:
         self.tally.problem_count += 1
         files[".dropped"].write(b"%d\n" % line)
         if self.tally.problem_count <= self.config.limits["max_problems"]:
             record = {"line": line, "message": error.message, "cure": error.cure, "text": ""}
-            files[".problems"].write(json.dumps(record | {"kind": ""}).encode() + b"\n")
+            files[".problems"].write(json.dumps(record).encode() + b"\n")
 
 
 def encoder_read(config: IngestionConfig) -> ChatEncoder:

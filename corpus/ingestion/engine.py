@@ -14,6 +14,7 @@ from corpus.ingestion.counting import CountingPass, encoder_read
 from corpus.ingestion.parts import Parts
 from corpus.ingestion.reading import HASH_BYTES, ReadingPass
 from corpus.ingestion.screening import ScreeningPass
+from corpus.ingestion.tally import summaries_join
 from engine.attempt import Attempt, attempt_run
 
 _TOLD = (
@@ -32,7 +33,7 @@ def _work(attempt: Attempt, record: Any) -> None:
         if config.passes != "counting":
             summary = _reading(config, attempt, output)
         if config.passes != "reading":
-            summary = _joined(summary, _counting(config, attempt, output))
+            summary = summaries_join(summary, _counting(config, attempt, output))
             kept = output / "examples.jsonl"
             examples = kept if kept.is_file() else config.source
             summary["screening"] = ScreeningPass(config, attempt, examples, output).run()
@@ -59,21 +60,11 @@ def _counting(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[s
     if config.passes == "counting":
         examples = config.source
     tally = CountingPass(config, attempt, parts, examples).run(parts.resume())
-    parts.join(".lengths", output / "lengths.bin")
     _problems_write(parts.lines(".problems"), output, config.limits["max_problems"])
     if tally.problem_count:
         _examples_drop(examples, output / "examples.jsonl", parts.lines(".dropped"))
     parts.drop()
     return tally.to_json()
-
-
-def _joined(reading: dict[str, Any], counting: dict[str, Any]) -> dict[str, Any]:
-    """One summary of both passes: problems and notices add up."""
-    joined = reading | counting
-    joined["problem_count"] += reading.get("problem_count", 0)
-    for name in ("notices", "notice_rows"):
-        joined[name] = reading.get(name, {}) | counting[name]
-    return joined
 
 
 def _problems_write(lines: Iterable[bytes], output: Path, most: int) -> None:

@@ -28,7 +28,7 @@ from corpus.ingestion.plain import PlainChat, plain_read
 from corpus.ingestion.tally import Tally
 from corpus.jsontext import ExampleError, shown
 from corpus.reasoning import reasoning_choose
-from corpus.records import FileError, Record, is_plain_lines, records_read, too_long
+from corpus.records import FileError, Record, is_plain_lines, lines_read, records_read
 from corpus.screening.personal import example_redact
 from engine.attempt import Attempt
 from engine.process import die_with_parent
@@ -49,6 +49,8 @@ class Span:
     start: int
     end: int
     first_line: int
+    next_line: int
+    """The first line after it."""
 
 
 class PartWriter:
@@ -102,19 +104,20 @@ class PartWriter:
             self.tally.left_out[str(error)] += 1
         except UnknownFormatError as error:
             self.tally.unknown_add(value)
-            self._problem(record, value, error, kind="unknown_format")
+            self._problem(record, value, error)
         except PreferenceError as error:
             self.tally.preference_count += 1
-            self._problem(record, value, error, kind="preference")
+            self._problem(record, value, error)
         except ExampleError as error:
             self._problem(record, value, error)
         else:
-            if self._is_left_out(example.hashed_text().encode()):
+            admitted = self._admit(example.hashed_text().encode())
+            if admitted is None:
                 return
             self.tally.example_add(chosen, parsed.example.format)
             self.tally.account_add(parsed.account, record.line)
             self.tally.notices_add(record.notices, record.line)
-            self._example_write(record.line, example)
+            self._example_write(record.line, example, *admitted)
 
     def _outcome_check(self, example: Example) -> None:
         for name, least in self.config.outcome_least.items():
@@ -123,13 +126,14 @@ class PartWriter:
                 raise LeftOutError(f"{name} below {least:g}")
 
     def _plain_write(self, line: int, plain: PlainChat) -> None:
-        if self._is_left_out(plain.hashed):
+        admitted = self._admit(plain.hashed)
+        if admitted is None:
             return
+        sha256, held_out = admitted
         self._plain_count += 1
         self._plain_turns += plain.turn_count
         self._plain_answers += plain.answer_count
         self.tally.last_decision_add(plain.last)
-        sha256, held_out = self._hash_write(plain.hashed)
         self._examples.write(
             b'{"line":%d,"sha256":"%s","held_out":%s,"turns":%s}\n'
             % (line, sha256.encode(), _HELD_OUT[held_out], plain.turns_json)
@@ -148,30 +152,26 @@ class PartWriter:
             tally.decisions[rule] += self._plain_answers if rule == "all" else count
         self._plain_count = 0
 
-    def _is_left_out(self, hashed: bytes) -> bool:
-        """Whether a person left this example out; it is counted then."""
-        if not self.config.leave_out:
-            return False
-        reason = self.config.leave_out.get(hashlib.sha256(hashed).hexdigest())
-        if reason is not None:
-            self.tally.left_out[reason] += 1
-        return reason is not None
+    def _admit(self, hashed: bytes) -> tuple[str, bool] | None:
+        """Keep the hash of an example; return it, and whether the example is held out.
 
-    def _hash_write(self, hashed: bytes) -> tuple[str, bool]:
-        """Keep the hash of an example; return it, and whether the example is held out."""
+        None, counted with its reason, where a person left the example out.
+        """
         digest = hashlib.sha256(hashed).digest()
         sha256 = digest.hex()
+        if sha256 in self.config.leave_out:
+            self.tally.left_out[self.config.leave_out[sha256]] += 1
+            return None
         held_out = is_held_out(sha256)
         self._hashes.write(digest[:HASH_BYTES])
         self.tally.held_out_count += held_out
         return sha256, held_out
 
-    def _example_write(self, line: int, example: Example) -> None:
-        sha256, held_out = self._hash_write(example.hashed_text().encode())
+    def _example_write(self, line: int, example: Example, sha256: str, held_out: bool) -> None:
         record = {"line": line, "sha256": sha256, "held_out": held_out, **example.to_json()}
         self._examples.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
-    def _problem(self, record: Record, value: Any, error: ExampleError, kind: str = "") -> None:
+    def _problem(self, record: Record, value: Any, error: ExampleError) -> None:
         """Write down a problem; past the limit they are only counted."""
         self.tally.problem_count += 1
         if self.tally.problem_count > self.config.limits["max_problems"]:
@@ -182,7 +182,6 @@ class PartWriter:
             "message": _quotable(error.message),
             "cure": _quotable(error.cure),
             "text": _quotable(raw.strip()[:_QUOTED_CHARACTERS]) if raw != "null" else "",
-            "kind": kind,
         }
         self._problems.write(json.dumps(line).encode() + b"\n")
 
@@ -227,11 +226,13 @@ class ReadingPass:
 
     def _read(self, position: Mapping[str, Any]) -> None:
         if self._total_bytes >= _SIDE_BY_SIDE_BYTES and is_plain_lines(
-            self.config.source, filename=self.config.filename
+            self.config.source,
+            max_record_bytes=self.config.limits["max_record_bytes"],
+            filename=self.config.filename,
         ):
             self._progress.start(position.get("bytes", 0))
             for tally, path, span in self._spans_read(position):
-                after = {"bytes": span.end, "line": span.first_line}
+                after = {"bytes": span.end, "line": span.next_line}
                 self._part_done(tally, path, span.end, after)
         else:
             self._stream_read(position.get("records", 0))
@@ -318,40 +319,39 @@ def _result(future: Future[dict[str, Any]], path: Path, span: Span) -> tuple[Tal
     result = future.result()
     if result["file_error"]:
         raise FileError(*result["file_error"])
-    lines = span.first_line + result["line_count"]
-    return Tally.from_json(result["tally"]), path, replace(span, first_line=lines)
+    return Tally.from_json(result["tally"]), path, span
 
 
 def spans_of(path: Path, position: Mapping[str, Any]) -> Iterator[Span]:
-    """Cut a file of lines into spans that end with a line each."""
+    """Cut a file of lines into spans that end with a line each; no line is in memory as a whole."""
     with path.open("rb") as file:
         marked = file.read(len(BOM_UTF8)) == BOM_UTF8
-        start, line = position.get("bytes", len(BOM_UTF8) if marked else 0), position.get("line", 1)
-        while True:
-            file.seek(start)
-            data = file.read(_SPAN_BYTES)
-            if not data:
-                return
-            data += file.readline()
-            yield Span(start=start, end=start + len(data), first_line=line)
-            start, line = start + len(data), line + data.count(b"\n")
+        start = position.get("bytes", len(BOM_UTF8) if marked else 0)
+        line = position.get("line", 1)
+        file.seek(start)
+        while data := file.read(_SPAN_BYTES):
+            count = data.count(b"\n")
+            while data and not data.endswith(b"\n"):
+                data = file.readline(_SPAN_BYTES)
+                count += data.endswith(b"\n")
+            span = Span(start=start, end=file.tell(), first_line=line, next_line=line + count)
+            yield span
+            start, line = span.end, span.next_line
 
 
 def span_read(path: Path, config: IngestionConfig, span: Span) -> dict[str, Any]:
     """Read the lines of a span into one part; runs in a process of its own."""
     writer = PartWriter(path, config)
     error: tuple[str, str] | None = None
-    limit = config.limits["max_record_bytes"]
     with config.source.open("rb") as file:
         file.seek(span.start)
-        lines = file.read(span.end - span.start).split(b"\n")
-    try:
-        for number, data in enumerate(lines, start=span.first_line):
-            if len(data) > limit:
-                writer.record(Record(line=number, end_bytes=span.end, error=too_long(limit)))
-            elif data and not data.isspace():
-                writer.record(Record(line=number, end_bytes=span.end, raw=data.rstrip(b"\r")))
-    except FileError as problem:
-        error = (problem.message, problem.cure)
+        limit = config.limits["max_record_bytes"]
+        try:
+            for record in lines_read(file, limit, tell=file.tell, first_line=span.first_line):
+                if record.end_bytes > span.end:  # the next span's first
+                    break
+                writer.record(record)
+        except FileError as problem:
+            error = (problem.message, problem.cure)
     writer.close()
-    return {"tally": writer.tally.to_json(), "line_count": len(lines) - 1, "file_error": error}
+    return {"tally": writer.tally.to_json(), "file_error": error}

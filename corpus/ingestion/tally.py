@@ -6,7 +6,7 @@ Everything is JSON: a tally is kept in a state and goes on from there.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from corpus.examples import DECISION_RULES, Example
 from corpus.fields import Account, Notice
@@ -20,8 +20,36 @@ _OUTCOME_DIGITS = 3
 _DECISION_CHARACTERS = 200
 
 
+class Counts:
+    """Counts that are JSON: kept in a state, and taken up again from there."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of them."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read back what `to_json` returned."""
+        counts = cls()
+        for name, value in record.items():
+            is_counter = isinstance(getattr(counts, name), Counter)
+            setattr(counts, name, Counter(value) if is_counter else value)
+        return counts
+
+
+def summaries_join(reading: Mapping[str, Any], counting: Mapping[str, Any]) -> dict[str, Any]:
+    """One summary of both passes: problems and notices add up. reading may be empty."""
+    joined = {**reading, **counting}
+    joined["problem_count"] += reading.get("problem_count", 0)
+    for name in ("notices", "notice_rows"):
+        joined[name] = {**reading.get(name, {}), **counting[name]}
+    return joined
+
+
 @dataclass(kw_only=True)
-class Tally:
+class Tally(Counts):
     """Counts of the reading pass."""
 
     formats: Counter[str] = field(default_factory=Counter)
@@ -144,18 +172,15 @@ class Tally:
         self._common_keep()
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """Return all of them."""
+        record = super().to_json()
         record["last_decisions"] = dict(_commonest(self.last_decisions, _COMMON_KEPT))
         return record
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Tally":
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read back what `to_json` returned."""
-        tally = cls()
-        for name, value in record.items():
-            own = getattr(tally, name)
-            setattr(tally, name, Counter(value) if isinstance(own, Counter) else value)
+        tally = super().from_json(record)
         tally.outcomes = {name: Counter(counts) for name, counts in tally.outcomes.items()}
         return tally
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from corpus.records import jsonlines, tables
 from corpus.records.containers import Content, content_open
-from corpus.records.record import FileError, Record, too_long
+from corpus.records.jsonlines import lines_read
+from corpus.records.record import FileError, Record
 from corpus.records.sessions import is_session_log, sessions_read
 
-__all__ = ["FileError", "Record", "is_plain_lines", "records_read", "too_long"]
+__all__ = ["FileError", "Record", "is_plain_lines", "lines_read", "records_read"]
 
 EXPANDED_BYTES_MAX = 8 << 30
 
@@ -42,14 +43,14 @@ def records_read(
         raise FileError("the file is empty", "Choose a file with at least one example.")
 
 
-def is_plain_lines(path: Path, *, filename: str = "") -> bool:
+def is_plain_lines(path: Path, *, max_record_bytes: int, filename: str = "") -> bool:
     """Whether a file is JSON lines that can be cut anywhere between two of them."""
     with content_open(path, max_expanded_bytes=EXPANDED_BYTES_MAX) as content:
         if content.is_packed or content.is_parquet or jsonlines.is_array(content):
             return False
         if tables.is_csv(content, filename) or jsonlines.is_pretty(content):
             return False
-        first = next(jsonlines.lines_read(content, EXPANDED_BYTES_MAX), None)
+        first = next(_lines(content, max_record_bytes), None)
         return first is not None and not is_session_log(first)
 
 
@@ -62,7 +63,11 @@ def _read(path: Path, content: Content, filename: str, max_record_bytes: int) ->
         return tables.csv_read(content, max_record_bytes)
     if jsonlines.is_pretty(content):
         return jsonlines.pretty_read(content, max_record_bytes)
-    return jsonlines.lines_read(content, max_record_bytes)
+    return _lines(content, max_record_bytes)
+
+
+def _lines(content: Content, max_record_bytes: int) -> Iterator[Record]:
+    return lines_read(content.stream, max_record_bytes, tell=content.packed.tell)
 
 
 def _grouped(records: Iterator[Record]) -> Iterator[Record]:

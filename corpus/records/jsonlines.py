@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from corpus.jsontext import ExampleError, not_json, value_take
@@ -14,19 +14,22 @@ _CHUNK_BYTES = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def lines_read(content: Content, max_record_bytes: int) -> Iterator[Record]:
-    """Yield a record for each line that is not empty; one too long is yielded with its error."""
-    number = 0
-    stream, packed = content.stream, content.packed
+def lines_read(
+    stream: IO[bytes], max_record_bytes: int, *, tell: Callable[[], int], first_line: int = 1
+) -> Iterator[Record]:
+    """Yield a record for each line that is not empty; one too long is yielded with its error.
+
+    tell: how far into the file reading has come. first_line: the number of the stream's next line.
+    """
+    number = first_line - 1
     while data := stream.readline(max_record_bytes + 2):
         number += 1
         if len(data) > max_record_bytes and not data.endswith(b"\n"):
             while data and not data.endswith(b"\n"):
                 data = stream.readline(_CHUNK_BYTES)
-            error = too_long(max_record_bytes)
-            yield Record(line=number, error=error, end_bytes=packed.tell())
+            yield Record(line=number, error=too_long(max_record_bytes), end_bytes=tell())
         elif not data.isspace():
-            yield Record(line=number, raw=data.rstrip(b"\r\n"), end_bytes=packed.tell())
+            yield Record(line=number, raw=data.rstrip(b"\r\n"), end_bytes=tell())
 
 
 def is_array(content: Content) -> bool:

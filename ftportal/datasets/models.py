@@ -127,6 +127,12 @@ class Batch(models.Model):
         return self.directory / "source"
 
     @property
+    def good_count(self) -> int:
+        """Examples of the file that can be used, as far as that is known."""
+        count: int = self.report.get("counted", self.report.get("example_count", 0))
+        return count
+
+    @property
     def tag_list(self) -> list[str]:
         """Its tags, each once, in their order."""
         words = (word.strip() for word in self.tags.split(","))

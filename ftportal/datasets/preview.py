@@ -60,7 +60,7 @@ class BatchExamples(Sequence[ShownExample]):
         self._batch = batch
         is_ready = batch.state == BatchState.READY
         self._path = batch.examples_path if is_ready else batch.read_path
-        count = batch.example_count if is_ready else batch.report.get("example_count")
+        count = batch.example_count if is_ready else batch.good_count
         self._count = count or 0 if self._path.is_file() else 0
 
     def __len__(self) -> int:

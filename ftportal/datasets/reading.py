@@ -22,11 +22,13 @@ SMALL_BYTES = 8 << 20
 
 def _config(job: Job) -> dict[str, Any]:
     batch = _batch_of(job)
-    size_bytes = batch.source_path.stat().st_size
-    return _common(batch, job) | {
+    is_small = batch.source_path.stat().st_size <= SMALL_BYTES
+    return {
+        **_common(batch),
+        **(_screening(batch, job) if is_small else {}),
         "source": str(batch.source_path),
         "filename": batch.filename,
-        "passes": "all" if size_bytes <= SMALL_BYTES else "reading",
+        "passes": "all" if is_small else "reading",
         "reasoning": batch.reasoning,
         "preference": batch.options.get("preference", ""),
         "columns": batch.options.get("columns", {}),
@@ -38,17 +40,22 @@ def _config(job: Job) -> dict[str, Any]:
 
 def _count_config(job: Job) -> dict[str, Any]:
     batch = _batch_of(job)
-    return _common(batch, job) | {"source": str(batch.read_path), "passes": "counting"}
+    own = {"source": str(batch.read_path), "passes": "counting"}
+    return _common(batch) | _screening(batch, job) | own
 
 
-def _common(batch: Batch, job: Job) -> dict[str, Any]:
-    limit = settings.FTPORTAL_UPLOAD_LIMIT_BYTES
+def _screening(batch: Batch, job: Job) -> dict[str, Any]:
+    """What a batch is held against."""
+    earlier = Batch.objects.filter(state=BatchState.READY).exclude(sha256=batch.sha256)
     return {
         "references": str(references_write(job.directory / "references.jsonl")),
-        "earlier": [
-            {"key": str(one.pk), "directory": str(one.directory)}
-            for one in Batch.objects.filter(state=BatchState.READY).exclude(sha256=batch.sha256)
-        ],
+        "earlier": [{"key": str(one.pk), "directory": str(one.directory)} for one in earlier],
+    }
+
+
+def _common(batch: Batch) -> dict[str, Any]:
+    limit = settings.FTPORTAL_UPLOAD_LIMIT_BYTES
+    return {
         "tokenizer": str(batch.language_model.pretrained.directory),
         "decision_rule": batch.decision_rule,
         "day": batch.created_at.date().isoformat(),

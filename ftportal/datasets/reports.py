@@ -10,6 +10,7 @@ from corpus.screening.personal import KINDS
 from ftportal.datasets.models import DECISION_RULES, Batch, BatchProblem
 from ftportal.pages.bar_charts import Bar, bar_chart
 from ftportal.pages.charts import Chart
+from training.config import RunConfig
 
 GOOD_DECISION_TOKENS = (50, 256)
 """Decision tokens an example with which learning is known to work well."""
@@ -82,6 +83,9 @@ class BatchReport:
     """Ways a field can end, each with the fields that did."""
     outcomes: Sequence[OutcomeRow]
     charts: Sequence[Chart]
+    long_count: int
+    """Examples of as many tokens as a session reads by default, or more: at most these are cut."""
+    length_limit_tokens: int
     duplicate_count: int
     reasoning_count: int
 
@@ -105,6 +109,8 @@ def report_of(batch: Batch) -> BatchReport | None:
         fields=_fields(report),
         outcomes=[_outcome(name, counts) for name, counts in report.get("outcomes", {}).items()],
         charts=_charts(report),
+        long_count=_long_count(report),
+        length_limit_tokens=RunConfig.max_example_tokens,
         duplicate_count=report.get("duplicate_count", 0),
         reasoning_count=report.get("reasoning_count", 0),
     )
@@ -152,6 +158,12 @@ def _fields(report: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     }
     rows = [(word, sorted(report.get(name, {}))) for name, word in words.items()]
     return [(word, names) for word, names in rows if names]
+
+
+def _long_count(report: Mapping[str, Any]) -> int:
+    # The histogram's ranges begin at powers of two, as the limit is one.
+    lengths = report.get("length_histogram", {})
+    return sum(c for start, c in lengths.items() if int(start) >= RunConfig.max_example_tokens)
 
 
 def _outcome(name: str, counts: Mapping[str, int]) -> OutcomeRow:

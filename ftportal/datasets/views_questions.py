@@ -114,8 +114,12 @@ def _read(row: Any, reading: Reading) -> dict[str, Any]:
 @require_POST
 def answer(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the answers to what a batch asks."""
-    require_role(request, Role.TRAINER, Role.RELEASER, Role.ADMINISTRATOR)
+    keeps = request.POST.get("contamination") == "keep"
+    require_role(request, *((Role.RELEASER, Role.ADMINISTRATOR) if keeps else (Role.TRAINER,)))
     batch = get_object_or_404(Batch, pk=pk)
+    if keeps:
+        reason = request.POST.get("reason", "").strip()[:300]
+        return _answered(request, batch, options={"contaminated_kept": reason})
     options: dict[str, Any] = {}
     if columns := _columns_of(request):
         options["columns"] = columns
@@ -123,23 +127,25 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
         options["preference"] = request.POST["preference"]
     if request.POST.get("contamination") == "leave_out":
         options["leave_out"] = batch.options.get("leave_out", {}) | contaminated_of(batch)
-    elif request.POST.get("contamination") == "keep":
-        require_role(request, Role.RELEASER, Role.ADMINISTRATOR)
-        options["contaminated_kept"] = request.POST.get("reason", "").strip()[:300]
     keys = request.POST.getlist("accepted")
     if request.POST.get("accept_all"):
         keys = [one.key for one in questions_of(batch)]
+    return _answered(
+        request,
+        batch,
+        accepted=keys,
+        options=options,
+        decision_rule=_choice(request, "decision_rule", dict(DECISION_RULES)),
+        reasoning=_choice(request, "reasoning", CHOICES),
+    )
+
+
+def _answered(request: HttpRequest, batch: Batch, **answers: Any) -> HttpResponse:
     try:
-        batch_answer(
-            batch=batch,
-            accepted=keys,
-            options=options,
-            decision_rule=_choice(request, "decision_rule", dict(DECISION_RULES)),
-            reasoning=_choice(request, "reasoning", CHOICES),
-        )
+        batch_answer(batch=batch, **answers)
     except ProblemError as error:
         messages.error(request, f"{error.message} {error.cure}")
-    return redirect("datasets:batch", pk=pk)
+    return redirect("datasets:batch", pk=batch.pk)
 
 
 def _choice(request: HttpRequest, name: str, known: Mapping[str, str]) -> str:

@@ -108,15 +108,18 @@ def test_spans_side_by_side_give_what_one_stream_gives(
     tmp_path: Path, tiny_model_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
-    source.write_text("\ufeff" + "\n".join(records(300)) + "\n\n")
-    config_write(tmp_path / "one", source, tiny_model_directory, passes="reading")
+    lines = records(300)
+    lines[100] = json.dumps({"prompt": "x" * 20_000, "completion": "longer than a span"})
+    source.write_text("\ufeff" + "\n".join(lines) + "\n\n\r\n")
+    limits = {"passes": "reading", "limits": {"max_record_bytes": 8000}}
+    config_write(tmp_path / "one", source, tiny_model_directory, **limits)
     assert main([str(tmp_path / "one")]) == 0
     monkeypatch.setattr(reading, "_SIDE_BY_SIDE_BYTES", 1)
     monkeypatch.setattr(reading, "_SPAN_BYTES", 3000)
-    config_write(tmp_path / "many", source, tiny_model_directory, passes="reading")
+    config_write(tmp_path / "many", source, tiny_model_directory, **limits)
     assert main([str(tmp_path / "many")]) == 0
     assert output_of(tmp_path / "one") == output_of(tmp_path / "many")
-    assert output_of(tmp_path / "one")[0]["problem_count"] == 8
+    assert output_of(tmp_path / "one")[0]["problem_count"] == 9
 
 
 SLOWLY = """

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from ftportal.datasets.models import Batch, BatchState, ColumnShape
-from ftportal.datasets.options import READING_OPTIONS, OptionError, options_check, variant_of
+from ftportal.datasets.options import READING_OPTIONS, options_check, variant_of
 from ftportal.datasets.questions import questions_of
 from ftportal.datasets.selectors import shape_of
 from ftportal.datasets.services.batches import batch_read, same_file, twin_of
@@ -25,9 +25,9 @@ def batch_answer(
 ) -> Batch:
     """Take what a person said about a batch, and go on with it.
 
-    accepted: keys of questions that are answered with yes. Other choices than those it was read by
-    have it read again. Raises DatasetError where it does not ask any more, OptionError where a
-    choice cannot be honoured.
+    accepted: keys of questions that are answered with yes; what is not answered yet is asked on.
+    Other choices than those it was read by have it read again. Raises DatasetError where it does
+    not ask any more, OptionError where a choice cannot be honoured.
     """
     batch = Batch.objects.select_for_update().get(pk=batch.pk)
     if batch.state != BatchState.ASKING:
@@ -44,8 +44,6 @@ def batch_answer(
         _shape_remember(batch)
         batch_read(batch)
     else:
-        if questions_of(batch):
-            raise OptionError("Not every question is answered.", "Answer all of them.")
         batch.save()
         batch_settle(batch)
     return batch
@@ -68,7 +66,8 @@ def can_import_good(batch: Batch) -> bool:
     """Whether a refused batch has examples that can be used."""
     return (
         batch.state == BatchState.REFUSED
-        and bool(batch.report.get("example_count"))
+        and bool(batch.good_count)
+        and batch.report.get("trained_count") != 0
         and bool(batch.report.get("problem_count"))
         and batch.read_path.is_file()
     )

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from corpus.ingestion.tally import summaries_join
 from ftportal.datasets.models import Batch, BatchProblem, BatchState
 from ftportal.datasets.questions import questions_of
 from ftportal.datasets.services.batches import batch_count, twin_of
@@ -15,37 +16,35 @@ PROBLEMS_KEPT = 500
 """Problems of a batch that are stored; more are only counted."""
 
 _COUNTS = (
-    *("example_count", "held_out_count", "context_token_count", "decision_token_count"),
-    *("decision_count", "token_length_max", "decision_length_max"),
+    *("context_token_count", "decision_token_count", "decision_count"),
+    *("token_length_max", "decision_length_max"),
 )
 
 
+@transaction.atomic
 def output_take(
     batch: Batch, summary: Mapping[str, Any], output: Path, problems: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Take over what an engine wrote, and go on; after a crash its files may be moved already."""
+    """Take over what an engine wrote, and go on; after a crash its files may be moved already.
+
+    summary: of a whole reading, or of the counting that follows on one. That is taken once only.
+    """
     for name, target in (
         ("examples.jsonl", batch.read_path),
         ("hashes.bin", batch.directory / "hashes.bin"),
-        ("lengths.bin", batch.directory / "lengths.bin"),
         ("sketches.npy", batch.directory / "sketches.npy"),
     ):
         if (output / name).is_file():
             (output / name).replace(target)
-    batch.report = _merged(batch.report, summary)
-    _problems_keep(batch, problems, add="formats" not in summary)
+    is_reading = "formats" in summary
+    if is_reading:
+        batch.problems.all().delete()
+        batch.report = dict(summary)
+        _problems_keep(batch, problems)
+    elif "counted" not in batch.report:
+        batch.report = summaries_join(batch.report, summary)
+        _problems_keep(batch, problems)
     batch_settle(batch)
-
-
-def _merged(report: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of both passes: problems and notices of the second add to those of the first."""
-    if "formats" in summary:
-        return dict(summary)
-    merged = {**report, **summary}
-    merged["problem_count"] += report.get("problem_count", 0)
-    for name in ("notices", "notice_rows"):
-        merged[name] = {**report.get(name, {}), **summary[name]}
-    return merged
 
 
 @transaction.atomic
@@ -68,6 +67,7 @@ def batch_settle(batch: Batch) -> None:
         return
     elif reason := nothing_to_learn(report):
         _problem_add(batch, reason, "Upload more, or other examples.")
+        batch.problem_count += 1
         _refused(batch)
     else:
         _ready_make(batch)
@@ -85,37 +85,39 @@ def nothing_to_learn(report: Mapping[str, Any]) -> str:
     if report.get("trained_count"):
         return ""
     left_out = sum(report.get("left_out", {}).values())
-    if not report.get("example_count"):
+    if not report.get("counted"):
         if left_out:
             return f"All {left_out:,} records are left out, so nothing would be trained."
         return "There is no example in it, so nothing would be trained."
     return (
-        f"All {report['example_count']:,} examples are held out: one in ten is, by its content, so "
+        f"All {report['counted']:,} examples are held out: one in ten is, by its content, so "
         "nothing would be trained."
     )
 
 
 def _ready_make(batch: Batch) -> None:
     """Make a batch ready: its examples take their place, its counts are set."""
-    if twin_of(batch) is not None:  # read again after a refusal, and uploaded again in between
-        batch_refuse(
-            batch=batch, message="The same file was uploaded again meanwhile.", cure="Use that one."
-        )
+    if twin_of(batch) is not None:
+        _again_refuse(batch)
         return
     if batch.read_path.is_file():
         batch.read_path.replace(batch.examples_path)
     for name in _COUNTS:
         setattr(batch, name, batch.report[name])
-    if batch.options.get("good_only"):
-        batch.example_count = batch.report["counted"]
+    batch.example_count = batch.report["counted"]
+    batch.held_out_count = batch.report["counted"] - batch.report["trained_count"]
     batch.state, batch.refused_at = BatchState.READY, None
     try:
         with transaction.atomic():
             batch.save()
     except IntegrityError:
-        batch_refuse(
-            batch=batch, message="The same file was uploaded again meanwhile.", cure="Use that one."
-        )
+        _again_refuse(batch)
+
+
+def _again_refuse(batch: Batch) -> None:
+    """Refuse a batch that is read again after a refusal, and was uploaded again in between."""
+    message = "The same file was uploaded again meanwhile."
+    batch_refuse(batch=batch, message=message, cure="Use that one.")
 
 
 @transaction.atomic
@@ -134,21 +136,17 @@ def _refused(batch: Batch) -> None:
 
 def _problem_add(batch: Batch, message: str, cure: str) -> None:
     BatchProblem.objects.create(batch=batch, line=0, message=message, cure=cure)
-    batch.problem_count = batch.problems.count()
 
 
-def _problems_keep(batch: Batch, problems: Sequence[Mapping[str, Any]], *, add: bool) -> None:
-    with transaction.atomic():
-        if not add:
-            batch.problems.all().delete()
-        room = PROBLEMS_KEPT - batch.problems.count()
-        BatchProblem.objects.bulk_create(
-            BatchProblem(
-                batch=batch,
-                line=one["line"],
-                message=one["message"],
-                cure=one.get("cure", ""),
-                text=one.get("text", ""),
-            )
-            for one in problems[: max(0, room)]
+def _problems_keep(batch: Batch, problems: Sequence[Mapping[str, Any]]) -> None:
+    room = PROBLEMS_KEPT - batch.problems.count()
+    BatchProblem.objects.bulk_create(
+        BatchProblem(
+            batch=batch,
+            line=one["line"],
+            message=one["message"],
+            cure=one["cure"],
+            text=one["text"],
         )
+        for one in problems[: max(0, room)]
+    )

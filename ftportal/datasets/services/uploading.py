@@ -2,9 +2,8 @@
 
 import os
 from datetime import timedelta
-from typing import Protocol
+from typing import IO, Protocol
 
-from django.db import transaction
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
@@ -68,28 +67,46 @@ def upload_append(*, upload: Upload, offset: int, stream: Readable) -> int:
     What arrived of a piece before the line was cut is kept. Raises OffsetError where the piece
     begins elsewhere, UploadRefusedError where it would pass the size that was announced.
     """
-    with transaction.atomic():
-        current = Upload.objects.select_for_update().get(pk=upload.pk)
-        if offset != current.received_bytes:
-            raise OffsetError(current.received_bytes)
-        received = offset
-        try:
-            with current.path.open("r+b") as file:
-                file.truncate(offset)
-                file.seek(offset)
-                while data := stream.read(_READ_BYTES):
-                    received += len(data)
-                    if received > current.size_bytes:
-                        raise _longer(current)
-                    file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except FileNotFoundError:
-            raise UploadRefusedError(
-                "What was uploaded so far is gone.", "Choose the file again."
-            ) from None
-        Upload.objects.filter(pk=current.pk).update(received_bytes=received)
+    if offset != upload.received_bytes:
+        raise OffsetError(upload.received_bytes)
+    # No transaction is open meanwhile: a slow client would hold the lock of all who write. Two that
+    # send the same piece write the same bytes, and only one of them moves the mark.
+    try:
+        with upload.path.open("r+b") as file:
+            file.seek(offset)
+            received = offset + _copy(stream, file, upload.size_bytes - offset)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        message = "What was uploaded so far is gone."
+        raise UploadRefusedError(message, "Choose the file again.") from None
+    except _LongerError:
+        raise _longer(upload) from None
+    moved = Upload.objects.filter(pk=upload.pk, received_bytes=offset)
+    if not moved.update(received_bytes=received):
+        upload.refresh_from_db()
+        raise OffsetError(upload.received_bytes)
     return received
+
+
+class _LongerError(Exception):
+    """More arrives than there is room for."""
+
+
+def _copy(stream: Readable, file: IO[bytes], room_bytes: int) -> int:
+    """Write what arrives until it ends or the line is cut; return how much that was."""
+    copied = 0
+    while True:
+        try:
+            data = stream.read(_READ_BYTES)
+        except OSError:  # Django's UnreadablePostError is one
+            return copied
+        if not data:
+            return copied
+        if copied + len(data) > room_bytes:
+            raise _LongerError
+        file.write(data)
+        copied += len(data)
 
 
 def _longer(upload: Upload) -> UploadRefusedError:

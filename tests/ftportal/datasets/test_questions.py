@@ -68,10 +68,8 @@ def test_every_question_needs_its_answer(upload: Upload, read: Read) -> None:
     assert keys(batch) == ["field:mood", "notice:result_without_call"]
     (row,) = questions_of(batch)[1].rows
     assert row[:2] == [1, "turn 2"]
-    from ftportal.datasets.options import OptionError
-
-    with pytest.raises(OptionError, match="Not every question"):
-        batch_answer(batch=batch, accepted=["field:mood", "field:invented"])
+    batch = batch_answer(batch=batch, accepted=["field:mood", "field:invented"])
+    assert (batch.state, keys(batch)) == (BatchState.ASKING, ["notice:result_without_call"])
     assert batch_answer(batch=batch, accepted=keys(batch)).state == BatchState.READY
     with pytest.raises(DatasetError, match="any more"):
         batch_answer(batch=batch, accepted=[])
@@ -297,8 +295,14 @@ def test_what_measures_is_left_out_or_kept_with_a_reason(
     batch.refresh_from_db()
     assert read(batch).example_count == 2
     assert list(batch.report["left_out"]) == ["it stands in what the model is measured by"]
-    other = read(upload(lines([*records, talk(5)])))
-    client_of(cast.leo).post(reverse("datasets:batch_answer", args=[other.pk]), keep)
+    other = read(upload(lines([*records, talk(5, mood=1)])))
+    assert keys(other) == ["contamination", "field:mood"]
+    answer = reverse("datasets:batch_answer", args=[other.pk])
+    client_of(cast.leo).post(answer, keep)
+    other.refresh_from_db()
+    assert keys(other) == ["field:mood"]  # what is not answered yet is asked on
+    assert client_of(cast.leo).post(answer, {"accept_all": "yes"}).status_code == 403
+    client_of(cast.tina).post(answer, {"accept_all": "yes"})
     other.refresh_from_db()
     assert (other.state, other.example_count) == (BatchState.READY, 4)
     page = client_of(cast.otto).get(reverse("datasets:batch", args=[other.pk])).content.decode()
@@ -355,3 +359,45 @@ def test_a_withdrawn_batch_trains_nothing_more(
     assert (
         "withdrawn already" in client.post(address, {"reason": "x"}, follow=True).content.decode()
     )
+
+
+def test_what_cannot_be_tokenised_is_left_out_of_the_good_ones(upload: Upload, read: Read) -> None:
+    odd = talk(1, chat_template_kwargs={"enable_thinking": False})
+    batch = read(upload(lines([odd, talk(2), talk(3)])))
+    assert (batch.state, batch.good_count) == (BatchState.REFUSED, 2)
+    assert "enable_thinking" in batch.problems.get().message
+    batch = batch_good_only(batch=batch)
+    assert (batch.state, batch.example_count, batch.held_out_count) == (BatchState.READY, 2, 0)
+    assert len(batch.examples_path.read_text().splitlines()) == 2
+    alone = read(upload(lines([odd])))
+    with pytest.raises(DatasetError, match="Nothing of it"):
+        batch_good_only(batch=alone)
+
+
+def test_counting_in_a_job_of_its_own_is_taken_once(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftportal.datasets import reading
+    from tests.ftportal.datasets.conftest import engine_run
+
+    monkeypatch.setattr(reading, "SMALL_BYTES", 1)
+    odd = talk(1, chat_template_kwargs={"enable_thinking": False})
+    batch = upload(lines([odd, talk(2), talk(3)]))
+    reading.reading_finish(engine_run(batch))
+    batch.refresh_from_db()
+    assert batch.state == BatchState.COUNTING and batch.read_path.is_file()
+    counting = engine_run(batch)
+    for _ in range(2):  # a follow-up may come again
+        reading.reading_finish(counting)
+        batch.refresh_from_db()
+        assert (batch.state, batch.problem_count) == (BatchState.REFUSED, 1)
+        assert batch.problems.count() == 1 and batch.report["counted"] == 2
+
+
+def test_examples_that_a_session_would_cut_are_said(
+    ready: Batch, client_of: Any, cast: SimpleNamespace
+) -> None:
+    ready.report["length_histogram"] = {"2048": 5, "4096": 2, "8192": 1}
+    ready.save()
+    page = client_of(cast.otto).get(reverse("datasets:batch", args=[ready.pk])).content.decode()
+    assert "3 examples have 4,096 tokens or more" in page

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 
 from ftportal.datasets.models import Batch, Upload
-from ftportal.datasets.services.uploading import uploads_drop
+from ftportal.datasets.services.uploading import OffsetError, upload_append, uploads_drop
 from tests.ftportal.datasets.conftest import conversation_lines
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +140,50 @@ def test_one_person_cannot_pile_up_uploads(client_of: Any, cast: SimpleNamespace
     answers = [begin(client, b"0123", fingerprint=str(number)) for number in range(11)]
     assert [answer.status_code for answer in answers] == [200] * 10 + [422]
     assert json.loads(answers[-1].content)["cure"]
+
+
+class Stream:
+    """Pieces as they arrive from a client, then a cut line."""
+
+    def __init__(self, *pieces: bytes, on_read: Any = None) -> None:
+        self.pieces = list(pieces)
+        self.on_read = on_read
+
+    def read(self, size: int, /) -> bytes:
+        if self.on_read:
+            self.on_read()
+        if not self.pieces:
+            raise OSError("the line was cut")
+        return self.pieces.pop(0)
+
+
+def test_what_arrived_before_the_line_was_cut_is_kept(
+    client_of: Any, cast: SimpleNamespace
+) -> None:
+    begin(client_of(cast.tina), b"0123456789")
+    upload = Upload.objects.get()
+    assert upload_append(upload=upload, offset=0, stream=Stream(b"012", b"34")) == 5
+    upload.refresh_from_db()
+    assert (upload.received_bytes, upload.path.read_bytes()) == (5, b"01234")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_client_holds_no_lock(client_of: Any, cast: SimpleNamespace, data_dir: Any) -> None:
+    from django.db import connection
+
+    begin(client_of(cast.tina), b"01")
+    atomic: list[bool] = []
+    stream = Stream(b"01", on_read=lambda: atomic.append(connection.in_atomic_block))
+    upload_append(upload=Upload.objects.get(), offset=0, stream=stream)
+    assert atomic == [False, False]
+
+
+def test_of_two_that_send_the_same_piece_one_moves_the_mark(
+    client_of: Any, cast: SimpleNamespace
+) -> None:
+    begin(client_of(cast.tina), b"0123")
+    first, second = Upload.objects.get(), Upload.objects.get()
+    upload_append(upload=first, offset=0, stream=Stream(b"01"))
+    with pytest.raises(OffsetError) as told:
+        upload_append(upload=second, offset=0, stream=Stream(b"01"))
+    assert told.value.received_bytes == 2
