@@ -182,7 +182,11 @@ def _charts(report: Mapping[str, Any]) -> list[Chart]:
     charts = []
     low, high = GOOD_DECISION_TOKENS
     for name, title, caption in (
-        ("decision_histogram", "Decision tokens an example", f"Darker: {low} to {high} tokens."),
+        (
+            "decision_histogram",
+            "Decision tokens an example",
+            f"In full colour: {low} to {high} tokens.",
+        ),
         ("context_histogram", "Context tokens an example", ""),
     ):
         counts = {int(value): count for value, count in report.get(name, {}).items()}

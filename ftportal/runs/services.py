@@ -161,9 +161,7 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
         )
         return refuse(f"it {word}.", "Wait for it, or choose another batch.")
     if batch.withdrawn_at:
-        return refuse(
-            f"it was withdrawn: {batch.withdrawn_reason}", "Choose another batch, or a version."
-        )
+        return refuse(f"it was withdrawn: {batch.withdrawn_reason}", "Choose another batch.")
     if batch.language_model_id != parent.language_model_id:
         return refuse(
             f"its tokens were counted for {batch.language_model}, not for {parent.language_model}.",

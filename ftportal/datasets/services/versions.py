@@ -34,6 +34,8 @@ def batch_version(
     """
     if not reason.strip():
         raise DatasetError("A new version needs a reason.", "Say in a few words what it is for.")
+    if batch.withdrawn_at:
+        raise DatasetError("It was withdrawn, and its file trains nothing more.", "Upload another.")
     if not batch.source_path.is_file():
         raise DatasetError("Its file is gone from the disk.", "Upload the file again.")
     first = batch.version_of or batch
