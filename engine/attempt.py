@@ -199,7 +199,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python's or of torch's, says that memory ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     text = str(error).lower()
     # The last is all that oneDNN says when it gets no memory for a product.
-    words = ("can't allocate memory", "out of memory", "could not create a primitive")
+    words = (
+        *("can't allocate memory", "cannot allocate memory", "out of memory"),
+        "could not create a primitive",
+    )
     return isinstance(error, RuntimeError) and any(word in text for word in words)

@@ -161,6 +161,8 @@ packages_hide()
 import peft, torch, transformers
 from training.run import run
 from training.__main__ import main
+# Threads take their stacks before the limit: a library that cannot start one just crashes.
+torch.ones(512, 512, requires_grad=True).matmul(torch.ones(512, 512)).sum().backward()
 if int(sys.argv[2]):
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     size = int(status["VmData"].split()[0]) * 1024
@@ -176,10 +178,13 @@ def child_run(directory: Path, spare_bytes: int) -> subprocess.CompletedProcess[
 
 
 def wide_model(directory: Path) -> Path:
-    """A model whose weights, gradients and moments do not fit where 300 MB are left."""
+    """A model that does not fit where 300 MB are left, of few large tensors.
+
+    The allocation that fails is then a large one, with room left for whatever is small.
+    """
     from tests.tiny_model import tiny_model_write
 
-    return tiny_model_write(directory, hidden_size=1280, layers=2)
+    return tiny_model_write(directory, hidden_size=2560, layers=1)
 
 
 @pytest.mark.slow
