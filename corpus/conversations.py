@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
@@ -50,6 +50,8 @@ class EncodedExample:
     left_out: frozenset[int] = frozenset()
     """Places of decision tokens that are not learnt: they are read, as context is, and give no
     loss."""
+    reasoning: tuple[tuple[int, int], ...] = ()
+    """Tokens start..end-1 that are the assistant's reasoning, learnt or only read."""
 
     @property
     def decisions(self) -> list[Segment]:
@@ -69,6 +71,14 @@ class EncodedExample:
     def context_token_count(self) -> int:
         """Tokens that are only read."""
         return len(self.token_ids) - self.decision_token_count
+
+
+class Piece(NamedTuple):
+    """One token's text, or that of several which share a character, and what it is."""
+
+    text: str
+    is_decision: bool
+    is_reasoning: bool = False
 
 
 class ChatEncoder:
@@ -175,20 +185,21 @@ class ChatEncoder:
         ]
         return EncodedExample(token_ids=ids, segments=segments)
 
-    def pieces(self, example: Example) -> list[tuple[str, bool]]:
-        """Return the example's text token by token as (text, is_decision), for coloured display.
+    def pieces(self, example: Example) -> list[Piece]:
+        """Return the example's text token by token, for coloured display.
 
         Tokens that share one character are joined, so every piece is whole text; the pieces put
         together are the conversation as the model sees it.
         """
         encoded = self.encode(example)
-        pieces: list[tuple[str, bool]] = []
+        pieces: list[Piece] = []
         for segment in encoded.segments:
             pending = segment.start
             for end in range(segment.start + 1, segment.end + 1):
                 text = self._text_of(encoded.token_ids, pending, end)
                 if not text.endswith("�") or end == segment.end:
-                    pieces.append((text, segment.is_decision))
+                    is_reasoning = any(at <= pending < stop for at, stop in encoded.reasoning)
+                    pieces.append(Piece(text, segment.is_decision, is_reasoning))
                     pending = end
         return pieces
 
@@ -241,14 +252,17 @@ class ChatEncoder:
         end, remarks = self._turn_end(through, start), set()
         if end == len(through) and not through.endswith(self._end_tokens):
             remarks.add("no_end_of_turn")
-        reasoning = reasoning_of(message)
+        reasoning = reasoning_of(message).strip()
+        thought: tuple[int, int] | None = None
         if reasoning:
-            at = through.find(reasoning.strip(), start)
+            at = through.find(reasoning, start)
             if at < 0:
                 remarks.add("reasoning_unused")
-            elif example.reads_reasoning:
-                start = _reasoning_end(through, at + len(reasoning.strip()), end)
-        return _Decision(start=start, end=end, remarks=frozenset(remarks))
+            else:
+                thought = at, at + len(reasoning)
+                if example.reads_reasoning:
+                    start = _reasoning_end(through, at + len(reasoning), end)
+        return _Decision(start=start, end=end, remarks=frozenset(remarks), reasoning=thought)
 
     def _turn_end(self, through: str, start: int) -> int:
         """Return where a turn's end-of-turn token ends: before the white space that follows it."""
@@ -276,11 +290,17 @@ class _Decision:
     start: int
     end: int
     remarks: frozenset[str]
+    reasoning: tuple[int, int] | None = None
+    """Characters that are reasoning, inside the decision or, where it is only read, before it."""
 
     def without_marks(self, marks_at: Sequence[int]) -> "_Decision":
         """The same decision once the marks at these characters are taken out."""
-        start = self.start - bisect.bisect_left(marks_at, self.start)
-        return replace(self, start=start, end=self.end - bisect.bisect_left(marks_at, self.end))
+
+        def moved(at: int) -> int:
+            return at - bisect.bisect_left(marks_at, at)
+
+        thought = self.reasoning and (moved(self.reasoning[0]), moved(self.reasoning[1]))
+        return replace(self, start=moved(self.start), end=moved(self.end), reasoning=thought)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +316,13 @@ class _Written:
     def encoded(self, tokens: WholeTokens | SplitTokens) -> EncodedExample:
         """The example with the tokens of its text."""
         segments = _segments(tokens, self.decisions)
-        return EncodedExample(token_ids=tokens.ids, segments=segments, remarks=self.remarks)
+        thoughts = (decision.reasoning for decision in self.decisions)
+        return EncodedExample(
+            token_ids=tokens.ids,
+            segments=segments,
+            remarks=self.remarks,
+            reasoning=tuple((tokens.at(one[0]), tokens.at(one[1])) for one in thoughts if one),
+        )
 
 
 def _segments(tokens: WholeTokens | SplitTokens, decisions: Sequence[_Decision]) -> list[Segment]:

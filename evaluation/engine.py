@@ -10,9 +10,15 @@ from typing import Any
 
 from engine.attempt import Attempt, EngineError, is_out_of_memory
 from engine.directory import json_write
+from engine.manifest import ManifestError, manifest_check
 from engine.modelcheck import model_directory_problems
 from engine.process import BAD_INPUT, OUT_OF_MEMORY, environment_set
-from evaluation.config import GenerateConfig, MeasureConfig, config_from_json
+from evaluation.config import (
+    EngineConfig,
+    GenerateConfig,
+    ScoreConfig,
+    config_from_json,
+)
 from evaluation.measuring import lines_write, measure
 from evaluation.parts import Parts
 from evaluation.progress import Progress
@@ -26,12 +32,15 @@ def work(attempt: Attempt, record: Any) -> None:
         first = problems[0]
         raise EngineError(BAD_INPUT, first.where, first.message, first.cure)
     started = time.monotonic()
+    _manifest_check(attempt, config)
     attempt.events.progress(done=0, total=None, unit="items", phase="loading the model")
     with tempfile.TemporaryDirectory(dir=attempt.directory, prefix="scratch-") as scratch:
         _environment(config)
         try:
             if isinstance(config, GenerateConfig):
                 summary = _generate(attempt, config)
+            elif isinstance(config, ScoreConfig):
+                summary = _score(attempt, config, Parts(attempt, record))
             else:
                 summary = measure(attempt, config, Parts(attempt, record), Path(scratch))
         except Exception as error:
@@ -43,7 +52,22 @@ def work(attempt: Attempt, record: Any) -> None:
     attempt.events.done(summary=summary | {"seconds": round(time.monotonic() - started, 3)})
 
 
-def _environment(config: MeasureConfig | GenerateConfig) -> None:
+def _manifest_check(attempt: Attempt, config: EngineConfig) -> None:
+    """Refuse weights that are not those under whose hash the results will be kept."""
+    if config.manifest_sha256 is None:
+        return
+    attempt.events.progress(done=0, total=None, unit="items", phase="checking the model's files")
+    cure = "Register the model again, or put its own files back."
+    try:
+        manifest = manifest_check(config.model)
+    except ManifestError as error:
+        raise EngineError(BAD_INPUT, "model", str(error), cure) from error
+    if manifest["sha256"] != config.manifest_sha256:
+        message = "its files are those of another checkpoint: the manifest's hash differs"
+        raise EngineError(BAD_INPUT, "model", message, cure)
+
+
+def _environment(config: EngineConfig) -> None:
     """What the libraries read from the environment while they are imported."""
     environment_set(hub=getattr(config, "hub", False))
     if getattr(config, "allow_code_execution", False):
@@ -73,3 +97,9 @@ def _generate(attempt: Attempt, config: GenerateConfig) -> dict[str, Any]:
         lines_write(output / "generations.jsonl", answers)
         json_write(output / "settings.json", settings)
     return {"answer_count": count, "token_count": sum(answer["tokens"] for answer in answers)}
+
+
+def _score(attempt: Attempt, config: ScoreConfig, parts: Parts) -> dict[str, Any]:
+    from evaluation.learnability import batch_score
+
+    return batch_score(attempt, config, parts)

@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.attempt import Attempt, EngineError
+from engine.attempt import Attempt
 from engine.directory import json_write
-from engine.manifest import ManifestError, manifest_check
-from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig
 from evaluation.parts import Parts
 from evaluation.progress import Progress
@@ -43,7 +41,6 @@ class Step:
 
 def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path) -> dict[str, Any]:
     """Measure all that the config asks for, write the output and return the summary."""
-    _manifest_check(attempt, config)
     from evaluation import loading
 
     reference = _reference(attempt, config, parts)
@@ -67,21 +64,6 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
         "divergence": next((one["divergence"] for one in results if "divergence" in one), None),
     }
     return _results_write(attempt, results, settings)
-
-
-def _manifest_check(attempt: Attempt, config: MeasureConfig) -> None:
-    """Refuse weights that are not those under whose hash the results will be kept."""
-    if config.manifest_sha256 is None:
-        return
-    attempt.events.progress(done=0, total=None, unit="items", phase="checking the model's files")
-    cure = "Register the model again, or put its own files back."
-    try:
-        manifest = manifest_check(config.model)
-    except ManifestError as error:
-        raise EngineError(BAD_INPUT, "model", str(error), cure) from error
-    if manifest["sha256"] != config.manifest_sha256:
-        message = "its files are those of another checkpoint: the manifest's hash differs"
-        raise EngineError(BAD_INPUT, "model", message, cure)
 
 
 def _results_write(

@@ -1,8 +1,9 @@
 """EVAL_DIR/config.json, checked as a whole before anything is loaded.
 
-Two actions: `measure` (benchmarks, perplexity, what is kept of sessions) and `generate` (answers to
-prompts). No torch here: the portal builds configs with this package. A field that is unknown,
-missing or impossible raises ConfigError, which names it; nothing is silently ignored.
+Three actions: `measure` (benchmarks, perplexity, what is kept of sessions), `generate` (answers to
+prompts) and `score` (the decisions of a batch). No torch here: the portal builds configs with this
+package. A field that is unknown, missing or impossible raises ConfigError, which names it; nothing
+is silently ignored.
 """
 
 from evaluation.config.actions import (
@@ -11,6 +12,7 @@ from evaluation.config.actions import (
     EngineConfig,
     GenerateConfig,
     MeasureConfig,
+    ScoreConfig,
     config_from_json,
 )
 from evaluation.config.adaptive import AdaptiveConfig, AdaptiveGroup
@@ -36,6 +38,7 @@ __all__ = [
     "HeldOutConfig",
     "MeasureConfig",
     "PromptConfig",
+    "ScoreConfig",
     "SessionConfig",
     "config_from_json",
 ]

@@ -1,4 +1,4 @@
-"""The two actions: `measure` and `generate`, each with what it does and how. No torch."""
+"""The three actions: `measure`, `generate` and `score`, each with what it does. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """What both actions need to know about the model and the machine."""
+    """What every action needs to know about the model and the machine."""
 
     model: str
     """A Hugging Face directory with safetensors weights and a tokenizer."""
@@ -31,10 +31,15 @@ class EngineConfig:
     """Draws few-shot examples, and tokens where a temperature is set."""
     threads: int | None = None
     """CPU threads; None leaves it to torch."""
+    manifest_sha256: str | None = None
+    """What the model's manifest.json has to say, every file hashed again: results are kept under
+    this hash and must be of no other weights. None: not checked."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
         text_check("model", self.model)
+        if self.manifest_sha256 is not None:
+            text_check("manifest_sha256", self.manifest_sha256)
         choice_check("dtype", self.dtype, DTYPES)
         choice_check("device", self.device, DEVICES)
         whole_check("batch_size", self.batch_size, 1)
@@ -57,9 +62,6 @@ class MeasureConfig(EngineConfig):
     stride_tokens: int = 512
     """How far the window moves; every token after the first window sees at least
     window - stride tokens before it."""
-    manifest_sha256: str | None = None
-    """What the model's manifest.json has to say, every file hashed again: results are kept under
-    this hash and must be of no other weights. None: not checked."""
     parent: str | None = None
     """The directory of the model that this one was trained from: forward KL to it is measured on
     the held-out texts and sessions. None: not measured."""
@@ -87,8 +89,6 @@ class MeasureConfig(EngineConfig):
         for group in self.adaptive.groups if self.adaptive else ():
             for name in group.benchmarks:
                 choice_check("adaptive.groups.benchmarks", name, tuple(known))
-        if self.manifest_sha256 is not None:
-            text_check("manifest_sha256", self.manifest_sha256)
         whole_check("kl_tokens", self.kl_tokens, 1)
         if self.parent is not None:
             text_check("parent", self.parent)
@@ -133,13 +133,32 @@ class GenerateConfig(EngineConfig):
             raise ConfigError("temperature", f"{self.temperature!r} is not valid", cure)
 
 
-def config_from_json(record: Any) -> MeasureConfig | GenerateConfig:
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(EngineConfig):
+    """Score every decision of a batch: how likely it is under the model."""
+
+    examples: str
+    """The batch's examples.jsonl, as `corpus.ingestion` wrote it."""
+    max_tokens: int = 4096
+    """Longer examples are not scored; they are counted."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where a field is impossible."""
+        super().__post_init__()
+        text_check("examples", self.examples)
+        whole_check("max_tokens", self.max_tokens, 8)
+
+
+def config_from_json(record: Any) -> MeasureConfig | GenerateConfig | ScoreConfig:
     """Read a whole config.json; raises ConfigError naming the first wrong field."""
     if not isinstance(record, Mapping):
         raise ConfigError("config", "is not a JSON object", "Write an object of fields.")
     rest = dict(record)
     action = rest.pop("action", None)
-    choice_check("action", action, ("measure", "generate"))
+    choice_check("action", action, ("measure", "generate", "score"))
+    if action == "score":
+        score: ScoreConfig = ScoreConfig(**fields_of(ScoreConfig, rest, ""))
+        return score
     if action == "generate":
         _nest(rest, "prompts", PromptConfig)
         generate: GenerateConfig = GenerateConfig(**fields_of(GenerateConfig, rest, ""))

@@ -57,6 +57,7 @@ _SECTIONS: tuple[tuple[str, tuple[_Place, ...]], ...] = (
         (
             _Place(key="home", title="Home", icon="home", url_name="dashboard:home"),
             _Place(key="batches", title="Batches", icon="batch", url_name="datasets:batches"),
+            _Place(key="mixtures", title="Mixtures", icon="mixture", url_name="mixtures:mixtures"),
             _Place(key="runs", title="Runs", icon="run", url_name="runs:runs"),
             _Place(
                 key="checkpoints",
@@ -175,12 +176,16 @@ def _sections(request: HttpRequest) -> list[Section]:
     ]
 
 
+_SHOWN_WITH = {"blends": "checkpoints", "learnability": "datasets"}
+"""Apps without a line of their own, and whose line their pages belong to."""
+
+
 def _current_key(request: HttpRequest) -> str:
     """The line that the page belongs to: by its URL's name first, else by its app."""
     match: Any = request.resolver_match
     if match is None:
         return ""
-    app = "checkpoints" if match.app_name == "blends" else match.app_name
+    app = _SHOWN_WITH.get(match.app_name, match.app_name)
     places = [place for _, group in _SECTIONS for place in group if place.app == app]
     for place in places:
         if place.names and match.url_name.startswith(place.names):

@@ -133,6 +133,11 @@ class Batch(models.Model):
         return count
 
     @property
+    def trained_count(self) -> int:
+        """Examples that a run may learn: those not held out."""
+        return max(0, (self.example_count or 0) - (self.held_out_count or 0))
+
+    @property
     def tag_list(self) -> list[str]:
         """Its tags, each once, in their order."""
         words = (word.strip() for word in self.tags.split(","))

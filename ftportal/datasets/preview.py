@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, overload
 
-from corpus.conversations import ChatEncoder
+from corpus.conversations import ChatEncoder, Piece
 from corpus.examples import example_from_json
 from corpus.jsontext import ExampleError
 from ftportal.datasets.models import Batch, BatchState
@@ -24,6 +24,7 @@ class Stretch:
     """Tokens of one sort in a row: the pieces of a decision, or the text of a context."""
 
     is_decision: bool
+    is_reasoning: bool
     pieces: Sequence[str]
     """One string a token; a context is head, folded middle and tail, or the whole."""
 
@@ -51,6 +52,18 @@ class ShownExample:
 @lru_cache(maxsize=4)
 def _encoder(directory: Path) -> ChatEncoder:
     return ChatEncoder.from_directory(directory)
+
+
+def decision_text(batch: Batch, record: dict[str, Any], decision: int) -> str:
+    """The text of one of an example's decisions, as the model would say it.
+
+    record: the example's line of examples.jsonl; decision: its place, from 0.
+    """
+    encoder = _encoder(batch.language_model.pretrained.directory)
+    encoded = encoder.encode(example_from_json(record))
+    segment = encoded.decisions[decision]
+    ids = encoded.token_ids[segment.start : segment.end]
+    return str(encoder.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
 class BatchExamples(Sequence[ShownExample]):
@@ -111,14 +124,11 @@ def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownEx
     )
 
 
-def _stretches(pieces: Sequence[tuple[str, bool]]) -> Iterator[Stretch]:
-    pending: list[str] = []
-    for at, (text, is_decision) in enumerate(pieces):
-        pending.append(text)
-        if at + 1 == len(pieces) or pieces[at + 1][1] != is_decision:
-            shown = pending if is_decision else _folded("".join(pending))
-            yield Stretch(is_decision=is_decision, pieces=shown)
-            pending = []
+def _stretches(pieces: Sequence[Piece]) -> Iterator[Stretch]:
+    for (is_decision, is_reasoning), run in groupby(pieces, key=lambda piece: piece[1:]):
+        texts = [piece.text for piece in run]
+        shown = texts if is_decision else _folded("".join(texts))
+        yield Stretch(is_decision=is_decision, is_reasoning=is_reasoning, pieces=shown)
 
 
 def _folded(text: str) -> list[str]:

@@ -8,6 +8,7 @@ ICONS = {
     "menu": '<path d="M4 6h16M4 12h16M4 18h16"/>',
     "home": '<path d="M4 11l8-7 8 7"/><path d="M6 10v10h12V10"/>',
     "batch": '<path d="M4 7l8-4 8 4-8 4z"/><path d="M4 12l8 4 8-4M4 17l8 4 8-4"/>',
+    "mixture": '<path d="M4 5h4v14H4zM10 10h4v9h-4zM16 13h4v6h-4z"/>',
     "run": '<path d="M7 4l13 8-13 8z"/>',
     "checkpoint": '<path d="M6 3v18"/><path d="M6 4h11l-3 4 3 4H6"/>',
     "evaluation": '<path d="M4 20h16"/><path d="M7 16v-5M12 16V5M17 16v-8"/>',

@@ -13,11 +13,14 @@ from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoints_available
+from ftportal.mixtures.models import Mixture as NamedMixture
+from ftportal.mixtures.selectors import is_mixture
 from ftportal.pages.lists import key_of
 from ftportal.runs.forms import (
     MixtureRow,
     RunForm,
     initial_values,
+    mixture_data,
     mixture_rows,
 )
 from ftportal.runs.models import Run
@@ -33,9 +36,10 @@ def run_new(request: HttpRequest) -> HttpResponse:
     """The form; a valid one starts the run and leads to its page."""
     user = require_role(request, Role.TRAINER)
     if request.method == "GET":
-        initial = initial_values(request.GET, name_free(f"Session {Run.objects.count() + 1}"))
+        data = mixture_data(_named(request), request.GET)
+        initial = initial_values(data, name_free(f"Session {Run.objects.count() + 1}"))
         form = RunForm(initial=initial)
-        return _page(request, form, mixture_rows(_parent_of(initial["parent"]), request.GET), [])
+        return _page(request, form, mixture_rows(_parent_of(initial["parent"]), data), [])
     form = RunForm(request.POST)
     rows = mixture_rows(_parent_of(request.POST.get("parent")), request.POST)
     problems: list[Problem] = []
@@ -48,6 +52,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
                 mixture=_mixture(rows),
                 recipe=form.recipe(),
                 probe_set=form.cleaned_data["probe_set"],
+                from_mixture=_named(request),
             )
         except RunRefusedError as error:
             problems = form.problems_add(error.problems)
@@ -69,6 +74,7 @@ def _page(
         "rows": rows,
         "shares": _shares(rows),
         "problems": problems,
+        "named": _named(request),
         "method_help": {key: method.help for key, method in METHODS.items()},
         "has_parents": checkpoints_available().exists(),
     }
@@ -86,6 +92,9 @@ def run_preview(request: HttpRequest) -> HttpResponse:
     context["rows_changed"] = _rows_key(rows) != request.POST.get("rows_shown", "")
     mixture = _mixture(rows)
     context["shares"] = _shares(rows)
+    named = _named(request)
+    if named is not None and not _follows(named, rows, request.POST.get("seed", "")):
+        context["left_mixture"] = named
     if parent is not None and not mixture and not any(row.error for row in rows):
         context["nothing_chosen"] = True
     elif parent is not None and _only_name_is_wrong(form) and not any(row.error for row in rows):
@@ -111,10 +120,22 @@ def run_mixture(request: HttpRequest) -> HttpResponse:
         for key, weight in suggestion.weights.items():
             data[f"weight_{key}"] = f"{weight:.4g}"
     rows = mixture_rows(parent, data)
-    context = {"rows": rows, "shares": _shares(rows), "note": note}
+    context = {"rows": rows, "shares": _shares(rows), "note": note, "named": _named(request)}
     response = render(request, "runs/_mixture.html", context)
     response["HX-Trigger-After-Settle"] = "mixture-changed"
     return response
+
+
+def _named(request: HttpRequest) -> NamedMixture | None:
+    """The named mixture that the form began with."""
+    key = key_of(request.POST.get("mixture", "") or request.GET.get("mixture", ""))
+    return NamedMixture.objects.filter(pk=key).first() if key else None
+
+
+def _follows(named: NamedMixture, rows: Sequence[MixtureRow], seed: str) -> bool:
+    """Whether the form still says what the named mixture says."""
+    weights = {row.batch.pk: row.weight for row in rows if row.weight > 0}
+    return seed.isdecimal() and is_mixture(named, weights, int(seed[:12]))
 
 
 def _only_name_is_wrong(form: RunForm) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ftportal.datasets.models import Batch, BatchKind, HeldOutSet
-from ftportal.runs.recipes import Mixture, example_count, shares
+from ftportal.runs.recipes import Mixture, shares
 from training.ahead.mixture import mixture_counts
 from training.ahead.passes import Material, MeanExample, Passes, ProbeSize
 from training.config import RunConfig
@@ -20,13 +20,13 @@ def material_of(
     config: RunConfig, mixture: Mixture, probe_set: HeldOutSet | None, step_count: int
 ) -> Material:
     """What a run of so many steps goes through; only means of the examples are known."""
-    counts = [example_count(batch) for batch, _ in mixture]
+    counts = [batch.trained_count for batch, _ in mixture]
     drawn = mixture_counts(counts, [weight for _, weight in mixture])
     total = sum(drawn) * config.epochs
     examples = min(total, step_count * config.examples_per_step)
     times = examples / max(1, sum(drawn))  # how often an epoch's worth is drawn
     general = [batch for batch, _ in mixture if batch.kind == BatchKind.GENERAL]
-    own = [example_count(batch) for batch in general]
+    own = [batch.trained_count for batch in general]
     return Material(
         step_count=step_count,
         examples=examples,

@@ -8,6 +8,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import can_start_again
+from ftportal.mixtures.models import Mixture
 
 
 class Run(models.Model):
@@ -34,6 +35,14 @@ class Run(models.Model):
         on_delete=models.PROTECT,
         related_name="+",
         help_text="text whose perplexity is watched while the run trains",
+    )
+    from_mixture = models.ForeignKey(
+        Mixture,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="runs",
+        help_text="the named mixture whose shares and seed it follows",
     )
     recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
     forecast = models.JSONField(

@@ -18,7 +18,6 @@ from ftportal.runs.models import Run
 from ftportal.runs.recipes import (
     Mixture,
     config_build,
-    example_count,
     length_words,
     shares,
 )
@@ -85,7 +84,7 @@ def plan(
     """Plan a run. Raises ConfigError for a recipe that cannot be, ValueError for a parent whose
     weights cannot be read."""
     config = config_build(parent=parent, mixture=mixture, recipe=recipe, probe_set=probe_set)
-    counts = [example_count(batch) for batch, _ in mixture]
+    counts = [batch.trained_count for batch, _ in mixture]
     weights = [weight for _, weight in mixture]
     steps = _step_count(config, counts, weights)
     shapes = _shapes(str(parent.directory))
@@ -174,7 +173,7 @@ def _warnings(
     config: RunConfig, mixture: Mixture, shapes: Mapping[str, tuple[int, ...]], *, examples: int
 ) -> list[RecipeWarning]:
     decision = mean_example(mixture).decision_tokens
-    general = sum(example_count(batch) for batch, _ in mixture if batch.kind == BatchKind.GENERAL)
+    general = sum(batch.trained_count for batch, _ in mixture if batch.kind == BatchKind.GENERAL)
     return [
         *recipe_warnings(config, example_count=examples, decision_tokens_per_example=decision),
         *data_warnings(config, example_count=examples, general_count=general, tensor_shapes=shapes),

@@ -154,11 +154,6 @@ def shares(mixture: Mixture) -> list[float]:
     return [weight / total for _, weight in mixture]
 
 
-def example_count(batch: Batch) -> int:
-    """Examples that a run may learn: those not held out."""
-    return max(0, (batch.example_count or 0) - (batch.held_out_count or 0))
-
-
 def method_name(recipe: Mapping[str, Any]) -> str:
     """The method as people write it, with the rank in force where it has one to choose."""
     method = recipe.get("method") or {}

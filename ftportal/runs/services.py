@@ -13,16 +13,18 @@ from ftportal.checkpoints.services import checkpoint_register
 from ftportal.datasets.models import Batch, BatchState, HeldOutSet
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume, job_stop, job_submit
+from ftportal.mixtures.models import Mixture as NamedMixture
+from ftportal.mixtures.selectors import is_mixture
 from ftportal.runs.models import Run, RunBatch
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import (
     Mixture,
     Problem,
-    example_count,
     recipe_of,
     recipe_problem,
 )
 from ftportal.runs.signals import run_succeeded
+from training.config import RunConfig
 
 KIND = "train"
 
@@ -43,12 +45,14 @@ def run_submit(
     mixture: Mixture,
     recipe: Mapping[str, Any],
     probe_set: HeldOutSet | None = None,
+    from_mixture: NamedMixture | None = None,
 ) -> Run:
     """Check everything that can be known before any GPU time, and queue the run.
 
     `mixture` pairs batches with weights above 0; `recipe` has fields of training.config.RunConfig
     (without model, anchor_model, batches and probes), missing ones take their defaults. `probe_set`
-    is the text that is watched, where the recipe watches any. Raises
+    is the text that is watched, where the recipe watches any. `from_mixture` is kept with the run
+    where the run draws what it draws. Raises
     RunRefusedError with every problem found, and changes nothing then.
     """
     name = name.strip()
@@ -70,6 +74,7 @@ def run_submit(
                 parent=parent,
                 job=job,
                 probe_set=probe_set if config.probes else None,
+                from_mixture=from_mixture if _follows(from_mixture, mixture, config) else None,
                 recipe=recipe_of(config),
                 forecast=planned.to_json(),
                 submitter=submitter,
@@ -82,6 +87,11 @@ def run_submit(
     except IntegrityError:
         raise RunRefusedError(_name_problems(name) or [_retry()]) from None
     return run
+
+
+def _follows(named: NamedMixture | None, mixture: Mixture, config: RunConfig) -> bool:
+    weights = {batch.pk: weight for batch, weight in mixture}
+    return named is not None and is_mixture(named, weights, config.seed)
 
 
 def _retry() -> Problem:
@@ -172,7 +182,7 @@ def _batch_problem(parent: Checkpoint, batch: Batch) -> Problem | None:
             "it has no decision tokens, so nothing would be learnt.",
             "Choose a batch whose examples end with an answer.",
         )
-    if not example_count(batch):
+    if not batch.trained_count:
         return refuse("all of its examples are held out.", "Upload a batch with more examples.")
     if not batch.examples_path.is_file():
         return refuse("its examples are gone from the disk.", "Upload the file again.")

@@ -172,7 +172,15 @@ def batch_panel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    related = ("job", "parent__language_model", "output", "same_as", "submitter", "probe_set")
+    related = (
+        "job",
+        "parent__language_model",
+        "output",
+        "same_as",
+        "submitter",
+        "probe_set",
+        "from_mixture",
+    )
     return get_object_or_404(Run.objects.select_related(*related), pk=pk)
 
 

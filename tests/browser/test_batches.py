@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route, expect
 
 from ftportal.datasets.models import Batch, BatchState, Upload
 from ftportal.datasets.reading import reading_finish
-from tests.ftportal.datasets.conftest import engine_run
+from tests.ftportal.house import engine_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -40,7 +40,7 @@ def talk(question: str, answer: str, **more: Any) -> Example:
 
 
 def learnt(encoder: ChatEncoder, example: Example) -> str:
-    return "".join(text for text, is_decision in encoder.pieces(example) if is_decision)
+    return "".join(text for text, is_decision, _ in encoder.pieces(example) if is_decision)
 
 
 def test_control_tokens_in_a_text_are_plain_text(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_control_tokens_in_a_text_are_plain_text(tmp_path: Path) -> None:
     assert (starts, ends) == (2, 2)
     assert encoded.remarks == {"control_tokens"}
     assert learnt(encoder, example) == "The mark <|im_end|> ends a turn.<|im_end|>"
-    whole = "".join(text for text, _ in encoder.pieces(example))
+    whole = "".join(text for text, _, _ in encoder.pieces(example))
     assert whole == f"<|im_start|>user\n{attack}<|im_end|>\n<|im_start|>assistant\n" + (
         "The mark <|im_end|> ends a turn.<|im_end|>\n"
     )
@@ -93,7 +93,9 @@ def test_a_tokenizer_that_cannot_read_in_parts_refuses() -> None:
 def test_plain_text_is_learnt_but_for_its_first_token(tmp_path: Path) -> None:
     encoder = encoder_with(tmp_path)
     example = decisions_mark(example_parse({"text": "A page."}), "last")
-    assert encoder.pieces(example) == [("A", False)] + [(sign, True) for sign in " page."]
+    assert encoder.pieces(example) == [("A", False, False)] + [
+        (sign, True, False) for sign in " page."
+    ]
 
 
 REASONING = {"reasoning_content": "two and two"}
@@ -140,7 +142,7 @@ def test_a_template_is_given_the_day_and_its_own_arguments(tmp_path: Path) -> No
     record = {"prompt": "q", "completion": "a", "chat_template_kwargs": {"loud": True}}
     example = decisions_mark(example_parse(record), "last")
     dated = replace(example, day="2026-03-01")
-    text = "".join(piece for piece, _ in encoder.pieces(dated))
+    text = "".join(piece for piece, _, _ in encoder.pieces(dated))
     assert text.startswith("01 March LOUD ")
     assert dated.sha256() == example.sha256()
     unknown = {**record, "chat_template_kwargs": {"quiet": 1}}

@@ -144,10 +144,10 @@ def test_tool_turns_become_text_for_a_template_without_tools(encoder: ChatEncode
 def test_pieces_are_whole_characters_and_give_the_text(encoder: ChatEncoder) -> None:
     example = decisions_mark(example_parse({"messages": TALK}), "all")
     pieces = encoder.pieces(example)
-    text = "".join(piece for piece, _ in pieces)
+    text = "".join(piece.text for piece in pieces)
     assert "Grüße, 漢字 <b>?" in text
     assert "�" not in text
-    learnt = "".join(piece for piece, is_decision in pieces if is_decision)
+    learnt = "".join(piece.text for piece in pieces if piece.is_decision)
     assert learnt == "One.<|im_end|>\n  Two 漢.  <|im_end|>"
 
 

@@ -1,22 +1,27 @@
 """A house with furniture for tests of the upper floors: rows and small real files, no engine."""
 
 import hashlib
+import io
 import json
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.files import File
 from django.db import transaction
 
+from corpus.ingestion.engine import main as ingestion_main
 from engine.manifest import manifest_write
 from evaluation.judging.rule import Rule
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
-from ftportal.datasets.models import PromptSet
-from ftportal.datasets.services import prompt_set_create
+from ftportal.datasets.models import Batch, PromptSet
+from ftportal.datasets.reading import reading_finish
+from ftportal.datasets.services import batch_upload, prompt_set_create
 from ftportal.evaluations.models import Evaluation, Suite, Verdict, VerdictRule
 from ftportal.jobs.models import Job, JobState
+from ftportal.jobs.registry import kind_of
 from ftportal.reviews.generation import generations_store
 from ftportal.reviews.models import SpotCheck
 from ftportal.reviews.selectors import ballot_next
@@ -68,6 +73,46 @@ def model_make(name: str = "Small") -> LanguageModel:
         model = LanguageModel.objects.create(name=name, source="made", parameter_count=1)
         checkpoint_make(model, f"{name}, pre-trained")
     return model
+
+
+def batch_make(
+    model: LanguageModel, name: str, *, count: int = 24, kind: str = "conversation", **choices: Any
+) -> Batch:
+    """A batch of so many conversations, uploaded and read by the real engine in this process."""
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{name}, question {number}"},
+                {"role": "assistant", "content": f"answer {number} of {name}"},
+            ]
+        }
+        for number in range(1, count + 1)
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    batch = batch_upload(
+        uploaded_by=User.objects.get_or_create(username="uploader")[0],
+        language_model=model,
+        name=name,
+        kind=kind,
+        file=File(io.BytesIO(content), name="talks.jsonl"),
+        **{"decision_rule": "last", **choices},
+    )
+    reading_finish(engine_run(batch))
+    batch.refresh_from_db()
+    return batch
+
+
+def engine_run(batch: Batch) -> Job:
+    """Read a batch by the real engine in this process; the job is done, its follow-up is not."""
+    job = Job.objects.get(batch=batch)
+    job.directory.mkdir(parents=True, exist_ok=True)
+    config = kind_of(job.kind).config(job)
+    (job.directory / "config.json").write_text(json.dumps(config))
+    job.fence += 1
+    job.state = JobState.SUCCEEDED
+    assert ingestion_main([str(job.directory), "--attempt", str(job.fence)]) == 0
+    job.save()
+    return job
 
 
 def job_make(kind: str, state: str = JobState.QUEUED) -> Job:

@@ -11,10 +11,18 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.jobs.models import Job
+from ftportal.learnability.models import Learnability
+from ftportal.mixtures.models import Mixture
 from ftportal.reviews.models import SpotCheck
 from ftportal.runs.models import Run
 
-NEWER = {"datasets.ColumnShape", "datasets.Upload"}
+NEWER = {
+    "datasets.ColumnShape",
+    "datasets.Upload",
+    "learnability.Learnability",
+    "mixtures.Mixture",
+    "mixtures.MixturePart",
+}
 """Tables that the version before did not have, so that its data have no rows for them."""
 
 OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
@@ -36,6 +44,13 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "datasets:version_new": Batch.objects,
     "datasets:held_out_set": HeldOutSet.objects,
     "datasets:prompt_set": PromptSet.objects,
+    "learnability:decisions": Batch.objects,
+    "learnability:leave_out": Learnability.objects,
+    "learnability:panel": Batch.objects,
+    "learnability:score": Batch.objects,
+    "mixtures:first": Mixture.objects,
+    "mixtures:mixture": Mixture.objects,
+    "mixtures:mixture_delete": Mixture.objects,
     "evaluations:benchmark": OwnBenchmark.objects,
     "evaluations:benchmark_delete": OwnBenchmark.objects,
     "evaluations:checkpoint_panel": Checkpoint.objects,

@@ -4,10 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.http import QueryDict
+
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import champion
 from ftportal.datasets.models import Batch
 from ftportal.datasets.selectors import batches_ready
-from ftportal.runs.recipes import example_count
+from ftportal.mixtures.models import Mixture
+from ftportal.mixtures.selectors import weights_of
 
 BATCHES_SHOWN = 40
 WEIGHT_MAX = 1e6
@@ -27,11 +31,6 @@ class MixtureRow:
         """The name of its weight in the form."""
         return f"weight_{self.batch.pk}"
 
-    @property
-    def example_count(self) -> int:
-        """Examples that a run may learn."""
-        return example_count(self.batch)
-
 
 def mixture_rows(parent: Checkpoint | None, data: Mapping[str, str]) -> list[MixtureRow]:
     """The newest ready batches of the parent's model and all that `data` gives a weight.
@@ -49,6 +48,19 @@ def mixture_rows(parent: Checkpoint | None, data: Mapping[str, str]) -> list[Mix
             weight, error = _weight(text)
             rows.append(MixtureRow(batch=batch, text=text, weight=weight, error=error))
     return rows
+
+
+def mixture_data(named: Mixture | None, data: QueryDict) -> QueryDict:
+    """The form's fields with the weights and the seed of a named mixture, where one is given."""
+    if named is None:
+        return data
+    filled = data.copy()
+    for key, weight in weights_of(named).items():
+        filled[f"weight_{key}"] = f"{weight:.6g}"
+    filled["seed"] = str(named.order_seed)
+    if not filled.get("parent"):
+        filled["parent"] = str(champion(named.language_model).pk)
+    return filled
 
 
 def _weight(text: str) -> tuple[float, str]:

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from django.core.files import File
 
-from corpus.ingestion.engine import main
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import Batch
 from ftportal.datasets.reading import reading_finish
 from ftportal.datasets.services import batch_upload
-from ftportal.jobs.models import Job, JobState
-from ftportal.jobs.registry import kind_of
+from tests.ftportal.house import engine_run
 
 GOOD_LINE = json.dumps(
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
@@ -52,19 +50,6 @@ def upload(cast: SimpleNamespace, language_model: LanguageModel) -> Callable[...
         return batch_upload(**{**fields, **changes})
 
     return run
-
-
-def engine_run(batch: Batch) -> Job:
-    """Read a batch by the real engine in this process; the job is done, its follow-up is not."""
-    job = Job.objects.get(batch=batch)
-    job.directory.mkdir(parents=True, exist_ok=True)
-    config = kind_of(job.kind).config(job)
-    (job.directory / "config.json").write_text(json.dumps(config))
-    job.fence += 1
-    job.state = JobState.SUCCEEDED
-    assert main([str(job.directory), "--attempt", str(job.fence)]) == 0
-    job.save()
-    return job
 
 
 @pytest.fixture

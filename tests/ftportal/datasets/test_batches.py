@@ -16,7 +16,8 @@ from ftportal.datasets.uploads import UploadRefusedError
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.services import job_stop
 from ftportal.jobs.supervisor import job_run_now
-from tests.ftportal.datasets.conftest import GOOD_LINE, conversation_lines, engine_run
+from tests.ftportal.datasets.conftest import GOOD_LINE, conversation_lines
+from tests.ftportal.house import engine_run
 
 pytestmark = pytest.mark.django_db
 Upload = Callable[..., Batch]

@@ -378,7 +378,7 @@ def test_counting_in_a_job_of_its_own_is_taken_once(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftportal.datasets import reading
-    from tests.ftportal.datasets.conftest import engine_run
+    from tests.ftportal.house import engine_run
 
     monkeypatch.setattr(reading, "SMALL_BYTES", 1)
     odd = talk(1, chat_template_kwargs={"enable_thinking": False})
