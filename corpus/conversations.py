@@ -6,11 +6,12 @@ Uses `tokenizers` and sandboxed Jinja2 only; no torch, no transformers.
 import bisect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
@@ -27,6 +28,7 @@ from corpus.templates import (
 )
 
 _DECODE_WINDOW_TOKENS = 8
+_Given = TypeVar("_Given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +136,42 @@ class ChatEncoder:
 
     def encode_many(self, examples: Sequence[Example]) -> list[EncodedExample | ExampleError]:
         """Return what `encode` returns or raises for each, tokenised side by side."""
-        results: list[EncodedExample | ExampleError | _Written] = []
-        for example in examples:
-            try:
-                is_text = example.turns[0].role == TEXT
-                results.append(self.encode(example) if is_text else self._write(example))
-            except ExampleError as error:
-                results.append(error)
-        texts = [one.text for one in results if isinstance(one, _Written) and not one.plain_at]
-        encodings = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
+        ((_, encoded),) = self.encode_stream([(None, examples)])
+        return encoded
+
+    def encode_stream(
+        self, batches: Iterable[tuple[_Given, Sequence[Example]]]
+    ) -> Iterator[tuple[_Given, list[EncodedExample | ExampleError]]]:
+        """Yield what stands beside each batch of examples, and what `encode_many` makes of them.
+
+        While one batch is tokenised, which needs no Python, the next one is written down.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            waiting: tuple[_Given, list[_Result], Future[list[Encoding]]] | None = None
+            for given, examples in batches:
+                results = [self._attempt(example) for example in examples]
+                texts = [r.text for r in results if isinstance(r, _Written) and not r.plain_at]
+                encodings = pool.submit(
+                    self.tokenizer.encode_batch, texts, add_special_tokens=False
+                )
+                if waiting is not None:
+                    yield waiting[0], self._finish_all(*waiting[1:])
+                waiting = given, results, encodings
+            if waiting is not None:
+                yield waiting[0], self._finish_all(*waiting[1:])
+
+    def _attempt(self, example: Example) -> "_Result":
+        """An example written down; a plain text encoded; or why it cannot be."""
+        try:
+            is_text = example.turns[0].role == TEXT
+            return self.encode(example) if is_text else self._write(example)
+        except ExampleError as error:
+            return error
+
+    def _finish_all(
+        self, results: "Sequence[_Result]", tokenised: Future[list[Encoding]]
+    ) -> list[EncodedExample | ExampleError]:
+        encodings = iter(tokenised.result())
         return [
             self._finish(one, encodings) if isinstance(one, _Written) else one for one in results
         ]
@@ -323,6 +352,9 @@ class _Written:
             remarks=self.remarks,
             reasoning=tuple((tokens.at(one[0]), tokens.at(one[1])) for one in thoughts if one),
         )
+
+
+_Result = EncodedExample | ExampleError | _Written
 
 
 def _segments(tokens: WholeTokens | SplitTokens, decisions: Sequence[_Decision]) -> list[Segment]:

@@ -1,17 +1,20 @@
 """The second pass: every example rendered and tokenised, and what each costs to read and to learn.
 
 Examples are rendered one by one and tokenised many at a time, which the tokenizer spreads over the
-cores.
+cores while the next ones are rendered.
 """
 
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
+
+import msgspec
 
 from corpus.conversations import ChatEncoder, EncodedExample
 from corpus.examples import Example, example_from_json
@@ -77,6 +80,22 @@ def _bin(count: int) -> str:
     return str(1 << (count.bit_length() - 1)) if count else "0"
 
 
+class _Batch(NamedTuple):
+    """Lines of examples.jsonl that are tokenised together."""
+
+    records: list[dict[str, Any]]
+    size_bytes: int
+
+
+_Counted = Iterator[tuple[_Batch, list[EncodedExample | ExampleError]]]
+
+
+def _batches(file: IO[bytes]) -> Iterator[tuple[_Batch, list[Example]]]:
+    while lines := list(islice(file, _AT_ONCE)):
+        records = [msgspec.json.decode(line) for line in lines]
+        yield _Batch(records, sum(map(len, lines))), [example_from_json(one) for one in records]
+
+
 class CountingPass:
     """Counts the tokens of the examples that reading has written."""
 
@@ -90,7 +109,7 @@ class CountingPass:
         self.tally = TokenTally()
         self.encoder = encoder_read(config)
         self._total_bytes = examples.stat().st_size
-        self._saved = self._part_began = time.monotonic()
+        self._saved = time.monotonic()
         self._progress = Progress(attempt, "counting tokens", self._total_bytes)
 
     def run(self, state: Mapping[str, Any] | None) -> TokenTally:
@@ -101,12 +120,13 @@ class CountingPass:
         self._progress.start(position)
         with self.examples.open("rb") as file:
             file.seek(position)
+            counted = self.encoder.encode_stream(_batches(file))
             while position < self._total_bytes:
-                position = self._part(file, position)
+                position = self._part(counted, position)
         self._progress.tell(position)
         return self.tally
 
-    def _part(self, file: IO[bytes], position: int) -> int:
+    def _part(self, counted: "_Counted", position: int) -> int:
         """Count examples into one part until it is time; return how far the file was read."""
         path = self.parts.next_path()
         with ExitStack() as stack:
@@ -114,13 +134,16 @@ class CountingPass:
                 suffix: stack.enter_context(path.with_name(path.name + suffix).open("wb"))
                 for suffix in SUFFIXES
             }
-            self._part_began = time.monotonic()
-            while time.monotonic() - self._part_began < _PART_SECONDS:
-                lines = [line for _, line in zip(range(_AT_ONCE), file, strict=False)]
-                if not lines:
+            began = time.monotonic()
+            for batch, results in counted:
+                for record, encoded in zip(batch.records, results, strict=True):
+                    if isinstance(encoded, ExampleError):
+                        self._problem(record["line"], encoded, files)
+                    else:
+                        self.tally.add(encoded, record["line"], record["held_out"])
+                position += batch.size_bytes
+                if time.monotonic() - began >= _PART_SECONDS:
                     break
-                self._count([json.loads(line) for line in lines], files)
-                position += sum(map(len, lines))
         self.parts.add(path)
         now = time.monotonic()
         if now - self._saved >= SAVE_EVERY_SECONDS and position < self._total_bytes:
@@ -129,14 +152,6 @@ class CountingPass:
         self._progress.tell(position)
         self.attempt.check_stop()
         return position
-
-    def _count(self, records: Sequence[Mapping[str, Any]], files: Mapping[str, IO[bytes]]) -> None:
-        examples: list[Example] = [example_from_json(record) for record in records]
-        for record, encoded in zip(records, self.encoder.encode_many(examples), strict=True):
-            if isinstance(encoded, ExampleError):
-                self._problem(record["line"], encoded, files)
-                continue
-            self.tally.add(encoded, record["line"], record["held_out"])
 
     def _problem(self, line: int, error: ExampleError, files: Mapping[str, IO[bytes]]) -> None:
         self.tally.problem_count += 1

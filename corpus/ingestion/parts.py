@@ -59,8 +59,19 @@ def _append(file: IO[bytes], joined: IO[bytes]) -> None:
 class Parts:
     """The parts that a pass has written, in this attempt and in those before it."""
 
-    def __init__(self, attempt: Attempt, name: str, *, saves: bool) -> None:
-        """saves: whether states are written, for another attempt to go on from."""
+    def __init__(
+        self,
+        attempt: Attempt,
+        name: str,
+        *,
+        saves: bool,
+        targets: Mapping[str, Path] | None = None,
+    ) -> None:
+        """saves: whether states are written, for another attempt to go on from.
+
+        targets: suffix -> the file to which the parts' files with this suffix are joined as they
+        come.
+        """
         self._attempt = attempt
         self._saves = saves
         self._directory = attempt.directory / f"{name}-parts"
@@ -70,6 +81,9 @@ class Parts:
         self._saved = 0
         self.names: list[str] = []
         """Paths of the parts below the job's directory, without their suffixes."""
+        self._targets = targets or {}
+        for target in self._targets.values():
+            target.touch()
 
     def resume(self) -> dict[str, Any] | None:
         """What the state holds that this attempt goes on from; None from the beginning."""
@@ -80,6 +94,8 @@ class Parts:
         record: dict[str, Any] = json.loads((state / "state.json").read_bytes())
         self.names = record["parts"]
         self._saved = state_step(state)
+        for name in self.names:
+            self._join(name)
         return record
 
     def next_path(self, ahead: int = 0) -> Path:
@@ -89,6 +105,16 @@ class Parts:
     def add(self, path: Path) -> None:
         """Take a part that is finished."""
         self.names.append(path.relative_to(self._attempt.job_directory).as_posix())
+        self._join(self.names[-1])
+
+    def _join(self, name: str) -> None:
+        for suffix, target in self._targets.items():
+            with (
+                (self._attempt.job_directory / f"{name}{suffix}").open("rb") as file,
+                target.open("r+b") as joined,
+            ):
+                joined.seek(0, os.SEEK_END)  # the kernel copies to no file opened to append
+                _append(file, joined)
 
     def save(self, record: Mapping[str, Any]) -> None:
         """Write a state with what the pass needs to go on after these parts."""
@@ -110,13 +136,6 @@ class Parts:
         for path in self._paths(suffix):
             with path.open("rb") as file:
                 yield from file
-
-    def join(self, suffix: str, target: Path) -> None:
-        """Write all parts' files with this suffix one after another."""
-        with target.open("wb") as joined:
-            for path in self._paths(suffix):
-                with path.open("rb") as file:
-                    _append(file, joined)
 
     def drop(self) -> None:
         """Take the parts away: what they held is in the output."""
