@@ -52,7 +52,7 @@ class IngestionConfig:
     references: Path | None = None
     """JSON lines of {"name", "text"}: what the model is measured by, for contamination."""
     earlier: Sequence[Mapping[str, str]] = ()
-    """{"key", "directory"} of each earlier batch, for duplicates."""
+    """{"key", "name", "directory"} of each earlier batch, for duplicates and held-out slices."""
     day: str | None = None
     """What chat templates take for today, as 2026-11-29; None: nothing is pinned."""
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)

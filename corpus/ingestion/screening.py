@@ -18,6 +18,8 @@ from corpus.ingestion.reading import HASH_BYTES
 from corpus.screening.contamination import ContaminationIndex, Reference
 from corpus.screening.duplicates import Sketches, clusters, near_in, sketch, text_of
 from corpus.screening.personal import finds_in
+from corpus.screening.slices import FILE as SLICE_FILE
+from corpus.screening.slices import SliceIndex, SliceRuns
 from engine.attempt import Attempt
 
 ROWS_KEPT = 500
@@ -25,6 +27,7 @@ ROWS_KEPT = 500
 SKETCHED_MAX = 400_000
 """Near duplicates are looked for among so many examples: their sketches are in memory."""
 _CLUSTERS_KEPT = 50
+_MEMBERS_KEPT = 20
 _AT_ONCE = 256
 
 
@@ -39,6 +42,8 @@ class ScreeningPass:
         self.examples = examples
         self.output = output
         self.index = ContaminationIndex(_references(config.references))
+        self.slices = SliceIndex([(one["name"], Path(one["directory"])) for one in config.earlier])
+        self.own_slice = SliceRuns(_held_out(examples))
         self.lines: list[int] = []
         self.hashes: list[str] = []
         self.contaminated: list[dict[str, Any]] = []
@@ -60,6 +65,7 @@ class ScreeningPass:
             self.lines += [record["line"] for record in records]
             self.hashes += [record["sha256"] for record in records]
             self.attempt.check_stop()
+        self.own_slice.save(self.output / SLICE_FILE)
         sketches = np.concatenate(self._sketches) if self._sketches else sketch([])
         np.save(self.output / "sketches.npy", sketches)
         return {
@@ -88,6 +94,10 @@ class ScreeningPass:
 
     def _contamination(self, record: Mapping[str, Any], example: Example) -> None:
         overlaps = self.index.overlaps(example)
+        if not record["held_out"]:
+            self.own_slice.trained(example)
+            in_slice = None if overlaps else self.slices.overlap(example)
+            overlaps += [in_slice] if in_slice else []
         if not overlaps:
             return
         self.contaminated_count += 1
@@ -119,7 +129,8 @@ class ScreeningPass:
         return {
             "clusters": len(groups),
             "examples": sum(map(len, groups)),
-            "rows": [[self.lines[at] for at in group[:20]] for group in kept],
+            "rows": [[self.lines[at] for at in group[:_MEMBERS_KEPT]] for group in kept],
+            "places": [group[:_MEMBERS_KEPT] for group in kept],
             "sizes": [len(group) for group in kept],
         }
 
@@ -141,6 +152,14 @@ class ScreeningPass:
             if exact or near:
                 rows.append({"key": batch["key"], "exact": exact, "near": max(exact, near)})
         return rows
+
+
+def _held_out(examples: Path) -> Iterator[Example]:
+    with examples.open("rb") as file:
+        for line in file:
+            # Lines are written by the first pass, whose first fields are these.
+            if b'"held_out":true' in line[:200]:
+                yield example_from_json(json.loads(line))
 
 
 def _references(path: Path | None) -> Iterator[Reference]:

@@ -6,20 +6,16 @@ fewer words, down to eight, is found as a whole. System prompts are not looked a
 by thousands of examples and say nothing of what was asked.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corpus.examples import Example
+from corpus.screening.runs import WORDS_MAX, hits_in, runs_of, texts_of, word_hashes, words_of
 
-WORDS_MAX = 13
 WORDS_MIN = 8
 """A shorter item is not looked for: phrases of a few words stand everywhere."""
-_WORD = re.compile(r"\w+")
-_FACTOR = np.uint64(0x100000001B3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +43,12 @@ class ContaminationIndex:
     def __init__(self, references: Iterable[Reference]) -> None:
         runs: dict[int, dict[int, str]] = {}
         for reference in references:
-            words = _WORD.findall(reference.text.lower())
+            words = words_of(reference.text)
             size = min(WORDS_MAX, len(words))
             if size < WORDS_MIN:
                 continue
             names = runs.setdefault(size, {})
-            for key in _runs(_hashes(words), size).tolist():
+            for key in runs_of(word_hashes(words), size).tolist():
                 names.setdefault(key, reference.name)
         self._names = runs
         self._sorted = {
@@ -62,42 +58,19 @@ class ContaminationIndex:
 
     def overlaps(self, example: Example) -> list[Overlap]:
         """What of an example stands in a reference: one overlap a turn at the most."""
-        overlaps = (self._overlap(where, text) for where, text in _texts(example))
+        overlaps = (self._overlap(where, text) for where, text in texts_of(example))
         return [overlap for overlap in overlaps if overlap is not None]
 
     def _overlap(self, where: str, text: str) -> Overlap | None:
-        words = _WORD.findall(text.lower())
+        words = words_of(text)
         if len(words) < WORDS_MIN or not self._sorted:
             return None
-        hashes = _hashes(words)
+        hashes = word_hashes(words)
         for size, known in self._sorted.items():
-            if len(words) < size:
-                continue
-            runs = _runs(hashes, size)
-            places = np.minimum(np.searchsorted(known, runs), len(known) - 1)
-            hits = np.flatnonzero(known[places] == runs)
+            runs = runs_of(hashes, size)
+            hits = hits_in(runs, known)
             if len(hits):
                 at = int(hits[0])
                 name = self._names[size][int(runs[at])]
                 return Overlap(where=where, name=name, excerpt=" ".join(words[at : at + size]))
         return None
-
-
-def _texts(example: Example) -> Iterator[tuple[str, str]]:
-    for turn in example.turns:
-        if turn.role in ("user", "assistant", "text"):
-            yield ("decision" if turn.train else turn.role), turn.content
-
-
-def _hashes(words: Sequence[str]) -> NDArray[np.uint64]:
-    mask = (1 << 64) - 1
-    return np.fromiter((hash(word) & mask for word in words), dtype=np.uint64, count=len(words))
-
-
-def _runs(hashes: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
-    """A number for every run of `size` words in a row, shape (words - size + 1,)."""
-    count = len(hashes) - size + 1
-    runs = np.zeros(count, dtype=np.uint64)
-    for at in range(size):
-        runs = runs * _FACTOR + hashes[at : at + count]
-    return runs

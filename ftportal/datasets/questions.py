@@ -88,7 +88,8 @@ def _contamination_question(report: Mapping[str, Any]) -> list[Question]:
         Question(
             key="contamination",
             title=f"{count:,} example{'s' if count > 1 else ''} of what the model is measured by",
-            text="They share a run of words with a benchmark item, a held-out text or a prompt. "
+            text="They share a run of words with a benchmark item, a held-out text, a prompt, or "
+            "an example that another batch has set aside. "
             "Trained on, they would make the measurement look better than the model is.",
             rows=rows,
         )

@@ -49,7 +49,14 @@ def _screening(batch: Batch, job: Job) -> dict[str, Any]:
     earlier = Batch.objects.filter(state=BatchState.READY).exclude(sha256=batch.sha256)
     return {
         "references": str(references_write(job.directory / "references.jsonl")),
-        "earlier": [{"key": str(one.pk), "directory": str(one.directory)} for one in earlier],
+        "earlier": [
+            {
+                "key": str(one.pk),
+                "name": f"held-out examples of {one}",
+                "directory": str(one.directory),
+            }
+            for one in earlier
+        ],
     }
 
 

@@ -49,6 +49,18 @@ class OutcomeRow:
     best_count: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class NearGroup:
+    """Examples that say almost the same."""
+
+    number: int
+    size: int
+    lines: Sequence[int]
+    """The first ones' lines."""
+    has_places: bool
+    """Whether they can be opened; batches of the version before only knew their lines."""
+
+
 @dataclass(kw_only=True)
 class ProblemGroup:
     """Equal problems: what is wrong once, with all its lines."""
@@ -77,6 +89,8 @@ class BatchReport:
     call_count: int
     last_decision: tuple[str, int] | None
     """A last decision that many examples share, and how many."""
+    frequent: Sequence[tuple[str, int]]
+    """Last decisions that stand in more than one example, the commonest first."""
     notices: Sequence[NoticeRow]
     left_out: Sequence[tuple[str, int]]
     fields: Sequence[tuple[str, Sequence[str]]]
@@ -104,6 +118,7 @@ def report_of(batch: Batch) -> BatchReport | None:
         choices=_choices(batch, report),
         call_count=report.get("tool_call_count", 0),
         last_decision=_last_decision(report),
+        frequent=_frequent(report),
         notices=_notices(report),
         left_out=sorted(report.get("left_out", {}).items(), key=lambda one: -one[1]),
         fields=_fields(report),
@@ -134,6 +149,11 @@ def _last_decision(report: Mapping[str, Any]) -> tuple[str, int] | None:
     commonest = report.get("last_decisions", {})
     text, count = max(commonest.items(), key=lambda one: one[1], default=("", 0))
     return (text, count) if count > max(2, report["example_count"] // 20) else None
+
+
+def _frequent(report: Mapping[str, Any]) -> list[tuple[str, int]]:
+    counts = sorted(report.get("last_decisions", {}).items(), key=lambda one: -one[1])
+    return [(text, count) for text, count in counts if count > 1]
 
 
 def _notices(report: Mapping[str, Any]) -> list[NoticeRow]:
@@ -218,7 +238,11 @@ def screening_of(batch: Batch) -> dict[str, Any] | None:
         "sketched": screening["sketched"],
         "near_examples": near["examples"],
         "near_clusters": near["clusters"],
-        "groups": list(zip(near["sizes"], near["rows"], strict=True)),
+        "distinct": screening["screened"] - near["examples"] + near["clusters"],
+        "groups": [
+            NearGroup(number=number, size=size, lines=lines, has_places="places" in near)
+            for number, (size, lines) in enumerate(zip(near["sizes"], near["rows"], strict=True))
+        ],
         "earlier": [
             row | {"batch": batches[int(row["key"])]}
             for row in screening["earlier"]

@@ -20,6 +20,7 @@ urlpatterns = [
     path("batches/<int:pk>/versions/new/", views_questions.version_new, name="version_new"),
     path("batches/<int:pk>/problems.csv", views_questions.problems_csv, name="problems_csv"),
     path("batches/<int:pk>/examples.jsonl", views_questions.examples_download, name="examples"),
+    path("batches/<int:pk>/group/", views.batch_group, name="group"),
     path("batches/<int:pk>/delete/", views.batch_remove, name="batch_delete"),
     path("held-out/", views_measures.held_out_sets, name="held_out_sets"),
     path("held-out/new/", views_measures.held_out_set_new, name="held_out_set_new"),

@@ -40,6 +40,7 @@ _SORT = {
     "size": "size_bytes",
 }
 _EXAMPLES_A_PAGE = 5
+_GROUP_SHOWN = 5
 
 
 @require_GET
@@ -83,6 +84,19 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
         "can_delete": shown.state not in WORKING_STATES and not batch_uses(shown),
     }
     return render(request, "datasets/batch.html", context)
+
+
+@require_GET
+def batch_group(request: HttpRequest, pk: int) -> HttpResponse:
+    """The first examples of a group of near duplicates, `?number=0`; a fragment."""
+    shown = get_object_or_404(Batch.objects.select_related("language_model"), pk=pk)
+    groups = shown.report.get("screening", {}).get("near", {}).get("places", [])
+    number = key_of(request.GET.get("number", "0")) or 0
+    every = BatchExamples(shown)
+    places = groups[number] if number < len(groups) else []
+    examples = [every[place] for place in places[:_GROUP_SHOWN] if place < len(every)]
+    context = {"batch": shown, "examples": examples}
+    return render(request, "datasets/_group.html", context)
 
 
 @require_http_methods(["GET", "POST"])

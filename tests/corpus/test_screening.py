@@ -13,6 +13,7 @@ from corpus.formats import example_parse
 from corpus.screening.contamination import ContaminationIndex, Reference
 from corpus.screening.duplicates import SIMILARITY, clusters, near_in, shingles, sketch
 from corpus.screening.personal import finds_in, redacted
+from corpus.screening.slices import FILE, SliceIndex, SliceRuns
 
 WORDS = [
     "a",
@@ -163,12 +164,50 @@ def test_ingestion_reports_it_by_row(tmp_path: Path, tiny_model_directory: Path)
         return output, json.loads((output / "summary.json").read_text())["screening"]
 
     output, report = run("first")
-    assert report["near"] == {"clusters": 1, "examples": 2, "rows": [[1, 2]], "sizes": [2]}
+    near = {"clusters": 1, "examples": 2, "rows": [[1, 2]], "places": [[0, 1]], "sizes": [2]}
+    assert report["near"] == near
     (row,) = report["contaminated"]
     assert (row["line"], row["where"], row["name"]) == (3, "user", "Rivers")
     assert report["personal"] == [
         {"line": 3, "turn": 2, "kind": "email", "shown": "jo.… (15 characters)"}
     ]
     assert report["earlier"] == [] and earlier.is_dir()
-    _, again = run("again", earlier=[{"key": "7", "directory": str(output)}])
+    _, again = run("again", earlier=[{"key": "7", "name": "Seven", "directory": str(output)}])
     assert again["earlier"] == [{"key": "7", "exact": 4, "near": 4}]
+
+
+def slice_of(directory: Path, held_out: list[Any], trained: list[Any]) -> SliceIndex:
+    directory.mkdir()
+    runs = SliceRuns(held_out)
+    for example in trained:
+        runs.trained(example)
+    runs.save(directory / FILE)
+    return SliceIndex([("Logs", directory), ("Gone", directory / "gone")])
+
+
+def test_words_of_another_batchs_held_out_examples_are_found(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    asked, answer, phrase = text(draw, 40), text(draw, 60), text(draw, 30)
+    held_out = talk(f"{phrase} {asked}", answer)
+    index = slice_of(tmp_path / "one", [held_out], [talk(phrase, text(draw, 40))])
+    leaked = index.overlap(talk("Say it.", f"As said: {answer}"))
+    assert leaked is not None and (leaked.where, leaked.name) == ("decision", "Logs")
+    assert leaked.excerpt == " ".join(answer.lower().split()[:13])
+    assert index.overlap(talk(phrase, text(draw, 40))) is None  # it is trained on there too
+    fragment = " ".join(answer.split()[:15])  # a sentence that both have by chance
+    assert index.overlap(talk("Say it.", f"{fragment} {text(draw, 40)}")) is None
+    assert index.overlap(talk(asked, text(draw, 20))) is not None
+
+
+def test_of_a_large_slice_every_second_run_is_kept_and_it_is_still_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.screening.slices._RUNS_MAX", 200)
+    draw = random.Random(6)
+    answers = [text(draw, 60) for _ in range(40)]
+    index = slice_of(tmp_path / "many", [talk("Say it.", answer) for answer in answers], [])
+    assert len(np.load(tmp_path / "many" / FILE)) <= 200
+    monkeypatch.setattr("corpus.screening.slices._HITS_MIN", 1)
+    monkeypatch.setattr("corpus.screening.slices._SHARE_MIN", 0.0)
+    found = sum(index.overlap(talk("Say it.", answer)) is not None for answer in answers)
+    assert found > 30

@@ -33,6 +33,7 @@ def output_take(
         ("examples.jsonl", batch.read_path),
         ("hashes.bin", batch.directory / "hashes.bin"),
         ("sketches.npy", batch.directory / "sketches.npy"),
+        ("held_out_runs.npy", batch.directory / "held_out_runs.npy"),
     ):
         if (output / name).is_file():
             (output / name).replace(target)
