@@ -141,12 +141,17 @@ def depth_check(value: Any) -> None:
 
 
 def text_check(where: str, values: Iterable[Any]) -> None:
-    """Refuse text that no tokenizer, file or database can hold, however deep in JSON it stands."""
-    for text in texts_of(values):
-        if "\0" in text:
+    """Refuse what no tokenizer, file or database can hold, however deep in JSON it stands."""
+    for leaf in leaves_of(values):
+        if isinstance(leaf, float) and not math.isfinite(leaf):
+            cure = "Write a finite number, null, or leave it out."
+            raise ExampleError(f"{where} contains a number that is not finite", cure)
+        if not isinstance(leaf, str):
+            continue
+        if "\0" in leaf:
             raise ExampleError(f"{where} contains a NUL character", "Remove it.")
         try:
-            text.encode()
+            leaf.encode()
         except UnicodeEncodeError:
             raise ExampleError(
                 f"{where} contains half of a surrogate pair", "Write whole characters."
@@ -155,11 +160,16 @@ def text_check(where: str, values: Iterable[Any]) -> None:
 
 def texts_of(values: Iterable[Any]) -> Iterator[str]:
     """Every string in decoded JSON, keys included."""
+    return (leaf for leaf in leaves_of(values) if isinstance(leaf, str))
+
+
+def leaves_of(values: Iterable[Any]) -> Iterator[Any]:
+    """Everything in decoded JSON that is no list or object, keys included."""
     for value in values:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            yield from texts_of(value.keys())
-            yield from texts_of(value.values())
+        if isinstance(value, Mapping):
+            yield from leaves_of(value.keys())
+            yield from leaves_of(value.values())
         elif isinstance(value, list | tuple):
-            yield from texts_of(value)
+            yield from leaves_of(value)
+        else:
+            yield value

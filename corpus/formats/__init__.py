@@ -123,6 +123,7 @@ class _Reader:
             called = [part for call in turn.tool_calls for part in (call.name, call.arguments)]
             text_check(f"turn {number}", [turn.content, turn.name, turn.reasoning, *called])
         text_check("the list of tools", tools)
+        text_check("chat_template_kwargs", [arguments])
         return Example(
             turns=tuple(turns),
             format=name,
@@ -162,6 +163,7 @@ class _Reader:
         for name in _LISTS:
             if fields.peek(name) is not None:
                 return _LISTS[name], self._list(name)  # it is empty, which its error says
+        pairs.answer_check(fields)
         names = ", ".join(sorted(str(key) for key in self.record)[:8]) or "none"
         raise UnknownFormatError(
             f"no conversation found (its fields: {names})",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corpus.examples import TEXT, Turn
-from corpus.fields import Account, Fields
+from corpus.fields import Account, Fields, is_empty
 from corpus.formats.chat import turns_parse
 from corpus.jsontext import ExampleError
 
@@ -36,6 +36,20 @@ def alpaca_parse(fields: Fields) -> list[Turn]:
         question = f"{question}\n\n{_text(more, 'input')}" if question else _text(more, "input")
     answer = _text(fields.take("output"), "output")
     return [*turns, Turn(role="user", content=question), Turn(role="assistant", content=answer)]
+
+
+def answer_check(fields: Fields) -> None:
+    """Raise ExampleError where a record is a pair whose answer is empty, or a text that is none."""
+    for asked, answer in (
+        ("prompt", "completion"),
+        ("prompt", "response"),
+        ("instruction", "output"),
+    ):
+        if fields.peek(asked) and answer in fields.names:
+            raise ExampleError(f"{answer} is empty", "Write the answer, or leave the example out.")
+    if fields.names == {"text"}:
+        word = "empty" if is_empty(fields.peek("text")) else "not text"
+        raise ExampleError(f"text is {word}", "Write it as text in quotes, or leave it out.")
 
 
 def text_parse(fields: Fields, account: Account) -> list[Turn]:

@@ -81,12 +81,24 @@ def tools_parse(value: Any, name: str) -> tuple[Mapping[str, Any], ...]:
     OpenAI, which is what chat templates expect.
     """
     if isinstance(value, str):
-        value = json_decode(value) if value.strip() else None
+        value = _decoded(value, name) if value.strip() else None
     if not value:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         raise ExampleError(f"{name} is not a list of objects", "Write a list of tool definitions.")
-    return tuple(_tool(tool, name) for tool in value)
+    tools = tuple(_tool(tool, name) for tool in value)
+    for number, tool in enumerate(tools, start=1):
+        if tool.get("type", "function") == "function" and not tool_name(tool):
+            cure = "Give each tool a name: the model calls it by that."
+            raise ExampleError(f"{name}: number {number} has no name", cure)
+    return tools
+
+
+def _decoded(text: str, name: str) -> Any:
+    try:
+        return json_decode(text)
+    except ExampleError as error:
+        raise ExampleError(f"{name}, as text: {error.message}", error.cure) from None
 
 
 def _tool(tool: Mapping[str, Any], name: str) -> Mapping[str, Any]:

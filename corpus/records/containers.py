@@ -22,6 +22,8 @@ RATIO_MAX = 200
 _RATIO_FREE_BYTES = 64 << 20
 """Up to this size any growth is harmless."""
 _HEAD_BYTES = 4096
+_PACKED_BYTES = 1 << 12
+"""Of a zstd file that are unpacked at once: a bomb makes ten thousand times as much of them."""
 
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PK\x03\x04", "a zip archive (Excel and Word files are such too)", "Unpack it"),
@@ -128,10 +130,38 @@ class _Unpacked(io.BufferedReader):
         if head.startswith(_GZIP):
             reader = gzip.GzipFile(fileobj=packed, mode="rb")
         else:
-            reader = zstandard.ZstdDecompressor().stream_reader(
-                packed, read_across_frames=True, closefd=False
-            )
+            reader = _Zstd(packed)
         super().__init__(cast(Any, _Bounded(reader, limit_bytes)), 1 << 18)
+
+
+class _Zstd:
+    """The frames of a zstd file one after another; EOFError where the last one does not end.
+
+    The library's own reader takes a file that was cut off for one that ends there.
+    """
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._frame: Any = None
+        self._waiting = b""
+        self._unpacked = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes; none at the end."""
+        while not self._unpacked:
+            data = self._waiting or self._packed.read(_PACKED_BYTES)
+            self._waiting = b""
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("its last frame does not end")
+                return b""
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._unpacked = memoryview(self._frame.decompress(data))
+            if self._frame.eof:
+                self._waiting, self._frame = self._frame.unused_data, None
+        data, self._unpacked = bytes(self._unpacked[:size]), self._unpacked[size:]
+        return data
 
 
 class _Bounded(io.RawIOBase):
