@@ -98,8 +98,9 @@ class database_at:  # noqa: N801 - reads as a statement
 class Portal:
     """Redis and workers that share one data folder with the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "tests.engines.settings") -> None:
         self.folder = folder
+        self.settings = settings
         self.socket = folder / "r.sock"
         self.url = f"redis+socket://{self.socket}"
         self.celery = Celery("test", broker=self.url, set_as_current=False)
@@ -122,11 +123,13 @@ class Portal:
         """How many messages lie in a queue."""
         return int(redis.Redis(unix_socket_path=str(self.socket)).llen(queue))
 
-    def worker_start(self, name: str = "one") -> subprocess.Popen[bytes]:
-        """Start a worker for the engines' queues and wait until it listens."""
+    def worker_start(
+        self, name: str = "one", queues: str = "evaluate,train"
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker for these queues and wait until it listens."""
         log = self.folder / f"worker-{name}.log"
         command = [sys.executable, "-m", "celery", "--app", "ftportal", "worker"]
-        options = ["--pool", "threads", "--concurrency", "1", "--queues", "evaluate,train"]
+        options = ["--pool", "threads", "--concurrency", "1", "--queues", queues]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         worker = self._start(
             [*command, *options, *quiet, "--hostname", f"{name}@test", "--loglevel", "INFO"], log
@@ -137,7 +140,7 @@ class Portal:
     def _start(self, command: list[str], log: Path | None = None) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.engines.settings",
+            "DJANGO_SETTINGS_MODULE": self.settings,
             "FTPORTAL_DATA": str(self.folder),
             "FTPORTAL_REDIS_URL": self.url,
             "FTPORTAL_LEASE_SECONDS": "3",
