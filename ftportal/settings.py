@@ -16,10 +16,14 @@
 | FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
+| FTPORTAL_SEED | whether migrating brings the suites, rules and prompts of a new portal | true |
+| FTPORTAL_MAIL_HOST, _PORT, _USER, _PASSWORD, _TLS, _FROM | mails links | none: handed over |
 """
 
 import importlib.util
+import os
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +34,13 @@ from django.core.exceptions import ImproperlyConfigured
 from ftportal import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Sessions and examples lie there: nobody but the portal's own user reads what it writes.
+os.umask(0o077)
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=1024) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
 FTPORTAL_HUB = environment.boolean("FTPORTAL_HUB", default=False)
+FTPORTAL_SEED = environment.boolean("FTPORTAL_SEED", default=True)
 FTPORTAL_BENCHMARK_DATA = Path(
     environment.secret("FTPORTAL_BENCHMARK_DATA") or FTPORTAL_DATA / "datasets"
 ).resolve()
@@ -60,8 +67,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "axes",
     "django_htmx",
     "csp",
+    "ftportal.audit",
     "ftportal.accounts",
     "ftportal.pages",
     "ftportal.jobs",
@@ -86,9 +95,12 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "ftportal.audit.acting.ActingMiddleware",
+    "ftportal.accounts.middleware.SessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "ftportal.urls"
@@ -134,6 +146,19 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "dashboard:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Ten wrong passwords for one name from one address, and that pair waits a quarter of an hour.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "ftportal.audit.acting.address_of"
+AXES_LOCKOUT_CALLABLE = "ftportal.accounts.views.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -182,6 +207,15 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600  # since somebody was there: see ftportal.accounts.middleware
+
+EMAIL_HOST = environment.secret("FTPORTAL_MAIL_HOST") or ""
+EMAIL_PORT = environment.integer("FTPORTAL_MAIL_PORT", default=587, minimum=1)
+EMAIL_HOST_USER = environment.secret("FTPORTAL_MAIL_USER") or ""
+EMAIL_HOST_PASSWORD = environment.secret("FTPORTAL_MAIL_PASSWORD") or ""
+EMAIL_USE_TLS = environment.boolean("FTPORTAL_MAIL_TLS", default=True)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = environment.secret("FTPORTAL_MAIL_FROM") or "ftportal@localhost"
 
 CELERY_BROKER_URL = environment.secret("FTPORTAL_REDIS_URL") or "redis://127.0.0.1:6379/0"
 CELERY_TASK_SERIALIZER = "json"

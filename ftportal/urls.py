@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include("ftportal.checkpoints.urls")),
     path("", include("ftportal.datasets.urls")),
     path("", include("ftportal.runs.urls")),
+    path("", include("ftportal.audit.urls")),
     path("", include("ftportal.mixtures.urls")),
     path("", include("ftportal.blends.urls")),
     path("", include("ftportal.learnability.urls")),

@@ -1,4 +1,4 @@
-"""WSGI entry point for a web server, for example `gunicorn ftportal.wsgi`."""
+"""WSGI entry point for the web server: see `ftportal.operations.web`."""
 
 import os
 

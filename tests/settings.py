@@ -8,6 +8,7 @@ import tempfile
 
 os.environ.setdefault("FTPORTAL_SECRET_KEY", "for-tests-only")
 os.environ.setdefault("FTPORTAL_HTTPS", "false")
+os.environ.setdefault("FTPORTAL_SEED", "false")
 os.environ.setdefault("FTPORTAL_DATA", tempfile.mkdtemp(prefix="ftportal-tests-"))
 # Nothing listens there: a test that needs Celery's messages starts a Redis of its own.
 os.environ.setdefault("FTPORTAL_REDIS_URL", "redis://127.0.0.1:1/0")

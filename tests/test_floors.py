@@ -8,6 +8,7 @@ from django.apps import apps
 
 FLOORS = (
     "accounts",
+    "audit",
     "jobs",
     "checkpoints",
     "datasets",

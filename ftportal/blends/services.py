@@ -6,6 +6,7 @@ from django.db import transaction
 
 from engine.errors import ProblemError
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.blends.models import Blend, blend_name
 from ftportal.blends.signals import blend_succeeded
 from ftportal.checkpoints.models import Checkpoint
@@ -41,6 +42,7 @@ def blends_request(
                 "Choose percentages in between.",
             )
     _ends_check(candidate)
+    record("blend.asked", candidate, after={"alphas": wanted})
     return [_blend_request(candidate, alpha, submitter) for alpha in wanted]
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_write
 from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
 from ftportal.checkpoints.storage import (
@@ -91,6 +92,7 @@ def _language_model_create(*, directory: Path, language_model: LanguageModel) ->
         )
         checkpoint.full_clean()
         checkpoint.save()
+        record("model.registered", language_model, after={"sha256": manifest["sha256"]})
         _announce_on_commit(checkpoint)
     return language_model
 
@@ -180,6 +182,7 @@ def checkpoint_delete(*, checkpoint: Checkpoint) -> None:
             raise CheckpointError(" ".join(objections))
         current.deleted_at = timezone.now()
         current.save(update_fields=["deleted_at"])
+        record("checkpoint.deleted", current, before={"sha256": current.manifest_hash})
         transaction.on_commit(lambda: shutil.rmtree(current.directory, ignore_errors=True))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from ftportal.accounts.models import Role
 from ftportal.dashboard.selectors.waiting import waiting_of
 
 
@@ -45,6 +46,8 @@ class _Place:
     icon: str
     url_name: str
     names: tuple[str, ...] = ()
+    role: Role | None = None
+    """Who sees the line; None: everybody."""
 
     @property
     def app(self) -> str:
@@ -98,6 +101,20 @@ _SECTIONS: tuple[tuple[str, tuple[_Place, ...]], ...] = (
                 names=("lineage",),
             ),
             _Place(key="jobs", title="Jobs", icon="jobs", url_name="jobs:jobs"),
+            _Place(
+                key="people",
+                title="People",
+                icon="people",
+                url_name="accounts:people",
+                role=Role.ADMINISTRATOR,
+            ),
+            _Place(
+                key="audit",
+                title="Audit",
+                icon="audit",
+                url_name="audit:audit",
+                role=Role.ADMINISTRATOR,
+            ),
         ),
     ),
     (
@@ -170,8 +187,14 @@ def _sections(request: HttpRequest) -> list[Section]:
             count_title="Waits for you: " + "; ".join(titles),
         )
 
+    user: Any = request.user
     return [
-        Section(heading=heading, entries=[entry(place) for place in places])
+        Section(
+            heading=heading,
+            entries=[
+                entry(place) for place in places if place.role is None or user.has_role(place.role)
+            ],
+        )
         for heading, places in _SECTIONS
     ]
 

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from ftportal.dashboard.comparison_cells import Cell, Group
+from ftportal.pages.csvs import cell_safe
 from ftportal.pages.templatetags.pages import NOTHING
 from ftportal.runs.models import Run
 
@@ -15,11 +16,11 @@ def comparison_csv(groups: Sequence[Group], runs: Sequence[Run]) -> str:
     writer = csv.writer(out)
     head = ["group", "measure", "unit"]
     for run in runs:
-        head += [_safe(f"{run.name}{part}") for part in ("", ": difference", ": low", ": high")]
+        head += [cell_safe(f"{run.name}{part}") for part in ("", ": difference", ": low", ": high")]
     writer.writerow(head)
     for group in groups:
         for row in group.rows:
-            line = [group.title, _safe(row.title), row.unit]
+            line = [group.title, cell_safe(row.title), row.unit]
             for cell in row.cells:
                 line += _columns(cell)
             writer.writerow(line)
@@ -30,12 +31,7 @@ def _columns(cell: Cell) -> list[str]:
     change = cell.change
     value = repr(cell.value)
     if cell.value is None:
-        value = "" if cell.text == NOTHING else _safe(cell.text)
+        value = "" if cell.text == NOTHING else cell_safe(cell.text)
     if change is None or change.value is None:
         return [value, "", "", ""]
     return [value, *("" if x is None else repr(x) for x in (change.value, change.low, change.high))]
-
-
-def _safe(text: str) -> str:
-    """Names are people's own: one that starts like a formula must not run in a spreadsheet."""
-    return f"'{text}" if text.startswith(("=", "+", "@", "\t")) else text

@@ -4,6 +4,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.jobs.doorbell import finish_on_commit, ring_on_commit
 from ftportal.jobs.models import ATTEMPTS, LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import can_start_again, kind_of
@@ -32,9 +33,13 @@ def job_stop(*, job: Job) -> Job:
     )
     if cancelled:
         finish_on_commit(job)
+        asked = 0
     else:
-        Job.objects.filter(pk=job.pk, state__in=LIVE_STATES).update(stop_requested=True)
+        live = Job.objects.filter(pk=job.pk, state__in=LIVE_STATES, stop_requested=False)
+        asked = live.update(stop_requested=True)
     job.refresh_from_db()
+    if cancelled or asked:
+        record("job.stopped", job)
     return job
 
 
@@ -65,4 +70,5 @@ def job_resume(*, job: Job) -> Job:
     )
     job.refresh_from_db()
     ring_on_commit(job)
+    record("job.resumed", job)
     return job

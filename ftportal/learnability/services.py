@@ -7,6 +7,7 @@ from django.db import transaction
 from corpus.scored import DECISIONS_FILE
 from engine.errors import ProblemError
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.datasets.services import batch_version
@@ -49,6 +50,7 @@ def learnability_request(
     if known is None:
         title = f"Score the decisions of {batch} under {checkpoint}"
         job = job_submit(kind=KIND, title=title[:200], created_by=created_by)
+        record("learnability.asked", batch, after={"checkpoint": str(checkpoint)})
         return Learnability.objects.create(
             batch=batch, checkpoint=checkpoint, dtype=dtype, job=job, created_by=created_by
         )

@@ -8,6 +8,7 @@ from django.db.models import Max
 
 from engine.errors import ProblemError
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.mixtures.models import Mixture, MixturePart, PartRole
@@ -59,6 +60,7 @@ def mixture_make(
                 MixturePart(mixture=made, batch=batch, role=role, weight=weight)
                 for batch, role, weight in parts
             )
+            record("mixture.made", made, reason=made.note)
     except IntegrityError:
         message = f"Somebody else made a version of {name} meanwhile."
         raise MixtureError(message, "Look at it, then try again.") from None
@@ -112,4 +114,5 @@ def mixture_delete(*, mixture: Mixture) -> None:
     current = Mixture.objects.select_for_update().get(pk=mixture.pk)
     if current.runs.exists():
         raise MixtureError(f"{mixture} was used by a run.", "What a run learned from stays.")
+    record("mixture.deleted", current)
     current.delete()

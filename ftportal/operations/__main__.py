@@ -30,6 +30,7 @@ BASE = Path(__file__).resolve().parent.parent.parent
 BASE_MODEL = "smollm2-135m-instruct"
 DEMO_MARK = "demo_seeded"
 DEMO_LOGINS = "demo_logins.txt"
+FIRST_LINK = "first_administrator_link"
 SAVE_MARGIN_SECONDS = 30
 
 
@@ -39,6 +40,7 @@ def main() -> int:
         # Started by make: a make that is killed takes the portal along, in an orderly way.
         die_with_parent(os.getppid(), signal.SIGTERM)
     try:
+        os.umask(0o077)
         folder = places.data_folder(Path(os.environ.get("FTPORTAL_DATA") or BASE / "var").resolve())
         lock = places.folder_lock(folder)
         wanted = places.address_wanted(os.environ.get("FTPORTAL_BIND", ""))
@@ -101,6 +103,14 @@ def _prepare(manager: Manager, folder: Path, socket: Path | None, *, demo: bool)
         _start_redis(manager, folder, socket)
     manage = str(BASE / "manage.py")
     manager.run("tables", _python(manage, "migrate", "--verbosity", "0"))
+    if wide := places.wide_paths(folder):
+        manager.say(
+            f"Other users of this machine can read {len(wide)} files or folders of {folder}, such "
+            f"as {wide[0]}. Keep them out: chmod -R go= {folder}"
+        )
+    if not demo:
+        link = str(folder / FIRST_LINK)
+        manager.run("first administrator", _python(manage, "first_administrator", "--file", link))
     if not demo or (folder / DEMO_MARK).exists():
         return
     model = folder / "models" / BASE_MODEL
@@ -146,8 +156,8 @@ def _serve(manager: Manager, address: Address) -> None:
     celery = (*hush, "-m", "celery", "--quiet", "--app", "ftportal")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     worker = (*celery, "worker", "--pool", "threads", "--loglevel", "WARNING", *quiet)
-    gunicorn = ("-m", "gunicorn", "--config", "python:ftportal.operations.gunicorn")
-    manager.start("web server", _python(*gunicorn, "--bind", address.bind))
+    web = ("-m", "ftportal.operations.web", "--tethered", "--bind", address.bind)
+    manager.start("web server", _python(*web))
     for name, queues, count in (("engines", "evaluate,train", "1"), ("helpers", "default", "3")):
         options = ("--queues", queues, "--concurrency", count, "--hostname", f"{name}@%h")
         manager.start(name, _python(*worker, *options))
@@ -171,8 +181,12 @@ def _announce(manager: Manager, folder: Path, address: Address) -> None:
     logins = folder / DEMO_LOGINS
     if logins.exists():
         lines += ["Demo logins (name, password, role):", *logins.read_text().splitlines()]
-    else:
-        lines.append("The first login: python manage.py createsuperuser")
+    link = folder / FIRST_LINK
+    if link.exists():
+        lines += [
+            "There is no administrator yet. This link makes the first one; it works once:",
+            address.url.rstrip("/") + link.read_text(),
+        ]
     manager.say("\n".join([*lines, "Stop it with Ctrl-C.", ""]))
 
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import tempfile
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +29,7 @@ class Address:
 
     @property
     def bind(self) -> str:
-        """As gunicorn wants it."""
+        """As the web server wants it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -83,13 +84,22 @@ def _is_free(host: str, port: int) -> bool:
 def data_folder(path: Path) -> Path:
     """The folder for everything the portal keeps, made where it is missing."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "logs").mkdir(exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise SetupError(
             f"{path} cannot be made: {error}. Name another in FTPORTAL_DATA."
         ) from error
     return path
+
+
+def wide_paths(folder: Path) -> list[Path]:
+    """Files and folders below a folder, itself too, that others than their owner can use."""
+    paths = [
+        folder,
+        *(Path(root) / name for root, *rest in os.walk(folder) for name in chain(*rest)),
+    ]
+    return [path for path in paths if not path.is_symlink() and path.lstat().st_mode & 0o077]
 
 
 def folder_lock(folder: Path) -> IO[str]:

@@ -8,6 +8,11 @@ ICONS = {
     "menu": '<path d="M4 6h16M4 12h16M4 18h16"/>',
     "home": '<path d="M4 11l8-7 8 7"/><path d="M6 10v10h12V10"/>',
     "batch": '<path d="M4 7l8-4 8 4-8 4z"/><path d="M4 12l8 4 8-4M4 17l8 4 8-4"/>',
+    "people": (
+        '<circle cx="9" cy="8" r="3"/><path d="M3 20c0-4 2.5-6 6-6s6 2 6 6"/>'
+        '<path d="M16 5a3 3 0 0 1 0 6M17 14c2.500.500 4 2.500 4 6"/>'
+    ),
+    "audit": '<path d="M6 3h12v18H6z"/><path d="M9 8h6M9 12h6M9 16h3"/>',
     "mixture": '<path d="M4 5h4v14H4zM10 10h4v9h-4zM16 13h4v6h-4z"/>',
     "run": '<path d="M7 4l13 8-13 8z"/>',
     "checkpoint": '<path d="M6 3v18"/><path d="M6 4h11l-3 4 3 4H6"/>',

@@ -13,7 +13,7 @@ class PromotionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Open a model's ledger with its registration; keep the files that a rollback may need."""
-        from django.db.models.signals import post_save
+        from django.db.models.signals import post_migrate, post_save
 
         from ftportal.checkpoints.models import Checkpoint
         from ftportal.checkpoints.signals import checkpoint_delete_asked
@@ -22,6 +22,20 @@ class PromotionsConfig(AppConfig):
         # in the same transaction as the model, so no champion is ever without one.
         post_save.connect(_on_checkpoint_saved, sender=Checkpoint, dispatch_uid="promotions")
         checkpoint_delete_asked.connect(_on_delete_asked, dispatch_uid="promotions")
+        # The highest app with tables: once its migrations are done, all others' are too.
+        post_migrate.connect(_on_migrated, sender=self, dispatch_uid="promotions")
+
+
+def _on_migrated(sender: Any, using: str, **kwargs: Any) -> None:
+    """Give a portal what its gates need: suites, rules, held-out texts and prompts."""
+    from django.conf import settings
+
+    from ftportal.datasets.services import default_prompt_set_seed
+    from ftportal.evaluations.services import evaluations_seed
+
+    if settings.FTPORTAL_SEED and using == "default":
+        evaluations_seed()
+        default_prompt_set_seed()
 
 
 def _on_checkpoint_saved(

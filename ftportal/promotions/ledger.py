@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.checkpoints.services import alias_set
@@ -91,6 +92,13 @@ def _problem(event: PromotionEvent, previous: PromotionEvent | None) -> str:
     return ""
 
 
+_AUDITED = {
+    PromotionAction.INITIAL: "champion.first",
+    PromotionAction.PROMOTE: "champion.promoted",
+    PromotionAction.ROLLBACK: "champion.rolled_back",
+}
+
+
 def ledger_append(
     *,
     language_model: LanguageModel,
@@ -120,6 +128,14 @@ def ledger_append(
     )
     event.hash = event_hash(event)
     event.save()
+    record(
+        _AUDITED[action],
+        to,
+        before={"champion": str(last.to_checkpoint) if last else ""},
+        after={"champion": str(to), "entry": event.number},
+        reason=reason,
+        actor=actor,
+    )
     alias_set(language_model=language_model, name=CHAMPION, checkpoint=to)
     return event
 

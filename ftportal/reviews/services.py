@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from engine.errors import ProblemError
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import PromptSet
 from ftportal.reviews.findings import counted_defects
@@ -72,6 +73,7 @@ def spot_check_open(
                 ReviewItem(spot_check=spot_check, prompt=prompt, position=position)
                 for position, prompt in enumerate(prompts)
             )
+            record("review.opened", spot_check, after={"votes": votes_an_item})
     except IntegrityError:
         return SpotCheck.objects.get(**pair)
     spot_checks_start()
@@ -128,8 +130,10 @@ def spot_check_plan_change(*, spot_check: SpotCheck, actor: User, votes_an_item:
         raise ReviewRefusedError(
             "The plan was fixed with the first vote.", "Open another spot-check for another plan."
         )
+    before = {"votes": locked.votes_an_item}
     locked.votes_an_item = votes_an_item
     locked.save(update_fields=["votes_an_item"])
+    record("review.planned", locked, before=before, after={"votes": votes_an_item}, actor=actor)
     return locked
 
 
@@ -171,7 +175,7 @@ def vote_cast(
                 f"The {side} answer is marked as defective without a reason.",
                 "Say in a few words what is wrong with it.",
             )
-    return Vote.objects.create(
+    vote = Vote.objects.create(
         item=item,
         reviewer=reviewer,
         candidate_is_left=candidate_is_left(item, reviewer),
@@ -181,6 +185,8 @@ def vote_cast(
         right_defective=right_defective,
         right_reason=reasons["right"] if right_defective else "",
     )
+    record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
+    return vote
 
 
 @transaction.atomic
@@ -195,6 +201,8 @@ def vote_undo(*, spot_check: SpotCheck, reviewer: User) -> ReviewItem:
     if vote is None:
         raise ReviewRefusedError("There is no vote of yours that can still be taken back.")
     item = vote.item
+    before = {"prompt": item.position + 1, "preference": vote.preference}
+    record("review.vote_taken_back", locked, before=before, actor=reviewer)
     vote.delete()
     return item
 
@@ -230,6 +238,13 @@ def spot_check_decide(
     locked.decided_at = timezone.now()
     locked.decision_reason = reason.strip()
     locked.save()
+    record(
+        "review.decided",
+        locked,
+        after={"state": str(locked.state)},
+        reason=locked.decision_reason,
+        actor=decided_by,
+    )
     return locked
 
 

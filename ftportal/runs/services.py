@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from engine.checks import ConfigError
 from engine.modelcheck import model_directory_problems
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import checkpoint_register
 from ftportal.datasets.models import Batch, BatchState, HeldOutSet
@@ -84,6 +85,7 @@ def run_submit(
             RunBatch.objects.bulk_create(
                 RunBatch(run=run, batch=batch, weight=weight) for batch, weight in mixture
             )
+            record("run.started", run, after={"parent": str(parent)})
     except IntegrityError:
         raise RunRefusedError(_name_problems(name) or [_retry()]) from None
     return run

@@ -30,7 +30,7 @@ def picture(page: Page, name: str) -> None:
     folder = os.environ.get("FTPORTAL_PICTURES")
     if folder:
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             page.screenshot(path=f"{folder}/{name}-{scheme}.png", full_page=True)
 
 

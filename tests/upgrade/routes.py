@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from ftportal.accounts.models import User
+from ftportal.accounts.models import Link, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
@@ -19,6 +19,9 @@ from ftportal.runs.models import Run
 NEWER = {
     "datasets.ColumnShape",
     "datasets.Upload",
+    "accounts.Link",
+    "accounts.LoginSession",
+    "audit.AuditEntry",
     "learnability.Learnability",
     "mixtures.Mixture",
     "mixtures.MixturePart",
@@ -26,6 +29,12 @@ NEWER = {
 """Tables that the version before did not have, so that its data have no rows for them."""
 
 OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
+    "accounts:invitation_withdraw": Link.objects,
+    "accounts:person": User.objects,
+    "accounts:person_reset": User.objects,
+    "accounts:person_roles": User.objects,
+    "accounts:person_sessions": User.objects,
+    "accounts:person_state": User.objects,
     "blends:blends": Checkpoint.objects.filter(parent__isnull=False),
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
@@ -87,6 +96,10 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
 """Whose keys fill a route."""
 
 
+ARGUMENTS = {"accounts:welcome": ("a-link-that-is-none",)}
+"""What fills a route that names no object."""
+
+
 def routes() -> list[tuple[str, URLPattern]]:
     """Every named route as (app:name, pattern)."""
     return [
@@ -101,8 +114,8 @@ def routes() -> list[tuple[str, URLPattern]]:
 def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
     """Every address of a route. Raises LookupError where nothing here says how to fill it."""
     parameters = set(pattern.pattern.converters)
-    if not parameters:
-        yield reverse(name)
+    if not parameters or name in ARGUMENTS:
+        yield reverse(name, args=ARGUMENTS.get(name, ()))
         return
     if parameters != {"pk"} or name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
@@ -114,7 +127,15 @@ def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
 
 
 POST_ONLY = {
+    "accounts:account_password",
+    "accounts:account_sessions",
+    "accounts:invitation_withdraw",
+    "accounts:invite",
     "accounts:logout",
+    "accounts:person_reset",
+    "accounts:person_roles",
+    "accounts:person_sessions",
+    "accounts:person_state",
     "checkpoints:checkpoint_delete",
     "datasets:batch_answer",
     "datasets:batch_delete",
@@ -157,6 +178,10 @@ ROLES = {
     "evaluations:rule_edit": {"administrator"},
     "evaluations:suite_new": {"administrator"},
     "reviews:vote": {"reviewer"},
+    "accounts:people": {"administrator"},
+    "accounts:person": {"administrator"},
+    "audit:audit": {"administrator"},
+    "mixtures:mixture_new": {"trainer"},
     "runs:run_new": {"trainer"},
 }
 """Who may open what not everybody may: others get 403."""
@@ -169,6 +194,8 @@ def expected_status(name: str, person: User) -> set[int]:
     """What a GET of the route may answer to this person."""
     if name in POST_ONLY:
         return {405}
+    if name == "accounts:welcome":
+        return {410}
     if name in ROLES and not any(person.has_role(role) for role in ROLES[name]):
         return {403}
     return {200, 302} if name in ELSEWHERE else {200}

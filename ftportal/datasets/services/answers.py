@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from ftportal.audit.services import record
 from ftportal.datasets.models import Batch, BatchState, ColumnShape
 from ftportal.datasets.options import READING_OPTIONS, options_check, variant_of
 from ftportal.datasets.questions import questions_of
@@ -40,6 +41,14 @@ def batch_answer(
     batch.reasoning = reasoning or batch.reasoning
     after = (batch.decision_rule, batch.reasoning, *map(batch.options.get, READING_OPTIONS))
     _variant_set(batch)
+    said = {name: value for name, value in (options or {}).items() if name != "leave_out"}
+    reason = str(said.get("contaminated_kept", ""))
+    record(
+        "batch.answered",
+        batch,
+        after={**said, "accepted": sorted(set(accepted) & known)},
+        reason=reason,
+    )
     if before != after:
         _shape_remember(batch)
         batch_read(batch)
@@ -57,6 +66,7 @@ def batch_good_only(*, batch: Batch) -> Batch:
         raise DatasetError("Nothing of it can be imported.", "Upload the mended file.")
     batch.options = {**batch.options, "good_only": True}
     _variant_set(batch)
+    record("batch.good_only", batch, after={"problems": batch.problem_count})
     batch.save()
     batch_settle(batch)
     return batch

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from corpus.reasoning import LEARN
 from engine.manifest import file_sha256
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState, Upload
 from ftportal.datasets.options import options_check, variant_of
@@ -87,6 +88,8 @@ def _batch_create(batch: Batch, incoming: Path) -> Batch:
     batch.directory.mkdir(parents=True)
     incoming.replace(batch.source_path)
     batch_read(batch)
+    after = {"file": batch.filename, "sha256": batch.sha256, "rule": batch.decision_rule}
+    record("batch.uploaded", batch, after=after)
     return batch
 
 
@@ -144,5 +147,6 @@ def batch_delete(*, batch: Batch) -> None:
         if uses := batch_uses(current):
             raise DatasetError(f"It was used: {', '.join(uses)}.", "What a run learned stays.")
         directory = current.directory
+        record("batch.deleted", current, before={"sha256": current.sha256})
         current.delete()
         transaction.on_commit(lambda: shutil.rmtree(directory, ignore_errors=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from ftportal.audit.services import record
 from ftportal.datasets.models import HeldOutSet, Prompt, PromptGroup, PromptSet
 from ftportal.datasets.services.errors import DatasetError
 from ftportal.datasets.uploads import Kept, incoming_path
@@ -47,11 +48,17 @@ def held_out_set_create(
         )
         partial.replace(made.path)
         if known is None:
-            made.full_clean()
-            made.save()
+            _held_out_keep(made)
         return made
     finally:
         partial.unlink(missing_ok=True)
+
+
+@transaction.atomic
+def _held_out_keep(made: HeldOutSet) -> None:
+    made.full_clean()
+    made.save()
+    record("held_out.made", made, after={"sha256": made.sha256})
 
 
 def _documents_write(documents: Iterable[str], target: Path) -> tuple[Kept, int]:
@@ -98,6 +105,7 @@ def prompt_set_create(
     if len({row.sha256 for row in rows}) < len(rows):
         raise DatasetError("A prompt stands in it twice.", "Leave one of the two out.")
     Prompt.objects.bulk_create(rows)
+    record("prompts.made", prompt_set, after={"prompts": len(rows)})
     return prompt_set
 
 

@@ -10,6 +10,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.datasets.models import REFUSED_KEPT, Batch, BatchState
 from ftportal.datasets.options import options_check, variant_of
 from ftportal.datasets.services.batches import batch_read, same_file, twin_of
@@ -63,6 +64,8 @@ def batch_version(
     made.directory.mkdir(parents=True)
     os.link(batch.source_path, made.source_path)  # no file is ever changed
     batch_read(made)
+    said = {name: value for name, value in (options or {}).items() if name != "leave_out"}
+    record("batch.version", made, after=said, reason=made.version_reason)
     return made
 
 

@@ -16,6 +16,7 @@ from evaluation.suites.items import (
     kind_of,
 )
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.datasets.documents import text_read
 from ftportal.datasets.services import DatasetError
 from ftportal.datasets.uploads import incoming_path
@@ -80,6 +81,7 @@ def _keep(made: OwnBenchmark, canonical: str) -> OwnBenchmark:
             made.full_clean()
             made.save()
             partial.replace(made.path)
+            record("benchmark.made", made, after={"sha256": made.content_hash})
     except IntegrityError:  # somebody was faster
         _check_free(made)
         raise
@@ -109,5 +111,6 @@ def own_benchmark_delete(*, benchmark: OwnBenchmark) -> None:
                 f"It is asked for by {', '.join(used)}.", "What was measured by it stays."
             )
         path = benchmark.path
+        record("benchmark.deleted", benchmark, before={"sha256": benchmark.content_hash})
         benchmark.delete()
         transaction.on_commit(lambda: path.unlink(missing_ok=True))

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from evaluation.judging.pairing import ComparisonError, paired_benchmark, paired_perplexity
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation
 from ftportal.evaluations.selectors import documents_of, items_of
@@ -42,6 +43,7 @@ def evaluation_repeat(*, evaluation: Evaluation, created_by: User | None) -> Eva
     )
     made.full_clean()
     made.save()
+    record("evaluation.repeated", checkpoint, after={"suite": str(evaluation.suite)})
     return made
 
 

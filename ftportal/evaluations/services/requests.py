@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from ftportal.accounts.models import User
+from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors import baselines, default_suite, evaluation_of
@@ -38,6 +39,7 @@ def evaluation_request(
     evaluation = Evaluation(checkpoint=checkpoint, suite=suite, job=job)
     evaluation.full_clean()
     evaluation.save()
+    record("evaluation.asked", checkpoint, after={"suite": str(suite)})
     return evaluation
 
 

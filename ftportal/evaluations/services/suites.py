@@ -10,6 +10,7 @@ from django.db.models import Max
 
 from engine.errors import ProblemError
 from evaluation.judging.rule import Rule
+from ftportal.audit.services import difference, record
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import Suite, VerdictRule
 from ftportal.evaluations.selectors import known_benchmarks
@@ -48,6 +49,8 @@ def verdict_rule_create(*, name: str, rule: Rule) -> VerdictRule:
     made.full_clean()
     made.save()
     Suite.objects.filter(rule__name=name).update(rule=made)
+    before, after = difference(latest.rule if latest else {}, fields)
+    record("rule.changed" if latest else "rule.made", made, before=before, after=after)
     return made
 
 
@@ -91,10 +94,14 @@ def suite_create(
     _check_content(suite, held_out_sets)
     suite.content_hash = _content_hash(suite, held_out_sets)
     suite.full_clean()
+    default = Suite.objects.filter(is_default=True).first()
     if is_default:
         Suite.objects.filter(is_default=True).update(is_default=False)
     suite.save()
     suite.held_out_sets.set(held_out_sets)
+    record("suite.made", suite, after={"rule": str(rule), "sha256": suite.content_hash})
+    if is_default:
+        record("suite.default", suite, before={"suite": str(default) if default else ""})
     return suite
 
 

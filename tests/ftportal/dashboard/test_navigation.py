@@ -40,6 +40,8 @@ def titles(user: User) -> list[str]:
         ("/batches/7/", "batches"),
         ("/held-out/", "held_out"),
         ("/prompts/3/", "prompts"),
+        ("/mixtures/", "mixtures"),
+        ("/batches/7/decisions/", "batches"),
         ("/runs/new/", "runs"),
         ("/checkpoints/", "checkpoints"),
         ("/evaluations/4/", "evaluations"),
@@ -63,6 +65,7 @@ def test_the_lines_stand_in_pipeline_order(cast: SimpleNamespace) -> None:
     assert list(entries(cast.otto)) == [
         "home",
         "batches",
+        "mixtures",
         "runs",
         "checkpoints",
         "evaluations",

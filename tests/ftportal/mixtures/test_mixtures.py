@@ -185,7 +185,8 @@ def test_the_run_form_begins_with_the_mixture_and_says_when_it_is_left(
     assert f'name="weight_{batches.talks.pk}" id="id_weight_{batches.talks.pk}" value="45"' in text
     assert f'name="mixture" value="{mixture.pk}"' in text
     fields = {f"weight_{key}": f"{weight:g}" for key, weight in weights_of(mixture).items()}
-    fields |= {"mixture": str(mixture.pk), "seed": "7", "parent": "1"}
+    fields |= {"mixture": str(mixture.pk), "seed": "7"}
+    fields["parent"] = str(mixture.language_model.pretrained.pk)
     same = client.post(reverse("runs:run_preview"), fields).content.decode()
     assert "no longer those of" not in same
     moved = client.post(reverse("runs:run_preview"), fields | {"seed": "8"}).content.decode()

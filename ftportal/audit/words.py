@@ -1,0 +1,55 @@
+"""Actions in words, by the key that code knows them by."""
+
+ACTIONS = {
+    "person.invited": "Invited a person",
+    "person.joined": "Joined",
+    "person.roles": "Changed roles",
+    "person.deactivated": "Deactivated a person",
+    "person.reactivated": "Let a person back in",
+    "person.reset_asked": "Made a link for a new password",
+    "person.password": "Chose a new password",
+    "person.renamed": "Changed a person's name",
+    "person.sessions_ended": "Ended sessions",
+    "person.logged_in": "Logged in",
+    "person.login_failed": "Failed to log in",
+    "model.registered": "Registered a language model",
+    "checkpoint.deleted": "Deleted a checkpoint's files",
+    "batch.uploaded": "Uploaded a batch",
+    "batch.answered": "Answered what a batch asks",
+    "batch.good_only": "Imported the good lines of a batch",
+    "batch.described": "Described a batch",
+    "batch.withdrawn": "Withdrew a batch",
+    "batch.version": "Made a version of a batch",
+    "batch.deleted": "Deleted a batch",
+    "held_out.made": "Made a held-out set",
+    "prompts.made": "Made a prompt set",
+    "learnability.asked": "Had the decisions of a batch scored",
+    "mixture.made": "Made a mixture",
+    "mixture.deleted": "Deleted a mixture",
+    "run.started": "Started a run",
+    "job.stopped": "Stopped a job",
+    "job.resumed": "Resumed a job",
+    "blend.asked": "Asked for blends",
+    "suite.made": "Made a suite",
+    "suite.default": "Chose the default suite",
+    "rule.made": "Made a rule",
+    "rule.changed": "Changed a rule",
+    "benchmark.made": "Uploaded a benchmark",
+    "benchmark.deleted": "Deleted a benchmark",
+    "evaluation.asked": "Asked for a measurement",
+    "evaluation.repeated": "Asked for a repeated measurement",
+    "review.opened": "Opened a spot-check",
+    "review.planned": "Changed the plan of a spot-check",
+    "review.voted": "Voted",
+    "review.vote_taken_back": "Took a vote back",
+    "review.decided": "Decided a spot-check",
+    "champion.first": "Became the first champion",
+    "champion.promoted": "Promoted a checkpoint",
+    "champion.rolled_back": "Rolled back",
+}
+"""What pages call each action; tests hold that every recorded one is here."""
+
+
+def action_words(action: str) -> str:
+    """An action as a sentence without its subject."""
+    return ACTIONS.get(action, action)
