@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
 
-from ftportal.accounts.models import LoginSession
+from ftportal.accounts.models import LoginSession, User
 from ftportal.audit.acting import address_of
 
 _SEEN_EVERY = timedelta(minutes=5)
@@ -24,17 +24,17 @@ class SessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Note that the person is there, and say that the page is not to be kept."""
-        if not request.user.is_authenticated:
+        if not isinstance(request.user, User):
             return self._get_response(request)
         if request.method != "GET" or not HtmxDetails(request):
-            _seen(request)
+            _seen(request, request.user)
         response = self._get_response(request)
         if not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"
         return response
 
 
-def _seen(request: HttpRequest) -> None:
+def _seen(request: HttpRequest, user: User) -> None:
     now = timezone.now()
     seen = request.session.get("seen", 0)
     if now.timestamp() - seen < _SEEN_EVERY.total_seconds():
@@ -44,7 +44,7 @@ def _seen(request: HttpRequest) -> None:
         LoginSession.objects.update_or_create(
             session_key=request.session.session_key,
             defaults={
-                "user": request.user,
+                "user": user,
                 "seen_at": now,
                 "address": address_of(request),
                 "browser": browser_words(request.headers.get("User-Agent", "")),

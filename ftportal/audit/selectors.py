@@ -1,6 +1,6 @@
 """What the audit page reads."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -24,13 +24,15 @@ def entries(
         rows = rows.filter(Q(action=action) | Q(action__startswith=f"{action}."))
     if actor:
         rows = rows.filter(actor__username=actor) if actor != "-" else rows.filter(actor=None)
-    zone = timezone.get_current_timezone()
     if since:
-        rows = rows.filter(at__gte=timezone.datetime(*since.timetuple()[:3], tzinfo=zone))
+        rows = rows.filter(at__gte=_midnight(since))
     if until:
-        day = until + timedelta(days=1)
-        rows = rows.filter(at__lt=timezone.datetime(*day.timetuple()[:3], tzinfo=zone))
+        rows = rows.filter(at__lt=_midnight(until + timedelta(days=1)))
     return rows
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
 
 
 def actors() -> list[str]:

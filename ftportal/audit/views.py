@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -22,7 +23,7 @@ _COLUMNS = ("at", "who", "action", "kind", "name", "before", "after", "reason", 
 
 
 @require_GET
-def audit(request: HttpRequest) -> HttpResponse:
+def audit(request: HttpRequest) -> HttpResponseBase:
     """Who did what, newest first; `?format=csv` and `?format=jsonl` download what is filtered."""
     require_role(request, Role.ADMINISTRATOR)
     chosen = {

@@ -23,6 +23,7 @@ from ftportal.dashboard.selectors.comparison import (
     runs_to_add,
     selection,
 )
+from ftportal.dashboard.selectors.first_steps import first_steps
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.line import line_of
 from ftportal.dashboard.selectors.lineage import tree
@@ -39,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
     rows = latest_sessions()
     fragment = is_fragment(request)
     context = {
+        "first_steps": first_steps(request.user) if isinstance(request.user, User) else [],
         "steps": path_steps(),
         "champions": champions(),
         "waiting": waiting_of(request),

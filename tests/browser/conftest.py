@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.conftest import PASSWORD
 from tests.ftportal.jobs.processes import BASE, wait_for
 
 # Playwright's synchronous API runs an event loop in this thread, which Django would take for an
@@ -100,24 +99,8 @@ def page_for(
     return open_page
 
 
-SEED = """
-from pathlib import Path
-from ftportal.accounts.models import User
-from ftportal.checkpoints.services import language_model_register
-from ftportal.evaluations.services import evaluations_seed
-for name, role in (("tina", "is_trainer"), ("rob", "is_reviewer"), ("leo", "is_releaser")):
-    User.objects.create_user(
-        name, first_name=name.capitalize(), password="{password}", **{{role: True}}
-    )
-evaluations_seed()
-language_model_register(
-    name="Tiny", source="made here", note="", licence="Apache-2.0", directory=Path("{model}")
-)
-"""
-
-
 class RunningPortal:
-    """The whole portal under its manager, with a tiny model and three people."""
+    """The whole portal under its manager, started on an empty folder without a demo."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.log = folder / "log"
@@ -127,13 +110,9 @@ class RunningPortal:
             "DJANGO_SETTINGS_MODULE": "ftportal.settings",
             "FTPORTAL_DATA": str(folder / "var"),
             "FTPORTAL_DEMO": "false",
-            "FTPORTAL_HTTPS": "false",
-            "FTPORTAL_SECRET_KEY": "for-tests-only",
+            "FTPORTAL_MODEL_ROOTS": str(model.parent),
             "FTPORTAL_SWEEP_SECONDS": "2",
         }
-        (folder / "var").mkdir()
-        self._manage("migrate", "--verbosity", "0")
-        self._manage("shell", "--verbosity", "0", "-c", SEED.format(password=PASSWORD, model=model))
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ftportal.operations"],
@@ -146,14 +125,15 @@ class RunningPortal:
             )
         self.url = wait_for(self._address, seconds=90, why="the portal's address")
 
-    def _manage(self, *arguments: str) -> None:
-        command = [sys.executable, "manage.py", *arguments]
-        subprocess.run(command, cwd=BASE, env=self._environment, check=True)
-
     def _address(self) -> str | None:
         assert self._process.poll() is None, self.log.read_text()
         words = self.log.read_text().partition("ftportal is ready: ")[2].split()
         return words[0] if words else None
+
+    @property
+    def first_link(self) -> str:
+        """The link that the start printed for the first administrator."""
+        return next(word for word in self.log.read_text().split() if "/welcome/" in word)
 
     def close(self) -> None:
         """Ctrl-C."""
@@ -170,22 +150,17 @@ def portal(tmp_path: Path, tiny_model_directory: Path) -> Iterator[RunningPortal
 
 
 @pytest.fixture
-def logged_in(
+def window(
     browser: Browser, portal: RunningPortal, complaints: list[str]
-) -> Iterator[Callable[[str], Page]]:
-    """`logged_in(name)`: a browser window in which that person has logged in to `portal`."""
+) -> Iterator[Callable[[], Page]]:
+    """`window()`: a browser of its own that looks at `portal`, not logged in."""
     contexts: list[BrowserContext] = []
 
-    def open_page(name: str) -> Page:
+    def open_page() -> Page:
         context = browser.new_context(base_url=portal.url)
         context.set_default_timeout(DEFAULT_MS)
         contexts.append(context)
-        page = listen(context.new_page(), complaints)
-        page.goto("/")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        return page
+        return listen(context.new_page(), complaints)
 
     yield open_page
     for context in contexts:

@@ -1,4 +1,4 @@
-"""The portal's whole way in one go, as the three roles: from an uploaded file to a rollback.
+"""The portal's whole way in one go: from an empty folder through a team of four to a rollback.
 
 Real Chromium, real Redis, a real Celery worker, real engines; the model is tiny and random.
 """
@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import RunningPortal
 from tests.browser.keys import press
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+SECRET = "a rather long secret"
 ENGINE_MS = 120_000  # an engine may wait for the ones before it on two slow cores
 
 
@@ -32,6 +34,44 @@ def example_lines(count: int) -> str:
         + "\n"
         for number in range(count)
     )
+
+
+def join(page: Page, link: str, name: str) -> Page:
+    """Follow a one-time link and become a person."""
+    page.goto(link)
+    page.get_by_label("Your name").fill(name.capitalize())
+    page.get_by_label("Name to log in with").fill(name)
+    page.get_by_label("Password", exact=True).fill(SECRET)
+    page.get_by_label("The password again").fill(SECRET)
+    page.get_by_role("button", name="Join").click()
+    expect(page.locator("h1")).to_have_text("Home")
+    return page
+
+
+def invited(page: Page, name: str, role: str) -> str:
+    """Have the administrator invite somebody; the link to hand over."""
+    page.goto("/people/")
+    page.get_by_label("Name", exact=True).last.fill(name.capitalize())
+    for other in ("Trainer", "Reviewer", "Releaser"):
+        page.get_by_label(other, exact=False).set_checked(other == role)
+    page.get_by_role("button", name="Make the link").click()
+    return page.locator("[data-link]").inner_text()
+
+
+def team(window: Callable[[], Page], first_link: str, model: Path) -> list[Page]:
+    """From nothing to a model and three people, without a shell: the windows of the three."""
+    ada = join(window(), first_link, "ada")
+    expect(ada.locator("#first-steps")).to_contain_text("Register a language model")
+    ada.get_by_role("link", name="Register a language model").click()
+    ada.get_by_label("Name", exact=False).first.fill("Tiny")
+    ada.get_by_label("Directory or hub id").fill(str(model))
+    ada.get_by_role("button", name="Register").click()
+    expect(ada.locator("main")).to_contain_text("Tiny")
+    people = (("tina", "Trainer"), ("rob", "Reviewer"), ("leo", "Releaser"))
+    pages = [join(window(), invited(ada, name, role), name) for name, role in people]
+    ada.goto("/audit/")
+    expect(ada.locator("main")).to_contain_text("Registered a language model")
+    return pages
 
 
 def upload(page: Page, file: Path) -> None:
@@ -148,9 +188,13 @@ def compare(page: Page) -> None:
 
 
 def test_from_upload_to_rollback(
-    logged_in: Callable[[str], Page], complaints: list[str], tmp_path: Path
+    window: Callable[[], Page],
+    portal: RunningPortal,
+    tiny_model_directory: Path,
+    complaints: list[str],
+    tmp_path: Path,
 ) -> None:
-    tina, rob, leo = (logged_in(name) for name in ("tina", "rob", "leo"))
+    tina, rob, leo = team(window, portal.first_link, tiny_model_directory)
     file = tmp_path / "counting.jsonl"
     file.write_text(example_lines(24), encoding="utf-8")
 
