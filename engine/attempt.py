@@ -26,6 +26,7 @@ from engine.process import (
     StopRequest,
     supervise_self,
 )
+from engine.seals import FIELD, SealError, seals_check, seals_read
 
 _COMMENT_LINE = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
 _MEMORY_CURE = "Give the engine less to do at once, or use a machine with more memory."
@@ -104,11 +105,18 @@ class Attempt:
 
 
 def config_read(job_directory: Path) -> Any:
-    """Return the decoded DIR/config.json; ConfigError where there is none.
+    """Return the decoded DIR/config.json without its seals; ConfigError where there is none.
 
     Lines that begin with // are comments. No JSON text can have such a line: within a string a new
     line is written as an escape.
     """
+    record = _config_decode(job_directory)
+    if isinstance(record, dict):
+        record.pop(FIELD, None)
+    return record
+
+
+def _config_decode(job_directory: Path) -> Any:
     try:
         text = (job_directory / "config.json").read_text(encoding="utf-8")
         return json.loads(_COMMENT_LINE.sub("", text))
@@ -135,6 +143,9 @@ def attempt_run(
     resume = Path(options.resume) if options.resume else None
     attempt = Attempt(directory, options.attempt, resume, stop)
     try:
+        if seals := seals_read(_config_decode(directory)):
+            attempt.events.progress(done=0, total=None, unit="files", phase="checking the files")
+            seals_check(seals)
         work(attempt, config_read(directory))
     except StoppedError:
         return STOPPED
@@ -170,7 +181,7 @@ def failure_of(error: BaseException) -> EngineError:
     """Say what an exception means to the user."""
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | SealError):
         return EngineError(BAD_INPUT, error.where, error.message, error.cure)
     if is_out_of_memory(error):
         return EngineError(OUT_OF_MEMORY, "memory", "memory ran out", _MEMORY_CURE)

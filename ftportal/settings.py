@@ -16,6 +16,7 @@
 | FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
+| FTPORTAL_LEDGER_KEY(_FILE) | seals the ledger; keep it apart from the database | ledger/key |
 | FTPORTAL_SEED | whether migrating brings the suites, rules and prompts of a new portal | true |
 | FTPORTAL_MAIL_HOST, _PORT, _USER, _PASSWORD, _TLS, _FROM | mails links | none: handed over |
 """

@@ -1,5 +1,6 @@
 """What all tests share: a small named cast, a tiny real language model."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,9 @@ def client_of(client: Any) -> Callable[[Any], Any]:
     def log_in(user: Any) -> Client:
         own = Client()
         own.force_login(user)
+        session = own.session
+        session["seen"] = int(time.time())  # its first page is not this test's first
+        session.save()
         return own
 
     return log_in

@@ -7,9 +7,11 @@ from django.db.models import Q
 from engine.checks import ConfigError
 from engine.events import Done, Event
 from engine.process import BAD_INPUT
+from engine.seals import Seal
 from ftportal.blends.models import Blend
 from ftportal.blends.services import KIND, blend_finish
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.seals import checkpoint_seals
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from training.config.blend import BlendConfig
@@ -35,6 +37,12 @@ def blend_config(job: Job) -> dict[str, Any]:
         ).to_json()
     except ConfigError as error:
         raise JobRefusedError(error.where, error.message, error.cure) from error
+
+
+def blend_seals(job: Job) -> list[Seal]:
+    """Both ends of a blend, and the anchor."""
+    blend = Blend.objects.select_related("candidate__parent__language_model").get(job=job)
+    return checkpoint_seals(blend.parent, blend.candidate, blend.parent.language_model.pretrained)
 
 
 def blend_events(job: Job, events: list[Event]) -> None:
@@ -71,6 +79,7 @@ BLEND = JobKind(
     queue="default",
     module="training.blend",
     config=blend_config,
+    seals=blend_seals,
     on_events=blend_events,
     on_finish=blend_finished,
     sweep=blend_sweep,

@@ -29,6 +29,7 @@ from ftportal.dashboard.selectors.line import line_of
 from ftportal.dashboard.selectors.lineage import tree
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.pages.lists import is_fragment, key_of
+from ftportal.promotions.ledger import ledgers_check
 from ftportal.runs.models import Run
 
 
@@ -41,6 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
     fragment = is_fragment(request)
     context = {
         "first_steps": first_steps(request.user) if isinstance(request.user, User) else [],
+        "broken_ledgers": ledgers_check(),
         "steps": path_steps(),
         "champions": champions(),
         "waiting": waiting_of(request),

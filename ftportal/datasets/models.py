@@ -67,6 +67,9 @@ class Batch(models.Model):
     state = models.CharField(max_length=10, choices=BatchState, default=BatchState.READING)
     filename = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64)
+    examples_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="of examples.jsonl, once it is ready"
+    )
     size_bytes = models.PositiveBigIntegerField()
     format = models.CharField(max_length=40, blank=True)
     example_count = models.PositiveIntegerField(null=True, blank=True)

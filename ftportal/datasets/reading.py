@@ -5,8 +5,10 @@ from typing import Any
 
 from django.conf import settings
 
+from engine.seals import Seal
 from ftportal.datasets.contamination import references_write
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
+from ftportal.datasets.seals import source_seals
 from ftportal.datasets.services import refused_files_drop
 from ftportal.datasets.services.settling import PROBLEMS_KEPT, batch_refuse, output_take
 from ftportal.datasets.services.uploading import uploads_drop
@@ -117,12 +119,17 @@ def _sweep() -> None:
             reading_finish(batch.job)
 
 
+def _source_seals(job: Job) -> list[Seal]:
+    return source_seals(_batch_of(job))
+
+
 INGEST = JobKind(
     name="ingest",
     word="Reading",
     queue="default",
     module="corpus.ingestion",
     config=_config,
+    seals=_source_seals,
     on_finish=reading_finish,
     sweep=_sweep,
     resumable=True,

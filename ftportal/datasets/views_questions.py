@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -15,10 +16,12 @@ from corpus.formats.mapping import TARGETS, ColumnMapping
 from corpus.jsontext import ExampleError
 from corpus.reasoning import CHOICES
 from engine.errors import ProblemError
+from engine.seals import SealError, seals_check
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.datasets.models import DECISION_RULES, Batch
 from ftportal.datasets.questions import contaminated_of, questions_of
+from ftportal.datasets.seals import batch_seals
 from ftportal.datasets.selectors import columns_remembered
 from ftportal.datasets.services import (
     batch_answer,
@@ -239,11 +242,16 @@ def _csv_safe(text: str) -> str:
 
 
 @require_GET
-def examples_download(request: HttpRequest, pk: int) -> FileResponse:
-    """The examples as the portal keeps them, JSON lines."""
+def examples_download(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """The examples as the portal keeps them, JSON lines; refused where they were changed."""
     batch = get_object_or_404(Batch, pk=pk)
     if not batch.examples_path.is_file():
         raise Http404
+    try:
+        seals_check(batch_seals(batch))
+    except SealError as error:
+        messages.error(request, f"{batch} was not exported: {error.message}. {error.cure}")
+        return redirect("datasets:batch", pk=pk)
     name = f"batch-{pk}-examples.jsonl"
     return FileResponse(batch.examples_path.open("rb"), as_attachment=True, filename=name)
 

@@ -6,8 +6,11 @@ from typing import Any
 from django.conf import settings as portal
 
 from engine.checks import ConfigError
+from engine.seals import Seal
 from evaluation.config import config_from_json
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.seals import checkpoint_seals
+from ftportal.datasets.seals import batch_seals, held_out_seals
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Retention, Suite
 from ftportal.evaluations.selectors import divergence_missing
 from ftportal.evaluations.services import (
@@ -116,6 +119,26 @@ def _sessions(kept: Sequence[Retention]) -> list[dict[str, Any]]:
     return sessions
 
 
+def engine_seals(job: Job) -> list[Seal]:
+    """Texts, batches and the parent; the model's own hash stands in the config itself."""
+    evaluation = (
+        Evaluation.with_repeats.select_related("checkpoint__parent", "suite")
+        .filter(job=job)
+        .first()
+    )
+    seals: list[Seal] = []
+    if evaluation is not None:
+        for held_out in evaluation.suite.held_out_sets.all():
+            seals += held_out_seals(held_out)
+        parent = evaluation.checkpoint.parent
+        if parent is not None and not evaluation.repeat and not evaluation.adaptive_key:
+            seals += checkpoint_seals(parent)
+    for kept in job.retention.select_related("batch"):
+        if kept.batch.examples_path.is_file():
+            seals += batch_seals(kept.batch)
+    return seals
+
+
 def measured_finish(job: Job) -> None:
     """Store all that a finished job has measured; idempotent."""
     retention_finish(job)
@@ -128,6 +151,7 @@ EVALUATE = JobKind(
     queue="evaluate",
     module="evaluation",
     config=engine_config,
+    seals=engine_seals,
     on_finish=measured_finish,
     sweep=follow_ups_sweep,
     resumable=True,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from engine.errors import PlacedError
 from engine.events import Event
+from engine.seals import Seal
 from ftportal.jobs.models import Job, JobState
 
 Queue = Literal["train", "evaluate", "default"]
@@ -23,6 +24,11 @@ class JobRefusedError(PlacedError):
 
 def nothing_to_sweep() -> None:
     """For kinds whose follow-ups cannot be lost."""
+
+
+def no_seals(job: Job) -> list[Seal]:
+    """For kinds whose engine reads nothing that the database has a hash of."""
+    return []
 
 
 def no_events(job: Job, events: list[Event]) -> None:
@@ -43,6 +49,8 @@ class JobKind:
     """The engine: `python -m <module> DIR`."""
     config: Callable[[Job], dict[str, Any]]
     """Becomes config.json when the first attempt starts; may raise JobRefusedError."""
+    seals: Callable[[Job], list[Seal]] = no_seals
+    """Hashes of what the engine reads, as the database holds them."""
     on_finish: Callable[[Job], None]
     """Called after the job has ended in any of ENDED_STATES, again and again until it returns
     without raising, so it must be idempotent."""

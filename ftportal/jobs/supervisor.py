@@ -6,10 +6,12 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
+from engine.seals import FIELD
 from ftportal.jobs.engine import EngineProcess, Watchdog
 from ftportal.jobs.finishing import follow_up, follow_up_quietly
 from ftportal.jobs.leases import (
@@ -135,7 +137,10 @@ class Supervisor:
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "config.json"
         if not config.exists():
-            text = json.dumps(kind.config(self._job), indent=2, sort_keys=True, allow_nan=False)
+            told = kind.config(self._job)
+            if seals := kind.seals(self._job):
+                told = {**told, FIELD: [asdict(seal) for seal in seals]}
+            text = json.dumps(told, indent=2, sort_keys=True, allow_nan=False)
             partial = directory / f"config.json.{self._job.fence}"
             with partial.open("w", encoding="utf-8") as file:
                 file.write(text + "\n")

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from engine.seals import Seal
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.datasets.seals import batch_seals
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from ftportal.learnability.models import Learnability
@@ -26,6 +28,12 @@ def score_config(job: Job) -> dict[str, Any]:
     }
 
 
+def score_seals(job: Job) -> list[Seal]:
+    """The batch; the model's hash stands in the config itself."""
+    one = Learnability.objects.filter(job=job).select_related("batch").first()
+    return batch_seals(one.batch) if one else []
+
+
 def score_sweep() -> None:
     """Take over scores whose job has ended without its follow-up."""
     lost = Learnability.objects.filter(
@@ -47,6 +55,7 @@ SCORE = JobKind(
     queue="evaluate",
     module="evaluation",
     config=score_config,
+    seals=score_seals,
     on_finish=learnability_finish,
     sweep=score_sweep,
     resumable=True,

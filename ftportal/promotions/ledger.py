@@ -2,6 +2,7 @@
 
 An entry's hash is the SHA-256 of its canonical JSON (keys sorted, no blanks, UTF-8), which holds
 the hash of the entry before. Whoever changes, drops or slips in an entry breaks the chain there.
+The hash is sealed with a key outside the database: see `ftportal.promotions.sealing`.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from datetime import UTC
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ftportal.accounts.models import User
@@ -19,6 +21,7 @@ from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.checkpoints.services import alias_set
 from ftportal.promotions.models import PromotionAction, PromotionEvent
+from ftportal.promotions.sealing import head_export, heads_exported, seal_fits, seal_of
 
 
 def event_hash(event: PromotionEvent) -> str:
@@ -69,6 +72,13 @@ def ledger_check(language_model: LanguageModel) -> LedgerCheck:
                 entry_count=events.count(), broken_number=event.number, problem=problem
             )
         count, previous = count + 1, event
+    missing = _missing_head(language_model, events)
+    if missing:
+        return LedgerCheck(
+            entry_count=count,
+            broken_number=missing,
+            problem="an entry that was written is gone, or another one stands in its place",
+        )
     alias = language_model.aliases.filter(name=CHAMPION).first()
     if previous and (alias is None or alias.checkpoint_id != previous.to_checkpoint_id):
         return LedgerCheck(
@@ -79,6 +89,23 @@ def ledger_check(language_model: LanguageModel) -> LedgerCheck:
     return LedgerCheck(entry_count=count)
 
 
+def _missing_head(language_model: LanguageModel, events: QuerySet[PromotionEvent]) -> int | None:
+    """The number of the first exported head that the ledger does not hold."""
+    hashes = dict(events.values_list("number", "hash"))
+    for head in heads_exported():
+        if head["language_model"] == language_model.pk and head["hash"] != hashes.get(
+            head["number"]
+        ):
+            return int(head["number"])
+    return None
+
+
+def ledgers_check() -> list[tuple[LanguageModel, LedgerCheck]]:
+    """Every model's chain that does not hold."""
+    checks = [(model, ledger_check(model)) for model in LanguageModel.objects.all()]
+    return [(model, check) for model, check in checks if not check.intact]
+
+
 def _problem(event: PromotionEvent, previous: PromotionEvent | None) -> str:
     number = previous.number + 1 if previous else 1
     if event.number != number:
@@ -87,6 +114,8 @@ def _problem(event: PromotionEvent, previous: PromotionEvent | None) -> str:
         return "it does not name the entry before it"
     if event.hash != event_hash(event):
         return "its content was changed after it was written"
+    if not seal_fits(event.hash, event.seal):
+        return "it is not sealed with the portal's key"
     if previous and event.from_checkpoint_id != previous.to_checkpoint_id:
         return "it does not start from the champion of the entry before it"
     return ""
@@ -127,7 +156,16 @@ def ledger_append(
         created_at=timezone.now(),
     )
     event.hash = event_hash(event)
+    event.seal = seal_of(event.hash)
     event.save()
+    head = {
+        "language_model": language_model.pk,
+        "number": event.number,
+        "hash": event.hash,
+        "seal": event.seal,
+        "at": event.created_at.isoformat(),
+    }
+    transaction.on_commit(lambda: head_export(head))
     record(
         _AUDITED[action],
         to,

@@ -51,6 +51,9 @@ class PromotionEvent(models.Model):
     evidence = models.JSONField(help_text="gates, verdicts and reviews as they stood")
     previous_hash = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64, unique=True)
+    seal = models.CharField(
+        max_length=64, blank=True, help_text="HMAC of the hash by a key outside the database"
+    )
     created_at = models.DateTimeField()
 
     objects = LedgerQuerySet.as_manager()

@@ -1,5 +1,8 @@
 """Changes of the champion: promote, roll back. Gates, ledger and alias in one transaction."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -21,9 +24,11 @@ from ftportal.promotions.gates import (
     policy_in_force,
     verdicts_in_force,
 )
-from ftportal.promotions.ledger import ledger_append, ledger_open
+from ftportal.promotions.ledger import ledger_append, ledger_check, ledger_open
 from ftportal.promotions.models import PromotionAction, PromotionEvent
 from ftportal.promotions.selectors import rollback_targets
+from ftportal.reviews.models import Vote
+from ftportal.reviews.selectors import spot_checks_of
 
 
 class PromotionRefusedError(ProblemError):
@@ -45,6 +50,7 @@ def promote(
         with transaction.atomic():
             model = _locked(checkpoint.language_model)
             ledger_open(model)
+            _chain_check(model)
             current = Checkpoint.objects.select_related("language_model").get(pk=checkpoint.pk)
             standing = gates(current)
             _gate_check(standing, accept_inconclusive=accept_inconclusive)
@@ -76,6 +82,7 @@ def rollback(
         with transaction.atomic():
             model = _locked(language_model)
             ledger_open(model)
+            _chain_check(model)
             if to.pk == champion(model).pk:
                 raise PromotionRefusedError(f"{to} is the champion already.", "Nothing to do.")
             if to.pk not in {target.pk for target in rollback_targets(model)}:
@@ -131,6 +138,16 @@ def _locked(language_model: LanguageModel) -> LanguageModel:
     return LanguageModel.objects.select_for_update().get(pk=language_model.pk)
 
 
+def _chain_check(language_model: LanguageModel) -> None:
+    check = ledger_check(language_model)
+    if not check.intact:
+        raise PromotionRefusedError(
+            f"The ledger of {language_model} does not hold at entry {check.broken_number}: "
+            f"{check.problem}.",
+            "Find out who changed the database first; `manage.py ledger_check` says where.",
+        )
+
+
 def _actor_check(actor: User, reason: str) -> None:
     if not actor.has_role("releaser"):
         raise PromotionRefusedError(
@@ -180,12 +197,34 @@ def _evidence(checkpoint: Checkpoint, standing: list[Gate]) -> dict[str, Any]:
         "policy_version": POLICY_VERSION,
         "policy": f"{policy.suite}, {policy.rule}" if policy else "",
         "verdict_rules": sorted(rules),
+        "digests": _digests(checkpoint, baselines),
         "run": run.name if run else "",
         "blend": str(blend) if blend else "",
         "displacement_pretrained": _spelled(checkpoint.displacement_pretrained),
         "accepted_inconclusive": any(gate.state == INCONCLUSIVE for gate in standing),
         "gates": [_gate_words(gate) for gate in standing],
     }
+
+
+def _digests(checkpoint: Checkpoint, baselines: Sequence[Checkpoint]) -> dict[str, list[str]]:
+    """Hashes of what was looked at: verdicts, the rules they were reached by, and every vote."""
+    verdicts = [
+        verdict
+        for one in dict.fromkeys(baselines)
+        for verdict in verdicts_in_force(checkpoint, one)
+    ]
+    checks = spot_checks_of(checkpoint)
+    votes = Vote.objects.filter(item__spot_check__in=checks).order_by("pk")
+    return {
+        "verdicts": [_digest([v.pk, v.outcome, v.reason, v.evidence]) for v in verdicts],
+        "rules": sorted({_digest(verdict.rule.rule) for verdict in verdicts}),
+        "votes": [_digest(list(votes.values_list("item", "reviewer", "preference")))],
+    }
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _spelled(number: float | None) -> str:

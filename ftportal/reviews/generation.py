@@ -9,7 +9,9 @@ from django.db import transaction
 from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import PromptSet
+from ftportal.datasets.seals import is_as_sealed
 from ftportal.jobs.models import Job, JobState
+from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.services import job_submit
 from ftportal.reviews.models import Generation, GenerationSet
 
@@ -57,14 +59,16 @@ def generation_set_request(
 def generate_config(job: Job) -> dict[str, Any]:
     """config.json of a generate job."""
     wanted = GenerationSet.objects.select_related("checkpoint", "prompt_set").get(job=job)
-    prompts = [
-        {"sha256": prompt.sha256, "messages": prompt.messages}
-        for prompt in wanted.prompt_set.prompts.all()
-    ]
+    prompts = list(wanted.prompt_set.prompts.all())
+    changed = next((prompt for prompt in prompts if not is_as_sealed(prompt)), None)
+    if changed is not None:
+        message = f"Prompt {changed.position} was changed in the database after it was made."
+        raise JobRefusedError(f"prompts {wanted.prompt_set}", message, "Upload the set again.")
     return {
         "action": "generate",
         "model": str(wanted.checkpoint.directory),
-        "prompts": prompts,
+        "manifest_sha256": wanted.checkpoint.manifest_hash,
+        "prompts": [{"sha256": one.sha256, "messages": one.messages} for one in prompts],
         "device": "auto",
         "threads": None,
         **wanted.settings,

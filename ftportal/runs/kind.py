@@ -6,7 +6,10 @@ from engine.checks import ConfigError
 from engine.events import Caution, Done, Event
 from engine.events import Metric as Measured
 from engine.process import BAD_INPUT, DIVERGED
+from engine.seals import Seal
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.seals import checkpoint_seals
+from ftportal.datasets.seals import batch_seals, held_out_seals
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from ftportal.runs.models import Metric, Run
@@ -39,6 +42,15 @@ def run_config(job: Job) -> dict[str, Any]:
         return config_build(**what, probe_set=probes).to_json()
     except ConfigError as error:
         raise JobRefusedError(error.where, error.message, error.cure) from error
+
+
+def run_seals(job: Job) -> list[Seal]:
+    """What a run reads: its parent, the anchor, its batches and the text that is watched."""
+    run = _run(job)
+    batches = [part.batch for part in run.mixture.select_related("batch")]
+    seals = checkpoint_seals(run.parent, run.parent.language_model.pretrained)
+    seals += [seal for batch in batches for seal in batch_seals(batch)]
+    return seals + (held_out_seals(run.probe_set) if run.probe_set else [])
 
 
 def run_events(job: Job, events: list[Event]) -> None:
@@ -108,6 +120,7 @@ TRAIN = JobKind(
     queue="train",
     module="training",
     config=run_config,
+    seals=run_seals,
     on_events=run_events,
     on_finish=run_finished,
     sweep=run_sweep,

@@ -31,6 +31,11 @@ pytestmark = pytest.mark.slow
 ARCHIVE = Path(__file__).with_name("data-0.1.0.tar.xz")
 PLACE = "/srv/ftportal"
 """Where it stood when it was made, as `make.py` says."""
+LEDGER_FIELDS = (
+    *("id", "language_model", "number", "action", "actor", "from_checkpoint", "to_checkpoint"),
+    *("reason", "evidence", "previous_hash", "hash", "created_at"),
+)
+"""Of an entry in the version before; the seal came later."""
 PEOPLE = ("tina", "rob", "leo", "ada", "otto")
 STOPPED = ("Stopped in APOLLO", "Stopped in LoRA")
 
@@ -56,7 +61,7 @@ def upgraded(
         connection.close()
         name = connection.settings_dict["NAME"]
         connection.settings_dict["NAME"] = str(data / "db.sqlite3")
-        ledger = list(PromotionEvent.objects.order_by("pk").values())
+        ledger = list(PromotionEvent.objects.order_by("pk").values(*LEDGER_FIELDS))
         call_command("migrate", verbosity=0)
         yield SimpleNamespace(data=data, ledger=ledger)
         connection.close()
@@ -79,7 +84,8 @@ def test_the_old_data_are_worth_the_trouble(upgraded: SimpleNamespace) -> None:
 
 def test_the_ledger_is_as_it_was_and_its_chain_holds(upgraded: SimpleNamespace) -> None:
     assert [one["action"] for one in upgraded.ledger] == ["initial", "promote", "rollback"]
-    assert list(PromotionEvent.objects.order_by("pk").values()) == upgraded.ledger
+    now = list(PromotionEvent.objects.order_by("pk").values(*LEDGER_FIELDS))
+    assert now == upgraded.ledger
     for language_model in LanguageModel.objects.all():
         assert ledger_check(language_model).intact
 

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from corpus.ingestion.tally import summaries_join
+from engine.manifest import file_sha256
 from ftportal.datasets.models import Batch, BatchProblem, BatchState
 from ftportal.datasets.questions import questions_of
 from ftportal.datasets.services.batches import batch_count, twin_of
@@ -103,6 +104,7 @@ def _ready_make(batch: Batch) -> None:
         return
     if batch.read_path.is_file():
         batch.read_path.replace(batch.examples_path)
+    batch.examples_sha256 = file_sha256(batch.examples_path)
     for name in _COUNTS:
         setattr(batch, name, batch.report[name])
     batch.example_count = batch.report["counted"]

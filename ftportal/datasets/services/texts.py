@@ -11,6 +11,7 @@ from django.db import transaction
 
 from ftportal.audit.services import record
 from ftportal.datasets.models import HeldOutSet, Prompt, PromptGroup, PromptSet
+from ftportal.datasets.seals import messages_sha256
 from ftportal.datasets.services.errors import DatasetError
 from ftportal.datasets.uploads import Kept, incoming_path
 
@@ -130,13 +131,12 @@ def _prompt(prompt_set: PromptSet, position: int, prompt: Mapping[str, Any]) -> 
         )
     if messages[-1]["role"] != "user":
         raise DatasetError(f"{where} does not end with the user.", "Let the user speak last.")
-    text = json.dumps(messages, sort_keys=True, separators=(",", ":"))
     return Prompt(
         prompt_set=prompt_set,
         group=prompt["group"],
         position=position,
         messages=messages,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        sha256=messages_sha256(messages),
     )
 
 
