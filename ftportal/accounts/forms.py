@@ -2,7 +2,7 @@
 
 from django import forms
 
-from ftportal.accounts.models import DateStyle, Role
+from ftportal.accounts.models import Role
 
 _ROLE_HELP = {
     Role.TRAINER: "uploads batches and starts runs",
@@ -79,8 +79,7 @@ class OwnPasswordForm(PasswordForm):
 
 
 class ProfileForm(forms.Form):
-    """What a person is called, and how dates are written."""
+    """What a person is called, and where mail reaches them."""
 
     display_name = forms.CharField(label="Your name", max_length=150)
     email = forms.EmailField(label="E-mail address", required=False)
-    date_style = forms.ChoiceField(label="Dates", choices=DateStyle.choices)

@@ -26,23 +26,12 @@ FIELD_OF = {
 """The field of a person that holds each role."""
 
 
-class DateStyle(models.TextChoices):
-    """How dates are written where a day is named."""
-
-    ISO = "iso", "2026-11-29"
-    DAY_FIRST = "day_first", "29 Nov 2026"
-    MONTH_FIRST = "month_first", "Nov 29, 2026"
-
-
 class User(AbstractUser):
     """A person with a login. One person may hold several roles."""
 
     is_trainer = models.BooleanField("trainer", default=False, help_text="uploads and starts runs")
     is_reviewer = models.BooleanField("reviewer", default=False, help_text="votes on spot-checks")
     is_releaser = models.BooleanField("releaser", default=False, help_text="promotes, rolls back")
-    date_style = models.CharField(
-        max_length=12, choices=DateStyle, default=DateStyle.ISO, help_text="how dates are written"
-    )
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username

@@ -15,7 +15,6 @@ from engine.errors import ProblemError
 from ftportal.accounts.models import (
     FIELD_OF,
     LINK_LIFETIME,
-    DateStyle,
     Link,
     LinkKind,
     LoginSession,
@@ -207,18 +206,16 @@ def sessions_end(*, person: User, keep: str | None = None, only: int | None = No
 
 
 @transaction.atomic
-def profile_set(*, person: User, display_name: str, email: str, date_style: str) -> None:
-    """Change what a person is called and how dates are written for them."""
+def profile_set(*, person: User, display_name: str, email: str) -> None:
+    """Change what a person is called, and where mail reaches them."""
     if not display_name.strip():
         raise PersonError("The name is empty.", "Write how others should see you.")
-    if date_style not in DateStyle.values:
-        raise PersonError("That is no way to write dates.", "Choose one of the list.")
     current = _person_locked(person)
-    before = {"name": str(current), "email": current.email, "dates": current.date_style}
+    before = {"name": str(current), "email": current.email}
     current.first_name, current.last_name = display_name.strip()[:150], ""
-    current.email, current.date_style = email, date_style
-    current.save(update_fields=["first_name", "last_name", "email", "date_style"])
-    after = {"name": str(current), "email": current.email, "dates": current.date_style}
+    current.email = email
+    current.save(update_fields=["first_name", "last_name", "email"])
+    after = {"name": str(current), "email": current.email}
     old, new = difference(before, after)
     if new:
         record("person.renamed", current, before=old, after=new)

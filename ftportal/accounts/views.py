@@ -56,7 +56,7 @@ def persons(request: HttpRequest) -> HttpResponse:
 def _people_page(
     request: HttpRequest, form: InviteForm, link: str = "", name: str = "", status: int = 200
 ) -> HttpResponse:
-    text, deactivated = request.GET.get("text", "").strip(), "deactivated" in request.GET
+    text, deactivated = request.GET.get("text", "").strip(), bool(request.GET.get("deactivated"))
     rows = people(text=text, deactivated=deactivated)
     context = {
         "listing": page_of(request, rows, sort=_SORT, default="name"),
@@ -203,9 +203,9 @@ def _try(request: HttpRequest, change: Callable[[], None], done: str) -> None:
 
 @require_http_methods(["GET", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """One's own name, dates, password and sessions."""
+    """One's own name, password and sessions."""
     user = _me(request)
-    initial = {"display_name": str(user), "email": user.email, "date_style": user.date_style}
+    initial = {"display_name": str(user), "email": user.email}
     form = ProfileForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
@@ -256,7 +256,7 @@ def account_password(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, user)
             messages.success(request, "Your new password is in force; other sessions ended.")
             return redirect("accounts:account")
-    initial = {"display_name": str(user), "email": user.email, "date_style": user.date_style}
+    initial = {"display_name": str(user), "email": user.email}
     return _account_page(request, user, ProfileForm(initial=initial), form)
 
 

@@ -42,7 +42,7 @@ def audit(request: HttpRequest) -> HttpResponseBase:
         return _download(rows, wanted)
     listing = page_of(request, rows, sort={"at": "pk"}, default="-at", per_page=50)
     for one in listing.object_list:
-        one.words = action_words(one.action)
+        one.words, one.changes = action_words(one.action), changes_of(one)
     context = {
         "listing": listing,
         "chosen": chosen,
@@ -58,6 +58,25 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def changes_of(entry: AuditEntry) -> list[dict[str, str]]:
+    """What was changed, name by name, in words."""
+    names = dict.fromkeys([*entry.before, *entry.after])
+    return [
+        {
+            "name": name.replace("_", " "),
+            "before": _words(entry.before.get(name)),
+            "after": _words(entry.after.get(name)),
+        }
+        for name in names
+    ]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "" if value is None else str(value)
 
 
 def _cells(entry: AuditEntry) -> dict[str, Any]:

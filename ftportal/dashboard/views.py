@@ -41,8 +41,6 @@ def home(request: HttpRequest) -> HttpResponse:
     rows = latest_sessions()
     fragment = is_fragment(request)
     context = {
-        "first_steps": first_steps(request.user) if isinstance(request.user, User) else [],
-        "broken_ledgers": ledgers_check(),
         "steps": path_steps(),
         "champions": champions(),
         "waiting": waiting_of(request),
@@ -53,6 +51,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "comparable": [row.run for row in rows if row.result is not None][:MOST],
         "is_fragment": fragment,
     }
+    if not fragment and isinstance(request.user, User):
+        context |= {"broken_ledgers": ledgers_check(), "first_steps": first_steps(request.user)}
     page = "dashboard/_home.html" if fragment else "dashboard/home.html"
     return render(request, page, context)
 

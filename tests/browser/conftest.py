@@ -104,11 +104,12 @@ class RunningPortal:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.log = folder / "log"
+        self.data = folder / "var"
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("FTPORTAL_")
         } | {
             "DJANGO_SETTINGS_MODULE": "ftportal.settings",
-            "FTPORTAL_DATA": str(folder / "var"),
+            "FTPORTAL_DATA": str(self.data),
             "FTPORTAL_DEMO": "false",
             "FTPORTAL_MODEL_ROOTS": str(model.parent),
             "FTPORTAL_SWEEP_SECONDS": "2",

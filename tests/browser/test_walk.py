@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from ftportal.operations.places import wide_paths
 from tests.browser.conftest import RunningPortal
 from tests.browser.keys import press
 
@@ -209,4 +210,5 @@ def test_from_upload_to_rollback(
     review(rob)
     promote(leo, "Slow")
     roll_back(leo)
+    assert wide_paths(portal.data) == []
     assert "\n".join(complaints) == ""

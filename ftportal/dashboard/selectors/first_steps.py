@@ -24,7 +24,7 @@ class FirstStep:
 
 
 def first_steps(user: User) -> list[FirstStep]:
-    """The steps with what is done already; empty once all of them are."""
+    """The steps with what is done already; empty once all are, or where it is others' turn."""
     steps = (
         (
             "Register a language model",
@@ -48,7 +48,9 @@ def first_steps(user: User) -> list[FirstStep]:
             Batch.objects.exists(),
         ),
     )
-    if all(is_done for *_, is_done in steps):
+    if not any(
+        user.has_role(role) or user.is_administrator for *_, role, done in steps if not done
+    ):
         return []
     return [
         FirstStep(
