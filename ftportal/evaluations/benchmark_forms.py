@@ -137,7 +137,7 @@ class SuiteForm(forms.Form):
         tasks = []
         for part in self.cleaned_data["tasks"].replace(",", "\n").split():
             name, _, limit = part.partition(":")
-            if limit and not (limit.isdecimal() and int(limit)):
+            if limit and not (limit.isdecimal() and len(limit) < 12 and int(limit)):
                 raise forms.ValidationError(f"{part}: write a number above 0 after the colon.")
             tasks.append({"name": name, "source": "lm_eval", "limit": int(limit or 0) or None})
         return tasks

@@ -40,6 +40,6 @@ class RanksFields(forms.Form):
         text = self.cleaned_data["processes"].strip().lower()
         if text in ("", AUTO):
             return text or None
-        if text.isascii() and text.isdigit() and 0 < int(text) <= WHOLE_MAX:
+        if text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) <= WHOLE_MAX:
             return int(text)
         raise ValidationError(f"Write a whole number of at least 1, or {AUTO}.")
