@@ -492,8 +492,9 @@ CASES = [
 
 
 def rows() -> dict[str, int]:
-    """How many rows each table has."""
-    return {model._meta.label: model._default_manager.count() for model in apps.get_models()}
+    """How many rows each table has; the audit log only ever grows."""
+    models = (model for model in apps.get_models() if model._meta.app_label != "audit")
+    return {model._meta.label: model._default_manager.count() for model in models}
 
 
 @pytest.mark.slow
