@@ -140,6 +140,14 @@ def depth_check(value: Any) -> None:
     raise _too_deep()
 
 
+def text_decode(text: str, what: str) -> Any:
+    """Decode JSON that stands as text in a field; the ExampleError names the field."""
+    try:
+        return json_decode(text)
+    except ExampleError as error:
+        raise ExampleError(f"{what}, as text: {error.message}", error.cure) from None
+
+
 def text_check(where: str, values: Iterable[Any]) -> None:
     """Refuse what no tokenizer, file or database can hold, however deep in JSON it stands."""
     for leaf in leaves_of(values):

@@ -12,7 +12,7 @@ from corpus.examples import ROLES, ToolCall, Turn
 from corpus.fields import TURN_METADATA, Account, Fields, is_empty
 from corpus.formats.marks import mark_take
 from corpus.formats.tools import arguments_decode, call_parse, calls_of_text
-from corpus.jsontext import ExampleError, json_decode, shown
+from corpus.jsontext import ExampleError, shown, text_decode
 
 CALLS, REASONING = "calls", "reasoning"
 """Roles of turns that are a part of the assistant's next turn."""
@@ -67,20 +67,12 @@ def turns_parse(
 def turn_items(value: Any, name: str) -> list[Any]:
     """Return the list of turns in a field, which may be JSON text; ExampleError otherwise."""
     if isinstance(value, str) and value.strip():
-        value = _decoded(value, name)
+        value = text_decode(value, name)
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list) or not value:
         raise ExampleError(f"{name} is empty or not a list", "Add at least two turns.")
     return value
-
-
-def _decoded(text: str, what: str) -> Any:
-    """Decode JSON that stands as text in a field."""
-    try:
-        return json_decode(text)
-    except ExampleError as error:
-        raise ExampleError(f"{what}, as text: {error.message}", error.cure) from None
 
 
 class _TurnReader:
@@ -146,7 +138,7 @@ class _TurnReader:
         calls = self.fields.take("tool_calls")
         old = self.fields.take("function_call")  # OpenAI's form before tool_calls
         if isinstance(calls, str):
-            calls = _decoded(calls, f"{self.where}: tool_calls")
+            calls = text_decode(calls, f"{self.where}: tool_calls")
         if not isinstance(calls, list | None):
             raise ExampleError(f"{self.where}: tool_calls is not a list", "Write a list of calls.")
         every = [*(calls or []), *([] if is_empty(old) else [old])]

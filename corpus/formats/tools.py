@@ -6,7 +6,7 @@ from typing import Any
 
 from corpus.examples import ToolCall, Turn
 from corpus.fields import Account, Fields
-from corpus.jsontext import ExampleError, json_decode, shown
+from corpus.jsontext import ExampleError, json_decode, shown, text_decode
 
 _CALL_METADATA = frozenset({"type", "index", "status", "object"})
 
@@ -81,7 +81,7 @@ def tools_parse(value: Any, name: str) -> tuple[Mapping[str, Any], ...]:
     OpenAI, which is what chat templates expect.
     """
     if isinstance(value, str):
-        value = _decoded(value, name) if value.strip() else None
+        value = text_decode(value, name) if value.strip() else None
     if not value:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
@@ -92,13 +92,6 @@ def tools_parse(value: Any, name: str) -> tuple[Mapping[str, Any], ...]:
             cure = "Give each tool a name: the model calls it by that."
             raise ExampleError(f"{name}: number {number} has no name", cure)
     return tools
-
-
-def _decoded(text: str, name: str) -> Any:
-    try:
-        return json_decode(text)
-    except ExampleError as error:
-        raise ExampleError(f"{name}, as text: {error.message}", error.cure) from None
 
 
 def _tool(tool: Mapping[str, Any], name: str) -> Mapping[str, Any]:

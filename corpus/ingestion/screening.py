@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from corpus.examples import Example, example_from_json
+from corpus.ingestion import is_held_out_line
 from corpus.ingestion.config import IngestionConfig
 from corpus.ingestion.reading import HASH_BYTES
 from corpus.screening.contamination import ContaminationIndex, Reference
 from corpus.screening.duplicates import Sketches, clusters, near_in, sketch, text_of
 from corpus.screening.personal import finds_in
+from corpus.screening.runs import said_in
 from corpus.screening.slices import FILE as SLICE_FILE
 from corpus.screening.slices import SliceIndex, SliceRuns
 from engine.attempt import Attempt
@@ -93,10 +95,11 @@ class ScreeningPass:
                     )
 
     def _contamination(self, record: Mapping[str, Any], example: Example) -> None:
-        overlaps = self.index.overlaps(example)
+        said = said_in(example)
+        overlaps = self.index.overlaps(said)
         if not record["held_out"]:
-            self.own_slice.trained(example)
-            in_slice = None if overlaps else self.slices.overlap(example)
+            self.own_slice.trained(said)
+            in_slice = None if overlaps else self.slices.overlap(said)
             overlaps += [in_slice] if in_slice else []
         if not overlaps:
             return
@@ -157,8 +160,7 @@ class ScreeningPass:
 def _held_out(examples: Path) -> Iterator[Example]:
     with examples.open("rb") as file:
         for line in file:
-            # Lines are written by the first pass, whose first fields are these.
-            if b'"held_out":true' in line[:200]:
+            if is_held_out_line(line):
                 yield example_from_json(json.loads(line))
 
 

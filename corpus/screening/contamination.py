@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corpus.examples import Example
-from corpus.screening.runs import WORDS_MAX, hits_in, runs_of, texts_of, word_hashes, words_of
+from corpus.screening.runs import WORDS_MAX, Said, hits_in, runs_of, word_hashes, words_of
 
 WORDS_MIN = 8
 """A shorter item is not looked for: phrases of a few words stand everywhere."""
@@ -56,21 +55,19 @@ class ContaminationIndex:
             for size, names in runs.items()
         }
 
-    def overlaps(self, example: Example) -> list[Overlap]:
+    def overlaps(self, said: Iterable[Said]) -> list[Overlap]:
         """What of an example stands in a reference: one overlap a turn at the most."""
-        overlaps = (self._overlap(where, text) for where, text in texts_of(example))
-        return [overlap for overlap in overlaps if overlap is not None]
+        return [overlap for overlap in map(self._overlap, said) if overlap is not None]
 
-    def _overlap(self, where: str, text: str) -> Overlap | None:
-        words = words_of(text)
-        if len(words) < WORDS_MIN or not self._sorted:
+    def _overlap(self, said: Said) -> Overlap | None:
+        if len(said.words) < WORDS_MIN:
             return None
-        hashes = word_hashes(words)
         for size, known in self._sorted.items():
-            runs = runs_of(hashes, size)
+            runs = runs_of(said.hashes, size)
             hits = hits_in(runs, known)
             if len(hits):
                 at = int(hits[0])
                 name = self._names[size][int(runs[at])]
-                return Overlap(where=where, name=name, excerpt=" ".join(words[at : at + size]))
+                excerpt = " ".join(said.words[at : at + size])
+                return Overlap(where=said.where, name=name, excerpt=excerpt)
         return None

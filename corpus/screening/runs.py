@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ WORDS_MAX = 13
 _WORD = re.compile(r"\w+")
 _FACTOR = np.uint64(0x100000001B3)
 _REMEMBERED = 1 << 20
-_hashes: dict[str, int] = {}
 
 
 def words_of(text: str) -> list[str]:
@@ -24,19 +24,23 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _hash(word: str) -> int:
-    value = _hashes.get(word)
-    if value is None:
-        if len(_hashes) >= _REMEMBERED:
-            _hashes.clear()
+class _Hashes(dict[str, int]):
+    """A number for every word, worked out where it is asked for the first time."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
         digest = hashlib.blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
-        value = _hashes[word] = int.from_bytes(digest, "little")
-    return value
+        value = self[word] = int.from_bytes(digest, "little")
+        return value
+
+
+_hash_of = _Hashes().__getitem__
 
 
 def word_hashes(words: Sequence[str]) -> Runs:
     """A number for every word, shape (words,)."""
-    return np.fromiter(map(_hash, words), dtype=np.uint64, count=len(words))
+    return np.fromiter(map(_hash_of, words), dtype=np.uint64, count=len(words))
 
 
 def runs_of(hashes: Runs, size: int = WORDS_MAX) -> Runs:
@@ -56,8 +60,23 @@ def hits_in(runs: Runs, known: Runs) -> NDArray[np.intp]:
     return np.flatnonzero(known[places] == runs)
 
 
-def texts_of(example: Example) -> Iterator[tuple[str, str]]:
-    """(where, text) of what people asked and what is answered; system prompts are not looked at."""
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What was said in one turn, ready to be looked up."""
+
+    where: str
+    """user, decision or assistant."""
+    words: Sequence[str]
+    hashes: Runs
+    """A number for every word."""
+
+
+def said_in(example: Example) -> list[Said]:
+    """What people asked and what is answered; system prompts are not looked at."""
+    said = []
     for turn in example.turns:
         if turn.role in ("user", "assistant", "text"):
-            yield ("decision" if turn.train else turn.role), turn.content
+            words = words_of(turn.content)
+            where = "decision" if turn.train else turn.role
+            said.append(Said(where=where, words=words, hashes=word_hashes(words)))
+    return said

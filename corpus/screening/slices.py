@@ -12,15 +12,7 @@ import numpy as np
 
 from corpus.examples import Example
 from corpus.screening.contamination import Overlap
-from corpus.screening.runs import (
-    WORDS_MAX,
-    Runs,
-    hits_in,
-    runs_of,
-    texts_of,
-    word_hashes,
-    words_of,
-)
+from corpus.screening.runs import WORDS_MAX, Runs, Said, hits_in, runs_of, said_in
 
 FILE = "held_out_runs.npy"
 _HITS_MIN = 8
@@ -38,7 +30,7 @@ class SliceRuns:
         own, step = np.empty(0, dtype=np.uint64), np.uint64(1)
         waiting, count = [own], 0
         for example in held_out:
-            runs = _runs(example)
+            runs = _runs(said_in(example))
             waiting.append(runs[runs % step == 0])
             count += len(waiting[-1])
             if count > _RUNS_MAX:
@@ -50,10 +42,10 @@ class SliceRuns:
         self._own = np.unique(np.concatenate(waiting))
         self._is_trained = np.zeros(len(self._own), dtype=bool)
 
-    def trained(self, example: Example) -> None:
-        """Take out what a trained example holds."""
+    def trained(self, said: Sequence[Said]) -> None:
+        """Take out what is said in a trained example."""
         if len(self._own):
-            runs = _runs(example)
+            runs = _runs(said)
             shared = runs[hits_in(runs, self._own)]
             self._is_trained[np.searchsorted(self._own, shared)] = True
 
@@ -73,21 +65,18 @@ class SliceIndex:
             if (directory / FILE).is_file()
         ]
 
-    def overlap(self, example: Example) -> Overlap | None:
+    def overlap(self, said: Sequence[Said]) -> Overlap | None:
         """The first words of an example that stand in a slice; None where none do."""
-        if not self._slices:
-            return None
-        for where, text in texts_of(example):
-            words = words_of(text)
-            runs = runs_of(word_hashes(words))
+        for one in said if self._slices else ():
+            runs = runs_of(one.hashes)
             for name, known in self._slices:
                 hits = hits_in(runs, known)
                 if len(hits) >= max(_HITS_MIN, _SHARE_MIN * len(runs)):
-                    excerpt = " ".join(words[hits[0] : hits[0] + WORDS_MAX])
-                    return Overlap(where=where, name=name, excerpt=excerpt)
+                    excerpt = " ".join(one.words[hits[0] : hits[0] + WORDS_MAX])
+                    return Overlap(where=one.where, name=name, excerpt=excerpt)
         return None
 
 
-def _runs(example: Example) -> Runs:
-    every = [runs_of(word_hashes(words_of(text))) for _, text in texts_of(example)]
+def _runs(said: Sequence[Said]) -> Runs:
+    every = [runs_of(one.hashes) for one in said]
     return np.concatenate(every) if every else np.empty(0, dtype=np.uint64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
-from ftportal.checkpoints.models import LanguageModel
+from corpus.ingestion import is_held_out_line
 from ftportal.datasets.models import Batch
 from ftportal.mixtures.models import Mixture, MixturePart, PartRole
 from training.ahead.mixture import example_order, mixture_counts
@@ -170,8 +170,7 @@ def _examples(batch: Batch, wanted: set[int]) -> Iterator[tuple[int, tuple[int, 
     place, last = -1, max(wanted)
     with batch.examples_path.open("rb") as file:
         for line in file:
-            # Lines are written by corpus.ingestion, whose first fields are these.
-            if b'"held_out":true' in line[:200]:
+            if is_held_out_line(line):
                 continue
             place += 1
             if place in wanted:
@@ -186,8 +185,3 @@ def _examples(batch: Batch, wanted: set[int]) -> Iterator[tuple[int, tuple[int, 
 def _shown(text: str) -> str:
     words = " ".join(text.split())
     return words if len(words) <= _SHOWN_CHARACTERS else words[:_SHOWN_CHARACTERS] + "…"
-
-
-def mixtures_ready(language_model: LanguageModel) -> list[Mixture]:
-    """The newest version of each mixture of a model, by name."""
-    return list(mixture_list().filter(language_model=language_model).order_by("name"))

@@ -13,6 +13,7 @@ from corpus.formats import example_parse
 from corpus.screening.contamination import ContaminationIndex, Reference
 from corpus.screening.duplicates import SIMILARITY, clusters, near_in, shingles, sketch
 from corpus.screening.personal import finds_in, redacted
+from corpus.screening.runs import Said, said_in
 from corpus.screening.slices import FILE, SliceIndex, SliceRuns
 
 WORDS = [
@@ -84,6 +85,10 @@ def talk(question: str, answer: str, system: str = "Be brief.") -> Any:
     return decisions_mark(example_parse({"messages": messages}), "last")
 
 
+def said(question: str, answer: str, system: str = "Be brief.") -> list[Said]:
+    return said_in(talk(question, answer, system))
+
+
 def test_what_measures_is_found_in_questions_and_decisions() -> None:
     index = ContaminationIndex(
         [
@@ -92,15 +97,18 @@ def test_what_measures_is_found_in_questions_and_decisions() -> None:
             Reference(name="Tiny", text="Is it so?"),
         ]
     )
-    found = index.overlaps(talk(f"Please tell me: {ITEM.upper()}?", "The Danube."))
+    found = index.overlaps(said(f"Please tell me: {ITEM.upper()}?", "The Danube."))
     assert [(one.where, one.name) for one in found] == [("user", "Rivers")]
-    assert index.overlaps(talk("Tell me something.", f"A quiz asks: {ITEM}"))[0].where == "decision"
-    short = index.overlaps(talk("So how many legs does a common house spider have", "Eight."))
+    assert index.overlaps(said("Tell me something.", f"A quiz asks: {ITEM}"))[0].where == "decision"
+    short = index.overlaps(said("So how many legs does a common house spider have", "Eight."))
     assert short[0].name == "Short"
-    assert index.overlaps(talk("Is it so?", "Yes.")) == []
-    assert index.overlaps(talk("Hi", "Yes.", system=ITEM)) == []
+    assert index.overlaps(said("Is it so?", "Yes.")) == []
+    assert index.overlaps(said("Hi", "Yes.", system=ITEM)) == []
     assert (
-        index.overlaps(talk("Which of these rivers flows through the city of Graz?", "Mur.")) == []
+        index.overlaps(
+            said_in(talk("Which of these rivers flows through the city of Graz?", "Mur."))
+        )
+        == []
     )
 
 
@@ -180,7 +188,7 @@ def slice_of(directory: Path, held_out: list[Any], trained: list[Any]) -> SliceI
     directory.mkdir()
     runs = SliceRuns(held_out)
     for example in trained:
-        runs.trained(example)
+        runs.trained(said_in(example))
     runs.save(directory / FILE)
     return SliceIndex([("Logs", directory), ("Gone", directory / "gone")])
 
@@ -190,13 +198,13 @@ def test_words_of_another_batchs_held_out_examples_are_found(tmp_path: Path) -> 
     asked, answer, phrase = text(draw, 40), text(draw, 60), text(draw, 30)
     held_out = talk(f"{phrase} {asked}", answer)
     index = slice_of(tmp_path / "one", [held_out], [talk(phrase, text(draw, 40))])
-    leaked = index.overlap(talk("Say it.", f"As said: {answer}"))
+    leaked = index.overlap(said("Say it.", f"As said: {answer}"))
     assert leaked is not None and (leaked.where, leaked.name) == ("decision", "Logs")
     assert leaked.excerpt == " ".join(answer.lower().split()[:13])
-    assert index.overlap(talk(phrase, text(draw, 40))) is None  # it is trained on there too
+    assert index.overlap(said(phrase, text(draw, 40))) is None  # it is trained on there too
     fragment = " ".join(answer.split()[:15])  # a sentence that both have by chance
-    assert index.overlap(talk("Say it.", f"{fragment} {text(draw, 40)}")) is None
-    assert index.overlap(talk(asked, text(draw, 20))) is not None
+    assert index.overlap(said("Say it.", f"{fragment} {text(draw, 40)}")) is None
+    assert index.overlap(said(asked, text(draw, 20))) is not None
 
 
 def test_of_a_large_slice_every_second_run_is_kept_and_it_is_still_found(
@@ -209,5 +217,5 @@ def test_of_a_large_slice_every_second_run_is_kept_and_it_is_still_found(
     assert len(np.load(tmp_path / "many" / FILE)) <= 200
     monkeypatch.setattr("corpus.screening.slices._HITS_MIN", 1)
     monkeypatch.setattr("corpus.screening.slices._SHARE_MIN", 0.0)
-    found = sum(index.overlap(talk("Say it.", answer)) is not None for answer in answers)
+    found = sum(index.overlap(said("Say it.", answer)) is not None for answer in answers)
     assert found > 30
