@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import EncodedExample
 from corpus.examples import example_from_json
 from corpus.ingestion.parts import Progress
 from corpus.jsontext import ExampleError
@@ -27,7 +27,7 @@ from engine.attempt import Attempt, EngineError
 from engine.directory import json_write
 from engine.process import BAD_INPUT
 from evaluation.config import ScoreConfig
-from evaluation.loading import Loaded, model_load, settings_of
+from evaluation.loading import Loaded, encoder_read, model_load, settings_of
 from evaluation.parts import Parts
 
 _PART_SECONDS = 4.0
@@ -57,9 +57,10 @@ class _Scoring:
         self._attempt = attempt
         self._config = config
         self._loaded = loaded
-        self._encoder = _encoder(config)
+        self._encoder = encoder_read(config)
         self._limit = min(config.max_tokens, loaded.context_limit_tokens or config.max_tokens)
-        self._progress = Progress(attempt, "scoring", Path(config.examples).stat().st_size)
+        self._total_bytes = Path(config.examples).stat().st_size
+        self._progress = Progress(attempt, "scoring", self._total_bytes)
         self._told = time.monotonic()
 
     def run(self, parts: Parts) -> list[dict[str, Any]]:
@@ -67,8 +68,7 @@ class _Scoring:
         results: list[dict[str, Any]] = []
         at = {"offset": 0, "example": 0}
         with Path(self._config.examples).open("rb") as file:
-            size = Path(self._config.examples).stat().st_size
-            while at["offset"] < size:
+            while at["offset"] < self._total_bytes:
                 key = f"examples from byte {at['offset']}"
                 result = parts.get(key)
                 if result is None:
@@ -151,11 +151,3 @@ def batch_score(attempt: Attempt, config: ScoreConfig, parts: Parts) -> dict[str
         json_write(output / "summary.json", summary)
         json_write(output / "settings.json", settings_of(config, loaded))
     return summary
-
-
-def _encoder(config: ScoreConfig) -> ChatEncoder:
-    try:
-        return ChatEncoder.from_directory(config.model)
-    except ValueError as error:
-        cure = "Save the model with its tokenizer."
-        raise EngineError(BAD_INPUT, "model", str(error), cure) from error

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from corpus.conversations import ChatEncoder
 from engine.attempt import EngineError
 from engine.manifest import file_sha256
 from engine.process import BAD_INPUT
@@ -78,6 +79,15 @@ def model_load(config: EngineConfig) -> Loaded:
         context_limit_tokens=limit,
         products=_products(model, config, device),
     )
+
+
+def encoder_read(config: EngineConfig) -> ChatEncoder:
+    """The model's tokenizer and chat template. Raises EngineError (BAD_INPUT) without them."""
+    try:
+        return ChatEncoder.from_directory(config.model)
+    except ValueError as error:
+        cure = "Save the model with its tokenizer."
+        raise EngineError(BAD_INPUT, "model", str(error), cure) from error
 
 
 def _products(model: Any, config: EngineConfig, device: torch.device) -> str:

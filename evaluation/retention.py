@@ -23,7 +23,7 @@ from corpus.jsontext import ExampleError
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig, SessionConfig
-from evaluation.loading import Loaded
+from evaluation.loading import Loaded, encoder_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,7 @@ class Slice:
 
 def slice_read(session: SessionConfig, config: MeasureConfig, loaded: Loaded) -> Slice:
     """Read and encode what a batch set aside. Raises EngineError (BAD_INPUT) naming the line."""
-    try:
-        encoder = ChatEncoder.from_directory(config.model)
-    except ValueError as error:
-        cure = "Save the model with its tokenizer."
-        raise EngineError(BAD_INPUT, "model", str(error), cure) from error
+    encoder = encoder_read(config)
     limit = min(session.max_tokens, loaded.context_limit_tokens or session.max_tokens)
     examples: list[HeldOutExample] = []
     too_long = 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
@@ -50,6 +51,13 @@ def _seen(request: HttpRequest, user: User) -> None:
                 "browser": browser_words(request.headers.get("User-Agent", "")),
             },
         )
+
+
+def session_go_on(request: HttpRequest, user: User) -> None:
+    """Keep somebody logged in who has just changed the password; the session gets a new key."""
+    before = request.session.session_key
+    update_session_auth_hash(request, user)
+    LoginSession.objects.filter(session_key=before).update(session_key=request.session.session_key)
 
 
 def browser_words(agent: str) -> str:

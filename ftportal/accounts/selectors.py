@@ -1,7 +1,9 @@
 """What pages read about people."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
@@ -30,8 +32,9 @@ def invitations_open() -> Sequence[Link]:
 
 
 def login_sessions(person: User) -> Sequence[LoginSession]:
-    """Where a person is logged in, the last used first."""
-    return list(LoginSession.objects.filter(user=person))
+    """Where a person is logged in, the last used first; not what has ended by itself."""
+    since = timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    return list(LoginSession.objects.filter(user=person, seen_at__gte=since))
 
 
 def is_alone() -> bool:

@@ -27,7 +27,11 @@ _USERNAME = RegexValidator(r"\A[a-z0-9][a-z0-9._-]{0,39}\Z")
 
 
 class PersonError(ProblemError):
-    """A change to a person or a link cannot be made."""
+    """A change to a person or a link cannot be made; `field` is what was typed wrong, if any."""
+
+    def __init__(self, message: str, cure: str, field: str | None = None) -> None:
+        super().__init__(message, cure)
+        self.field = field
 
 
 def token_hash(token: str) -> str:
@@ -118,7 +122,8 @@ def link_join(
             person.save()
     except IntegrityError:
         message = f"Somebody is called {person.username} already."
-        raise PersonError(message, "Choose another name for the login.") from None
+        cure = "Choose another name for the login."
+        raise PersonError(message, cure, field="username") from None
     _used(link, person)
     record("person.joined", person, after={"roles": person.roles}, actor=person)
     return person
@@ -255,6 +260,7 @@ def _username_checked(username: str) -> str:
         raise PersonError(
             "The login name can have small letters, digits, dots, dashes and underscores.",
             "Use at most 40 of them, and begin with a letter or digit.",
+            field="username",
         ) from None
     return name
 
@@ -263,7 +269,8 @@ def _password_set(person: User, password: str) -> None:
     try:
         validate_password(password, person)
     except ValidationError as error:
-        raise PersonError(" ".join(error.messages), "Choose a longer, rarer one.") from None
+        cure = "Choose a longer, rarer one."
+        raise PersonError(" ".join(error.messages), cure, field="password") from None
     person.set_password(password)
 
 

@@ -1,8 +1,11 @@
 """What follows on logging in, and on failing to."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from ftportal.accounts.middleware import browser_words
 from ftportal.accounts.models import LoginSession, User
@@ -23,6 +26,8 @@ def on_logged_in(sender: Any, request: HttpRequest, user: User, **_: Any) -> Non
             "browser": browser_words(request.headers.get("User-Agent", "")),
         },
     )
+    since = timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    LoginSession.objects.filter(user=user, seen_at__lt=since).delete()
     with acting_as(user, address):
         record("person.logged_in", user)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, update_session_auth_hash
+from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.mail import send_mail
@@ -22,6 +22,7 @@ from ftportal.accounts.forms import (
     ProfileForm,
     role_choices,
 )
+from ftportal.accounts.middleware import session_go_on
 from ftportal.accounts.models import Link, LinkKind, Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.accounts.selectors import invitations_open, login_sessions, people
@@ -251,9 +252,9 @@ def account_password(request: HttpRequest) -> HttpResponse:
                 keep=request.session.session_key,
             )
         except PersonError as error:
-            form.add_error("password", f"{error.message} {error.cure}")
+            form.add_error(error.field, f"{error.message} {error.cure}")
         else:
-            update_session_auth_hash(request, user)
+            session_go_on(request, user)
             messages.success(request, "Your new password is in force; other sessions ended.")
             return redirect("accounts:account")
     initial = {"display_name": str(user), "email": user.email}
@@ -287,8 +288,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
         try:
             user = _enter(token, form, is_reset)
         except PersonError as error:
-            field = "username" if "called" in error.message or "login" in error.message else None
-            form.add_error(field if field in form.fields else None, f"{error.message} {error.cure}")
+            form.add_error(error.field, f"{error.message} {error.cure}")
         else:
             login(request, user, backend=_BACKEND)
             return redirect("dashboard:home")

@@ -11,6 +11,7 @@ from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import OwnBenchmark, Suite, VerdictRule
 from ftportal.evaluations.selectors import KnownBenchmark, known_benchmarks, rules_in_force
 from ftportal.evaluations.services.suites import SETTINGS
+from ftportal.pages.lists import whole_of
 
 USE, LIMIT = "use_", "limit_"
 
@@ -137,7 +138,7 @@ class SuiteForm(forms.Form):
         tasks = []
         for part in self.cleaned_data["tasks"].replace(",", "\n").split():
             name, _, limit = part.partition(":")
-            if limit and not (limit.isdecimal() and len(limit) < 12 and int(limit)):
+            if limit and not whole_of(limit):
                 raise forms.ValidationError(f"{part}: write a number above 0 after the colon.")
             tasks.append({"name": name, "source": "lm_eval", "limit": int(limit or 0) or None})
         return tasks

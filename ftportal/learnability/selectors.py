@@ -34,11 +34,6 @@ class ScoredDecision:
     mean_nats: float
     text: str
 
-    @property
-    def chance(self) -> float:
-        """The geometric mean of its tokens' probabilities."""
-        return float(np.exp(self.mean_nats))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -131,16 +126,17 @@ def examples_beyond(
 ) -> list[str]:
     """Hashes of the examples with a decision less likely than `below`, or all likelier than
     `above`, in nats a token."""
-    offsets: dict[int, None] = {}
     scores: dict[int, list[float]] = defaultdict(list)
     for offset, _, _, _, mean_nats in decisions_open(learnability.path).tolist():
         scores[offset].append(mean_nats)
-    for offset, means in scores.items():
-        if (below is not None and min(means) < below) or (above is not None and min(means) > above):
-            offsets[offset] = None
+    beyond = [
+        offset
+        for offset, means in scores.items()
+        if (below is not None and min(means) < below) or (above is not None and min(means) > above)
+    ]
     hashes: dict[str, None] = {}
     with learnability.batch.examples_path.open("rb") as file:
-        for offset in sorted(offsets):
+        for offset in sorted(beyond):
             file.seek(offset)
             hashes[json.loads(file.readline())["sha256"]] = None
     return list(hashes)

@@ -28,9 +28,16 @@ class ListPage:
         return self.page.paginator.count
 
 
-def key_of(text: str) -> int | None:
-    """The primary key that a text of an address or a form names; None where it can be none."""
+def whole_of(text: str) -> int | None:
+    """The whole number that a text of an address or a form is; None for anything else.
+
+    Nineteen digits are none: no database keeps them, and Python itself refuses thousands.
+    """
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+key_of = whole_of
+"""The primary key that a text names; None where it can be none."""
 
 
 def is_fragment(request: HttpRequest) -> bool:

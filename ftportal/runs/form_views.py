@@ -15,7 +15,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoints_available
 from ftportal.mixtures.models import Mixture as NamedMixture
 from ftportal.mixtures.selectors import is_mixture
-from ftportal.pages.lists import key_of
+from ftportal.pages.lists import key_of, whole_of
 from ftportal.runs.forms import (
     MixtureRow,
     RunForm,
@@ -135,7 +135,8 @@ def _named(request: HttpRequest) -> NamedMixture | None:
 def _follows(named: NamedMixture, rows: Sequence[MixtureRow], seed: str) -> bool:
     """Whether the form still says what the named mixture says."""
     weights = {row.batch.pk: row.weight for row in rows if row.weight > 0}
-    return seed.isdecimal() and is_mixture(named, weights, int(seed[:12]))
+    chosen = whole_of(seed)
+    return chosen is not None and is_mixture(named, weights, chosen)
 
 
 def _only_name_is_wrong(form: RunForm) -> bool:

@@ -54,3 +54,19 @@ def test_odd_forms_are_answered(
     for suite in (HUGE, ENDLESS):
         asked = tina.post(f"/evaluations/of/{made.pk}/measure/", {"suite": suite})
         assert asked.status_code == 404
+
+
+def test_digits_without_end_are_an_error_on_their_field(
+    client_of: Callable[[Any], Client], cast: SimpleNamespace, language_model: Any
+) -> None:
+    from ftportal.runs.forms import RunForm
+
+    fields = dict.fromkeys(RunForm.base_fields, ENDLESS) | {
+        "name": "Session",
+        "method": "apollo",
+        "parent": str(language_model.pretrained.pk),
+    }
+    page = client_of(cast.tina).post("/runs/new/", fields)
+    assert page.status_code == 422
+    errors = page.context["form"].errors
+    assert {"epochs", "seed", "learning_rate", "processes"} <= errors.keys()

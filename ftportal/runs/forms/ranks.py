@@ -3,6 +3,7 @@
 from django import forms
 from django.core.exceptions import ValidationError
 
+from ftportal.pages.lists import whole_of
 from ftportal.runs.forms.fields import WHOLE_MAX, text_input
 from ftportal.runs.forms.sections import Section
 from ftportal.runs.recipes import SHARDING_NAMES
@@ -40,6 +41,7 @@ class RanksFields(forms.Form):
         text = self.cleaned_data["processes"].strip().lower()
         if text in ("", AUTO):
             return text or None
-        if text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) <= WHOLE_MAX:
-            return int(text)
+        count = whole_of(text)
+        if count is not None and 0 < count <= WHOLE_MAX:
+            return count
         raise ValidationError(f"Write a whole number of at least 1, or {AUTO}.")

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ftportal.accounts.models import Link, LoginSession, User
+from ftportal.accounts.selectors import login_sessions
 from ftportal.accounts.services import (
     PersonError,
     first_administrator_link,
@@ -212,8 +213,26 @@ def test_ones_own_page(cast: SimpleNamespace) -> None:
     differs = client.post(password, {"old": PASSWORD, "password": NEW, "again": "x"})
     assert "The two are not the same" in differs.content.decode()
     client.post(password, {"old": PASSWORD, "password": NEW, "again": NEW})
-    assert client.get(url).status_code == 200
+    page = client.get(url).content.decode()
+    assert "this one" in page and LoginSession.objects.count() == 1
     assert other.get(url).status_code == 302
+
+
+def test_a_session_that_ended_by_itself_is_not_shown(cast: SimpleNamespace) -> None:
+    client = Client()
+    log_in(client, "tina")
+    LoginSession.objects.update(seen_at=timezone.now() - timedelta(hours=13))
+    assert login_sessions(cast.tina) == []
+    log_in(Client(), "tina")
+    assert LoginSession.objects.count() == 1
+
+
+def test_what_is_wrong_with_a_name_stands_at_the_name(cast: SimpleNamespace) -> None:
+    token = person_invite(invited_by=cast.ada, display_name="Nora", roles=[])
+    fields = {"username": "tina", "display_name": "Nora", "password": NEW, "again": NEW}
+    page = Client().post(reverse("accounts:welcome", args=[token]), fields)
+    assert page.status_code == 422
+    assert "is called tina already" in page.context["form"].errors["username"][0]
 
 
 def test_an_administrator_invites_in_the_browser_and_sees_the_link_once(

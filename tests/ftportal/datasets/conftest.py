@@ -20,6 +20,16 @@ GOOD_LINE = json.dumps(
 )
 
 
+def lines(records: list[Any]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def talk(number: int, **more: Any) -> dict[str, Any]:
+    """A conversation that is not held out for any number below 12."""
+    answer = {"role": "assistant", "content": f"answer {number}"}
+    return {"messages": [{"role": "user", "content": f"question {number}"}, answer], **more}
+
+
 def conversation_lines(count: int) -> bytes:
     """JSON lines of different conversations: question 1, answer 1, ..."""
     lines = [

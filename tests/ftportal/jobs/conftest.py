@@ -1,6 +1,7 @@
 """A kind of job whose engine only counts, and helpers to make such jobs."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -83,26 +84,37 @@ def migrated_file(
 
 
 @pytest.fixture
-def portal(
+def portal_of(
     migrated_file: Path,
     data_dir: Path,
     settings: Any,
     django_db_blocker: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Portal]:
-    """A portal with Redis and no worker yet; this test shares its database and its broker."""
+) -> Iterator[Callable[[str], Portal]]:
+    """`portal_of(settings)`: a portal by these settings with Redis and no worker yet; this test
+    shares its database and its broker."""
     (data_dir / "db.sqlite3").write_bytes(migrated_file.read_bytes())
     settings.FTPORTAL_LEASE_SECONDS = 3
+    with ExitStack() as stack:
+        stack.enter_context(django_db_blocker.unblock())
+        stack.enter_context(database_at(data_dir / "db.sqlite3"))
+
+        def start(settings_module: str) -> Portal:
+            portal = Portal(data_dir, settings=settings_module)
+            stack.callback(portal.close)
+            monkeypatch.setattr(doorbell, "app", portal.celery)
+            portal.redis_start()
+            return portal
+
+        yield start
+
+
+@pytest.fixture
+def portal(portal_of: Callable[[str], Portal], monkeypatch: pytest.MonkeyPatch) -> Portal:
+    """A portal whose jobs only count."""
     monkeypatch.setattr(registry, "_kinds", {})
     CountingConfig.ready(None)  # type: ignore[arg-type]
-    portal = Portal(data_dir)
-    monkeypatch.setattr(doorbell, "app", portal.celery)
-    with django_db_blocker.unblock(), database_at(data_dir / "db.sqlite3"):
-        portal.redis_start()
-        try:
-            yield portal
-        finally:
-            portal.close()
+    return portal_of("tests.engines.settings")
 
 
 @pytest.fixture

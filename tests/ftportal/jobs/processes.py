@@ -98,7 +98,7 @@ class database_at:  # noqa: N801 - reads as a statement
 class Portal:
     """Redis and workers that share one data folder with the test."""
 
-    def __init__(self, folder: Path, settings: str = "tests.engines.settings") -> None:
+    def __init__(self, folder: Path, settings: str) -> None:
         self.folder = folder
         self.settings = settings
         self.socket = folder / "r.sock"

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,10 @@ from ftportal.accounts.models import User
 from ftportal.checkpoints.services import language_model_register
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.datasets.services import batch_upload
-from ftportal.jobs import doorbell
 from ftportal.jobs.models import Job, JobState
 from tests.event_log import logged_events
 from tests.ftportal.jobs.processes import (
     Portal,
-    database_at,
     engine_of,
     fresh,
     is_alive,
@@ -28,27 +26,6 @@ from tests.ftportal.jobs.processes import (
 
 COUNT = 60_000
 LOST_SECONDS_MAX = 10.0
-
-
-@pytest.fixture
-def portal(
-    migrated_file: Path,
-    data_dir: Path,
-    settings: Any,
-    django_db_blocker: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Portal]:
-    """The portal's own kinds of jobs, with Redis and no worker yet."""
-    (data_dir / "db.sqlite3").write_bytes(migrated_file.read_bytes())
-    settings.FTPORTAL_LEASE_SECONDS = 3
-    portal = Portal(data_dir, settings="ftportal.settings")
-    monkeypatch.setattr(doorbell, "app", portal.celery)
-    with django_db_blocker.unblock(), database_at(data_dir / "db.sqlite3"):
-        portal.redis_start()
-        try:
-            yield portal
-        finally:
-            portal.close()
 
 
 def content() -> bytes:
@@ -80,8 +57,9 @@ def killed_in(portal: Portal, job: Job, worker: Any) -> float:
 
 @pytest.mark.slow
 def test_a_batch_whose_worker_is_killed_in_either_pass_is_ready_once(
-    portal: Portal, tiny_model_directory: Path
+    portal_of: Callable[[str], Portal], tiny_model_directory: Path
 ) -> None:
+    portal = portal_of("ftportal.settings")
     model = language_model_register(
         name="Tiny",
         source="made here",
