@@ -41,8 +41,6 @@ def output_write(
     json_write(directory / "recipe.json", recipe)
     json_write(directory / "displacement.json", changes)
     (directory / "README.md").write_text(model_card(config, summary), encoding="utf-8")
-    for file in directory.iterdir():
-        file.chmod(0o644)  # save_pretrained leaves weights readable by their owner alone
     return manifest_write(directory)
 
 
