@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -27,6 +27,7 @@ from ftportal.dashboard.selectors.first_steps import first_steps
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.line import line_of
 from ftportal.dashboard.selectors.lineage import tree
+from ftportal.dashboard.selectors.outcome import outcome_of
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.pages.lists import is_fragment, key_of
 from ftportal.promotions.ledger import ledgers_check
@@ -103,6 +104,19 @@ def _csv(chosen: Selection, text: str) -> HttpResponse:
     name = f"comparison-of-{len(chosen.runs)}-runs.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+@require_GET
+def run_outcome(request: HttpRequest, pk: int) -> HttpResponse:
+    """For a run's page: what it learned and what it cost, in two sentences."""
+    related = ("output", "same_as", "parent", "job")
+    shown = get_object_or_404(
+        Run.objects.select_related(*related).prefetch_related("mixture__batch"), pk=pk
+    )
+    outcome = outcome_of(shown)
+    if outcome is None:
+        raise Http404("The run left no checkpoint.")
+    return render(request, "dashboard/_outcome.html", {"run": shown, "outcome": outcome})
 
 
 @require_GET

@@ -76,6 +76,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "recipe": recipe_words(shown.recipe, shown.probe_set),
         "mixture": mixture_rows(shown),
         "outcome": outcome_rows(shown),
+        "outcome_of": shown.output or shown.same_as,
         "changes": changes_of(shown.output),
         "forecast_words": displacement_forecast_words(shown),
         "again_url": run_again_url(shown),
@@ -87,9 +88,16 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def run_figures(request: HttpRequest, pk: int) -> HttpResponse:
-    """The fragment with the run's figures, asked for again and again while it lives."""
+    """The run's figures, badge and stop button, asked for again and again while it lives.
+
+    Once it has ended and its result is in place, the page is loaded again: it says what came out.
+    """
     shown = _run(pk)
-    return render(request, "runs/_figures.html", {"run": shown, **_figures(shown)})
+    context = {"run": shown, **_figures(shown), "is_update": True}
+    response = render(request, "runs/_figures.html", context)
+    if shown.job.is_settled:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_GET

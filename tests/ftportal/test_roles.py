@@ -29,6 +29,7 @@ READS = {
             "dashboard:compare",
             "dashboard:home",
             "dashboard:lineage",
+            "dashboard:run_outcome",
             "datasets:batch",
             "datasets:batches",
             "datasets:examples",

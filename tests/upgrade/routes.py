@@ -77,6 +77,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "promotions:compare": Checkpoint.objects,
     "promotions:promote": Checkpoint.objects,
     "reviews:checkpoint_panel": Checkpoint.objects,
+    "dashboard:run_outcome": Run.objects,
     "reviews:decide": SpotCheck.objects,
     "reviews:open": Checkpoint.objects,
     "reviews:plan": SpotCheck.objects,

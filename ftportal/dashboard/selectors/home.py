@@ -10,9 +10,12 @@ from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.dashboard.selectors import sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
+from ftportal.dashboard.selectors.measurements import suite_in_common
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
+from ftportal.dashboard.selectors.tradeoff import gains
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.evaluations.models import Evaluation, Verdict
+from ftportal.evaluations.selectors import Change
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.selectors import stages
@@ -116,7 +119,10 @@ class Session:
     result: Checkpoint | None
     method: str
     general_share: float | None
+    gain: Change
+    """How much less surprising the examples set aside from what it was taught became, nats."""
     loss: LossEnds | None
+    """Of training itself, shown where `gain` is not known."""
     cost: Cost | None
     verdict: Verdict | None
     """The worst of its newest verdicts, for one is enough to bar it."""
@@ -133,6 +139,8 @@ def latest_sessions() -> list[Session]:
     )
     result_of = {run.pk: sessions.result_of(run) for run in runs}
     results = sessions.results_of(runs)
+    ends = {*results, *(run.parent_id for run in runs)}
+    gain_of = gains(runs, suite_in_common(ends))
     cost_of = costs([(run.parent, one) for run in runs if (one := result_of[run.pk]) is not None])
     losses = sessions.loss_ends([run.pk for run in runs])
     verdicts = sessions.verdicts_by_candidate(results)
@@ -148,6 +156,7 @@ def latest_sessions() -> list[Session]:
                 result=result,
                 method=method_name(run.recipe),
                 general_share=sessions.general_share(run),
+                gain=gain_of[run.pk],
                 loss=losses.get(run.pk),
                 cost=cost_of.get((run.parent_id, key)),
                 verdict=next(iter(verdicts.get(key, [])), None),

@@ -74,6 +74,7 @@ def test_it_polls_only_while_something_lives(contrast: SimpleNamespace, client_o
 def test_a_session_has_its_numbers(contrast: SimpleNamespace) -> None:
     reckless, careful = latest_sessions()
     assert careful.general_share == pytest.approx(0.25)
+    assert careful.gain.why_missing == "not measured on its own held-out examples yet"
     assert careful.loss is not None
     assert (careful.loss.first_nats, careful.loss.last_nats) == (3.0, 1.0)
     assert reckless.cost is not None
