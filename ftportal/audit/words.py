@@ -12,6 +12,8 @@ ACTIONS = {
     "person.sessions_ended": "Ended sessions",
     "person.logged_in": "Logged in",
     "person.login_failed": "Failed to log in",
+    "run.described": "Described a run",
+    "checkpoint.described": "Described a checkpoint",
     "model.registered": "Registered a language model",
     "checkpoint.deleted": "Deleted a checkpoint's files",
     "batch.uploaded": "Uploaded a batch",

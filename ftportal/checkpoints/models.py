@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.pages.describing import Described
+
 
 class LanguageModel(models.Model):
     """What is being taught. Its pre-trained checkpoint is the rollback anchor."""
@@ -31,7 +33,7 @@ class LanguageModel(models.Model):
         return self.checkpoints.get(parent__isnull=True)
 
 
-class Checkpoint(models.Model):
+class Checkpoint(Described):
     """One state of the weights: a Hugging Face directory of safetensors, never changed again."""
 
     language_model = models.ForeignKey(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from engine.manifest import ManifestError, manifest_read
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
@@ -54,7 +54,8 @@ def checkpoints_available(language_model: LanguageModel | None = None) -> QueryS
 def checkpoint_list(
     *, model_name: str = "", text: str = "", deleted: bool = False
 ) -> QuerySet[Checkpoint]:
-    """Checkpoints for the list page, filtered by the model's name and by text in their name."""
+    """Checkpoints for the list page, filtered by the model's name and by text in
+    their name, tags or note."""
     checkpoints = Checkpoint.objects.select_related("language_model", "parent").prefetch_related(
         "aliases"
     )
@@ -63,7 +64,9 @@ def checkpoint_list(
     if model_name:
         checkpoints = checkpoints.filter(language_model__name=model_name)
     if text:
-        checkpoints = checkpoints.filter(name__icontains=text)
+        checkpoints = checkpoints.filter(
+            Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
+        )
     return checkpoints
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_write
 from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
@@ -205,3 +206,11 @@ def _model_check(directory: Path) -> None:
         raise CheckpointError(
             f"This model cannot be used: {first.where}: {first.message}.", first.cure, problems
         )
+
+
+def checkpoint_describe(*, checkpoint: Checkpoint, name: str, note: str, tags: str) -> None:
+    """Name a checkpoint, and write a note and tags beside it; its files stay as they are.
+
+    Raises NameTakenError.
+    """
+    describe(checkpoint, "checkpoint.described", name=name, note=note, tags=tags)

@@ -1,8 +1,11 @@
 """Pages of language models and checkpoints."""
 
+from functools import partial
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftportal.accounts.models import Role
@@ -13,9 +16,11 @@ from ftportal.checkpoints.selectors import checkpoint_files, checkpoint_list, li
 from ftportal.checkpoints.services import (
     CheckpointError,
     checkpoint_delete,
+    checkpoint_describe,
     delete_objections,
     language_model_register,
 )
+from ftportal.pages.describing import describe_page
 from ftportal.pages.lists import page_of
 
 _SORT = {
@@ -56,6 +61,15 @@ def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
         "objections": delete_objections(shown),
     }
     return render(request, "checkpoints/checkpoint.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def describe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name the checkpoint, and write a note and tags beside it."""
+    require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
+    shown = get_object_or_404(Checkpoint, pk=pk)
+    write = partial(checkpoint_describe, checkpoint=shown)
+    return describe_page(request, shown, write, back=reverse("checkpoints:checkpoint", args=[pk]))
 
 
 @require_POST

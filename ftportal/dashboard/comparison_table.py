@@ -8,6 +8,7 @@ from ftportal.dashboard.selectors.comparison import Column, Comparison
 from ftportal.evaluations.selectors import Change
 from ftportal.pages.templatetags.pages import duration, fixed, signed
 from ftportal.promotions.selectors import stages
+from ftportal.promotions.stages import stage_word
 
 
 def comparison_groups(compared: Comparison, *, whole_recipe: bool) -> list[Group]:
@@ -30,10 +31,13 @@ def _outcome_group(compared: Comparison) -> Group:
             cells=[_stage_cell(stage_of, column) for column in compared.columns],
             numeric=False,
         ),
-        Row(
-            title="Loss, first steps → last",
-            unit="nats a token",
-            cells=[_loss_cell(column) for column in compared.columns],
+        *(
+            Row(
+                title=f"Training loss, {which} steps",
+                unit="nats a decision token",
+                cells=[_loss_cell(column, which) for column in compared.columns],
+            )
+            for which in ("first", "last")
         ),
         Row(
             title="Learned, own held-out examples",
@@ -81,16 +85,17 @@ def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
         key = review.spot_check.pk
         badge = Badge(state="open", word=review.word, url_name="reviews:spot_check", key=key)
         return Cell(text=review.word, badges=[badge])
-    state = stage_of.get(result.pk, "candidate")
+    state = stage_word(stage_of.get(result.pk, "candidate"))
     badge = Badge(state=state, url_name="checkpoints:checkpoint", key=result.pk)
     note = review.spot_check.decision_reason if review is not None else ""
     return Cell(text=state, badges=[badge], note=note)
 
 
-def _loss_cell(column: Column) -> Cell:
+def _loss_cell(column: Column, which: str) -> Cell:
     if column.loss is None:
         return Cell(note="no step yet")
-    return Cell(text=f"{column.loss.first_nats:.2f} → {column.loss.last_nats:.2f}")
+    nats = column.loss.first_nats if which == "first" else column.loss.last_nats
+    return Cell(text=fixed(nats, 2), value=nats)
 
 
 def _trade_cell(change: Change, *, scale: float, places: int, unit: str) -> Cell:

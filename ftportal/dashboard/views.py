@@ -59,22 +59,29 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
+@vary_on_headers("HX-Request")
 def compare(request: HttpRequest) -> HttpResponse:
-    """Two to eight runs side by side, as the address names them; `format=csv` is the table."""
+    """Two to eight runs side by side, as the address names them; `format=csv` is the table.
+
+    With `choose`, or for fewer than two, the form that finds runs; for HTMX its choices alone.
+    """
     chosen = selection(request.GET.getlist("run"))
     baseline = request.GET.get("base", "parent")
     baseline = baseline if baseline in BASELINES else "parent"
     whole_recipe = request.GET.get("recipe") == "whole"
+    find = request.GET.get("find", "").strip()
     context: dict[str, Any] = {
         "selection": chosen,
-        "choices": runs_to_add(chosen.runs),
-        "full": len(chosen.runs) == MOST,
+        "choices": runs_to_add(chosen.runs, find),
+        "find": find,
         "most": MOST,
         "baseline": baseline,
         "baselines": BASELINES,
         "whole_recipe": whole_recipe,
     }
-    if not chosen.enough:
+    if is_fragment(request):
+        return render(request, "dashboard/_compare_choices.html", context)
+    if not chosen.enough or "choose" in request.GET:
         return render(request, "dashboard/compare.html", context)
     compared = comparison(runs=chosen.runs, baseline=baseline)
     groups = comparison_groups(compared, whole_recipe=whole_recipe)

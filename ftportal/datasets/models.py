@@ -12,6 +12,7 @@ from corpus.formats import FORMATS
 from corpus.reasoning import CHOICES, LEARN
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.jobs.models import Job
+from ftportal.pages.describing import Described
 
 
 class BatchKind(models.TextChoices):
@@ -47,7 +48,7 @@ REASONING = list(CHOICES.items())
 """What becomes of the reasoning before an answer."""
 
 
-class Batch(models.Model):
+class Batch(Described):
     """An uploaded training file, immutable. Counts are None until it was read."""
 
     name = models.CharField(max_length=120)
@@ -93,7 +94,6 @@ class Batch(models.Model):
     consent = models.CharField(
         max_length=300, blank=True, help_text="who agreed to training on them, and to what"
     )
-    tags = models.CharField(max_length=200, blank=True, help_text="words, with commas between")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_reason = models.CharField(max_length=300, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)
@@ -139,12 +139,6 @@ class Batch(models.Model):
     def trained_count(self) -> int:
         """Examples that a run may learn: those not held out."""
         return max(0, (self.example_count or 0) - (self.held_out_count or 0))
-
-    @property
-    def tag_list(self) -> list[str]:
-        """Its tags, each once, in their order."""
-        words = (word.strip() for word in self.tags.split(","))
-        return list(dict.fromkeys(word for word in words if word))
 
     @property
     def kept_until(self) -> datetime | None:

@@ -25,6 +25,11 @@ def stage(checkpoint: Checkpoint) -> str:
     return stages([checkpoint.pk])[checkpoint.pk]
 
 
+def stage_word(stage: str) -> str:
+    """A stage for a column beside the verdict's, which need not say the verdict again."""
+    return "barred" if stage == "forgotten" else stage
+
+
 def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
     """Checkpoint -> where it stands, in one word or two, as `badge` knows them."""
     anchors, champions = anchors_and_champions()

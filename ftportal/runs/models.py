@@ -9,9 +9,10 @@ from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import can_start_again
 from ftportal.mixtures.models import Mixture
+from ftportal.pages.describing import Described
 
 
-class Run(models.Model):
+class Run(Described):
     """One training session: parent checkpoint, batches, recipe in; at most one checkpoint out."""
 
     name = models.CharField(max_length=120, unique=True)

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from engine.checks import ConfigError
 from engine.modelcheck import model_directory_problems
 from ftportal.accounts.models import User
+from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import checkpoint_register
@@ -36,6 +37,14 @@ class RunRefusedError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(" ".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def run_describe(*, run: Run, name: str, note: str, tags: str) -> None:
+    """Name a run, and write a note and tags beside it. Its checkpoint keeps its own name.
+
+    Raises NameTakenError.
+    """
+    describe(run, "run.described", name=name, note=note, tags=tags)
 
 
 def run_submit(

@@ -1,20 +1,23 @@
 """Pages of runs: the list, the page that watches one, and panels for other floors' pages."""
 
-import csv
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
+from ftportal.pages.describing import describe_page
 from ftportal.pages.lists import is_fragment, page_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
+from ftportal.runs.export import metrics_rows
 from ftportal.runs.forms.run import method_choices
 from ftportal.runs.log import log_tail
 from ftportal.runs.metrics import loss_now, metric_last
@@ -30,7 +33,7 @@ from ftportal.runs.selectors import (
     run_again_url,
     run_list,
 )
-from ftportal.runs.services import RunRefusedError, run_resume, run_stop
+from ftportal.runs.services import RunRefusedError, run_describe, run_resume, run_stop
 from training.methods import method_of
 
 _SORT = {
@@ -107,16 +110,21 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 
 
 @require_GET
-def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
+def metrics_csv(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Everything that the run measured, one value a line."""
     shown = _run(pk)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(metrics_rows(shown), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="run-{shown.pk}-metrics.csv"'
-    writer = csv.writer(response)
-    writer.writerow(["step", "metric", "value"])
-    rows = Metric.objects.filter(run=shown).order_by("step", "name")
-    writer.writerows(rows.values_list("step", "name", "value").iterator())
     return response
+
+
+@require_http_methods(["GET", "POST"])
+def describe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name the run, and write a note and tags beside it."""
+    require_role(request, Role.TRAINER)
+    shown = _run(pk)
+    write = partial(run_describe, run=shown)
+    return describe_page(request, shown, write, back=reverse("runs:run", args=[pk]))
 
 
 @require_POST

@@ -70,6 +70,7 @@ READS = {
         ],
         ALL,
     ),
+    "checkpoints:checkpoint_describe": TRAINER | ADMIN,
     "accounts:people": ADMIN,
     "accounts:person": ADMIN,
     "audit:audit": ADMIN,
@@ -82,6 +83,7 @@ READS = {
     "evaluations:suite_new": ADMIN,
     "mixtures:mixture_new": TRAINER,
     "reviews:vote": REVIEWER,
+    "runs:run_describe": TRAINER,
     "runs:run_new": TRAINER,
 }
 """Who may open a page; what is not here has none."""
@@ -101,6 +103,7 @@ WRITES = {
     "accounts:welcome": ALL,
     "blends:blends": TRAINER,
     "checkpoints:checkpoint_delete": TRAINER | ADMIN,
+    "checkpoints:checkpoint_describe": TRAINER | ADMIN,
     "checkpoints:model_new": ADMIN,
     "datasets:batch_answer": TRAINER,
     "datasets:batch_delete": TRAINER | ADMIN,
@@ -137,6 +140,7 @@ WRITES = {
     "reviews:undo": REVIEWER,
     "reviews:vote": REVIEWER,
     "runs:run_mixture": TRAINER,
+    "runs:run_describe": TRAINER,
     "runs:run_new": TRAINER,
     "runs:run_preview": TRAINER,
     "runs:run_resume": TRAINER,

@@ -14,6 +14,7 @@ from ftportal.dashboard.selectors.tradeoff import Trade, trades
 from ftportal.evaluations.models import Suite, Verdict
 from ftportal.pages.lists import key_of
 from ftportal.runs.models import Run
+from ftportal.runs.selectors import run_list
 
 FEWEST, MOST = 2, 8
 BASELINES = {
@@ -64,10 +65,10 @@ def _runs() -> QuerySet[Run]:
     ).prefetch_related("mixture__batch")
 
 
-def runs_to_add(chosen: Sequence[Run], limit: int = 200) -> QuerySet[Run]:
-    """Runs that may still be added, newest first."""
-    others = Run.objects.exclude(pk__in=[run.pk for run in chosen])
-    return others.select_related("job").order_by("-created_at")[:limit]
+def runs_to_add(chosen: Sequence[Run], text: str = "", limit: int = 20) -> QuerySet[Run]:
+    """Runs that may still be added, newest first; with `text` those that `run_list` finds by it."""
+    others = run_list(text=text).exclude(pk__in=[run.pk for run in chosen])
+    return others.order_by("-created_at")[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)

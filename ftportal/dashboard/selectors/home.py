@@ -19,6 +19,7 @@ from ftportal.evaluations.selectors import Change
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.selectors import stages
+from ftportal.promotions.stages import stage_word
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import method_name
@@ -161,7 +162,7 @@ def latest_sessions() -> list[Session]:
                 cost=cost_of.get((run.parent_id, key)),
                 verdict=next(iter(verdicts.get(key, [])), None),
                 review=reviews.get(key),
-                stage=stage_of.get(key, ""),
+                stage=stage_word(stage_of.get(key, "")),
             )
         )
     return rows

@@ -112,10 +112,10 @@ def test_every_action_has_words() -> None:
     recorded = set()
     for path in BASE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "record":
-                recorded |= {
-                    one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant)
-                }
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in ("record", "describe"):
+                action = node.args[0 if name == "record" else 1]
+                recorded |= {one.value for one in ast.walk(action) if isinstance(one, ast.Constant)}
     assert recorded - ACTIONS.keys() == set()
     assert ACTIONS.keys() - recorded == {
         "champion.first",

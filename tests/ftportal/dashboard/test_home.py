@@ -82,7 +82,7 @@ def test_a_session_has_its_numbers(contrast: SimpleNamespace) -> None:
     assert changes == pytest.approx({"prose": 73.3253, "code": 0.0, "right answers": -35.0})
     beyond = {part.name for part in reckless.cost.parts if part.is_beyond}
     assert beyond == {"prose", "right answers"}
-    assert (reckless.stage, careful.stage) == ("forgotten", "candidate")
+    assert (reckless.stage, careful.stage) == ("barred", "candidate")
     assert reckless.verdict == contrast.verdict_reckless
 
 
