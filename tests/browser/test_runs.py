@@ -98,7 +98,7 @@ def test_the_watch_page_follows_a_run_and_survives_a_reload(
     charts = [chart for group in run_charts(run) for chart in group.open]
     assert [chart.title for chart in charts] == ["Loss by batch"]
     expect(page.locator("[data-chart][data-drawn]")).to_have_count(1)
-    page.get_by_text("Speed", exact=True).click()  # a folded group is drawn when it is opened
+    page.locator("summary", has_text="Speed").click()  # a folded group is drawn when it is opened
     expect(page.locator("[data-chart][data-drawn]")).to_have_count(2)
     expect(page.locator(".run-figures")).to_contain_text("Not started yet")
     figure = page.locator(".bk-Figure").first.element_handle()

@@ -22,7 +22,7 @@ def batch_describe(
     if not values["name"]:
         raise DatasetError("A batch needs a name.", "Write one.")
     for field, text in values.items():
-        most = Batch._meta.get_field(field).max_length or NOTE_CHARACTERS
+        most = getattr(Batch._meta.get_field(field), "max_length", None) or NOTE_CHARACTERS
         if len(text) > most:
             raise DatasetError(
                 f"The {field} has {len(text):,} characters.", f"At most {most:,} fit: shorten it."
