@@ -55,7 +55,7 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 def issuer(name: str) -> str:
     """The address of an OpenID provider from the variable `name`, without its last slash.
 
-    Empty without it. What it says is believed, so that it must be HTTPS; on this machine HTTP will do.
+    Empty without it. Whatever answers there is believed: it must be HTTPS, but on this machine.
     """
     text = os.environ.get(name, "").strip().rstrip("/")
     if not text:

@@ -73,6 +73,7 @@ def _people_page(
         "link": link,
         "link_name": name,
         "has_mail": bool(settings.EMAIL_HOST),
+        "provider_name": provider_name(),
     }
     return render(request, "accounts/people.html", context, status=status)
 

@@ -52,7 +52,7 @@ class SignInError(ProblemError):
 
 
 class _UntrustedError(Exception):
-    """What the provider sent is not to be trusted; the words are ours or PyJWT's, and quote none."""
+    """What the provider sent is not to be trusted. The words are ours or PyJWT's: no secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,12 @@ from typing import Any
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.utils.encoding import force_bytes
 
 from ftportal.accounts.models import User
 from ftportal.accounts.services import PersonError
+
+_SALT = b"ftportal.second_factor:"  # so that the key is good for nothing else
 
 
 class Adapter(DefaultMFAAdapter):
@@ -41,5 +44,5 @@ def _fernet() -> Any:
     from cryptography.fernet import Fernet, MultiFernet  # 8 MB that most processes never need
 
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    digests = [hashlib.sha256(f"ftportal.second_factor:{key}".encode()).digest() for key in keys]
+    digests = [hashlib.sha256(_SALT + force_bytes(key)).digest() for key in keys]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])

@@ -18,7 +18,7 @@ _ALLOWED = frozenset({"accounts:second_factor", "accounts:logout"})
 
 
 class SecondFactorMiddleware:
-    """Ends sessions that began before the second factor was asked for; sends on who must set one up.
+    """Ends sessions that have not passed the second factor; sends on who must set one up.
 
     The log-in asks for it already; this holds whatever way a session came about.
     """

@@ -45,6 +45,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     if who is None:
         return redirect("accounts:login")
     form = CodeForm(request.POST if request.method == "POST" else None)
+    form.fields["code"].widget.attrs["autofocus"] = True
     ways: list[str] = []
     if _try(form, lambda code: ways.append(code_check(person=who.person, code=code))):
         answer = let_in(request, who, factor=ways[0])

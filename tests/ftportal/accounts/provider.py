@@ -41,7 +41,7 @@ class Provider:
         self.issuer = f"http://127.0.0.1:{self.server.server_port}"
 
     def authorize(self, address: str) -> str:
-        """What a browser does there with somebody who is logged in: the address that it is sent to."""
+        """What the page does for somebody who is logged in: the address that it sends to."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         assert query["client_id"] == CLIENT_ID and query["response_type"] == "code"
         assert "openid" in query["scope"].split() and query["code_challenge_method"] == "S256"
@@ -110,6 +110,11 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             fields = parse_qs(self.rfile.read(length).decode())
             provider.requests.append(self.path)
+            if self.path.startswith("/authorize?"):
+                self.send_response(302)
+                self.send_header("Location", provider.authorize(self.path))
+                self.end_headers()
+                return
             said = provider.answer(self.path, {name: one[0] for name, one in fields.items()})
             content = json.dumps({"error": "invalid_grant"} if said is None else said).encode()
             self.send_response(400 if said is None else 200)
