@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from ftportal import environment
 from ftportal.accounts.models import LoginSession, User
 from ftportal.accounts.second_factor.services import code_check, second_factor_set, secret_make
 from ftportal.accounts.services import PersonError, person_deactivate, reset_link_make
@@ -353,3 +355,15 @@ def test_tries_older_than_the_limit_do_not_count(tina: SimpleNamespace, settings
     with connection.cursor() as cursor:
         cursor.execute("UPDATE audit_auditentry SET at = %s", [long_ago.isoformat(" ")])
     assert code_check(person=tina.person, code=tina.codes[0]) == "recovery code"
+
+
+def test_a_word_that_is_none_of_the_three_refuses_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def chosen(word: str) -> str:
+        monkeypatch.setenv("A_CHOICE", word)
+        return environment.choice("A_CHOICE", "off", "optional", "required")
+
+    assert (chosen(""), chosen("Required")) == ("off", "required")
+    with pytest.raises(ImproperlyConfigured, match="off, optional, required"):
+        chosen("true")
