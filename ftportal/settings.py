@@ -19,6 +19,11 @@
 | FTPORTAL_LEDGER_KEY(_FILE) | seals the ledger; keep it apart from the database | ledger/key |
 | FTPORTAL_SEED | whether migrating brings the suites, rules and prompts of a new portal | true |
 | FTPORTAL_MAIL_HOST, _PORT, _USER, _PASSWORD, _TLS, _FROM | mails links | none: handed over |
+| FTPORTAL_OIDC_ISSUER | OpenID provider that people may sign in with | none |
+| FTPORTAL_OIDC_CLIENT_ID, _CLIENT_SECRET(_FILE) | what the portal is called there | none |
+| FTPORTAL_OIDC_NAME | what the button calls the provider | its host |
+| FTPORTAL_OIDC_NEWCOMERS | whether people whom nobody invited may come in, without roles | false |
+| FTPORTAL_SECOND_FACTOR | codes of an app at log-in: off, optional or required | off |
 """
 
 import importlib.util
@@ -27,6 +32,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -69,6 +75,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
     "django_htmx",
     "csp",
     "ftportal.audit",
@@ -98,6 +107,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "ftportal.audit.acting.ActingMiddleware",
     "ftportal.accounts.middleware.SessionMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "ftportal.accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -160,6 +171,26 @@ AXES_CLIENT_IP_CALLABLE = "ftportal.audit.acting.address_of"
 AXES_LOCKOUT_CALLABLE = "ftportal.accounts.views.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# allauth is a library here: none of its pages has an address (see ftportal.accounts.openid).
+# Its tables are always there, so that a provider can be configured, and taken away, at any time.
+FTPORTAL_OIDC_ISSUER = environment.issuer("FTPORTAL_OIDC_ISSUER")
+FTPORTAL_OIDC_CLIENT_ID = environment.secret("FTPORTAL_OIDC_CLIENT_ID") or ""
+FTPORTAL_OIDC_CLIENT_SECRET = environment.secret("FTPORTAL_OIDC_CLIENT_SECRET") or ""
+FTPORTAL_OIDC_NAME = (
+    environment.secret("FTPORTAL_OIDC_NAME") or urlsplit(FTPORTAL_OIDC_ISSUER).hostname or ""
+)
+FTPORTAL_OIDC_NEWCOMERS = environment.boolean("FTPORTAL_OIDC_NEWCOMERS", default=False)
+if FTPORTAL_OIDC_ISSUER and not FTPORTAL_OIDC_CLIENT_ID:
+    raise ImproperlyConfigured(
+        "FTPORTAL_OIDC_ISSUER is set and FTPORTAL_OIDC_CLIENT_ID is not: register the portal with "
+        "the provider, and give the client id that it shows"
+    )
+SOCIALACCOUNT_STORE_TOKENS = False
+FTPORTAL_SECOND_FACTOR = environment.choice("FTPORTAL_SECOND_FACTOR", "off", "optional", "required")
+MFA_ADAPTER = "ftportal.accounts.second_factor.adapter.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "ftportal"
+MFA_TOTP_TOLERANCE = 1  # a telephone's clock may be half a minute off
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -114,9 +114,15 @@ def link_join(
         first_name=display_name.strip()[:150],
         email=email or link.email,
     )
-    for role in link.roles:
-        setattr(person, FIELD_OF[Role(role)], True)
     _password_set(person, password)
+    return person_join(person=person, link=link)
+
+
+@transaction.atomic
+def person_join(*, person: User, link: Link | None) -> User:
+    """Keep a new person, with the roles of a locked link, or with none. Raises PersonError."""
+    for role in link.roles if link is not None else ():
+        setattr(person, FIELD_OF[Role(role)], True)
     try:
         with transaction.atomic():
             person.save()
@@ -124,7 +130,8 @@ def link_join(
         message = f"Somebody is called {person.username} already."
         cure = "Choose another name for the login."
         raise PersonError(message, cure, field="username") from None
-    _used(link, person)
+    if link is not None:
+        _used(link, person)
     record("person.joined", person, after={"roles": person.roles}, actor=person)
     return person
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.mail import send_mail
@@ -14,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from ftportal.accounts.entering import enter
 from ftportal.accounts.forms import (
     InviteForm,
     JoinForm,
@@ -24,7 +24,11 @@ from ftportal.accounts.forms import (
 )
 from ftportal.accounts.middleware import session_go_on
 from ftportal.accounts.models import Link, LinkKind, Role, User
+from ftportal.accounts.openid.forms import ConnectForm
+from ftportal.accounts.openid.selectors import account_of, provider_name
 from ftportal.accounts.roles import require_role
+from ftportal.accounts.second_factor.selectors import codes_left, factor_asked
+from ftportal.accounts.second_factor.selectors import is_on as has_second_factors
 from ftportal.accounts.selectors import invitations_open, login_sessions, people
 from ftportal.accounts.services import (
     PersonError,
@@ -44,7 +48,6 @@ from ftportal.accounts.services import (
 from ftportal.pages.lists import key_of, page_of
 
 _SORT = {"name": "first_name", "login": "username", "seen": "seen_at", "since": "date_joined"}
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @require_GET
@@ -70,6 +73,7 @@ def _people_page(
         "link": link,
         "link_name": name,
         "has_mail": bool(settings.EMAIL_HOST),
+        "provider_name": provider_name(),
     }
     return render(request, "accounts/people.html", context, status=status)
 
@@ -139,8 +143,19 @@ def _person_page(request: HttpRequest, shown: User, user: User, link: str = "") 
         "roles": role_choices(),
         "sessions": login_sessions(shown),
         "link": link,
+        **_ways_in(shown),
     }
     return render(request, "accounts/person.html", context)
+
+
+def _ways_in(person: User) -> dict[str, object]:
+    """What pages say of the ways by which somebody logs in, beside the password."""
+    return {
+        "provider_name": provider_name(),
+        "provider_account": account_of(person) if provider_name() else None,
+        "has_second_factors": has_second_factors(),
+        "factor": factor_asked(person),
+    }
 
 
 @require_POST
@@ -232,6 +247,9 @@ def _account_page(
         "password_form": password,
         "sessions": login_sessions(user),
         "session_key": request.session.session_key,
+        "connect_form": ConnectForm(),
+        "codes_left": codes_left(user) if has_second_factors() else 0,
+        **_ways_in(user),
     }
     wrong = form.errors or password.errors
     return render(request, "accounts/account.html", context, status=422 if wrong else 200)
@@ -290,8 +308,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
         except PersonError as error:
             form.add_error(error.field, f"{error.message} {error.cure}")
         else:
-            login(request, user, backend=_BACKEND)
-            return redirect("dashboard:home")
+            return enter(request, user)
     context = {"form": form, "link": link, "is_reset": is_reset}
     status = 422 if form.errors else 200
     return render(request, "accounts/welcome.html", context, status=status)
@@ -317,5 +334,6 @@ def locked_out(request: HttpRequest, *_: object, **__: object) -> HttpResponse:
         "locked_out": True,
         "locked_minutes": minutes,
         "next": request.POST.get("next", ""),
+        "provider_name": provider_name(),
     }
     return render(request, "accounts/login.html", context, status=429)

@@ -12,7 +12,13 @@ from tests.upgrade.routes import routes
 pytestmark = pytest.mark.django_db
 TRAINER, REVIEWER, RELEASER, ADMIN = {"tina"}, {"rob"}, {"leo"}, {"ada"}
 ALL = {"otto", "tina", "rob", "leo", "ada"}
-OPEN = {"accounts:login", "accounts:welcome"}
+OPEN = {
+    "accounts:login",
+    "accounts:openid_callback",
+    "accounts:openid_start",
+    "accounts:second_factor_ask",
+    "accounts:welcome",
+}
 """Without a login."""
 
 READS = {
@@ -20,6 +26,10 @@ READS = {
         [
             "accounts:account",
             "accounts:login",
+            "accounts:openid_callback",
+            "accounts:openid_start",
+            "accounts:second_factor",
+            "accounts:second_factor_ask",
             "accounts:welcome",
             "blends:blends",
             "blends:origin",
@@ -96,10 +106,18 @@ WRITES = {
     "accounts:invite": ADMIN,
     "accounts:login": ALL,
     "accounts:logout": ALL,
+    "accounts:openid_connect": ALL,
+    "accounts:openid_disconnect": ALL,
+    "accounts:person_disconnect": ADMIN,
     "accounts:person_reset": ADMIN,
     "accounts:person_roles": ADMIN,
+    "accounts:person_second_factor": ADMIN,
     "accounts:person_sessions": ADMIN,
     "accounts:person_state": ADMIN,
+    "accounts:recovery_codes": ALL,
+    "accounts:second_factor": ALL,
+    "accounts:second_factor_ask": ALL,
+    "accounts:second_factor_remove": ALL,
     "accounts:welcome": ALL,
     "blends:blends": TRAINER,
     "checkpoints:checkpoint_delete": TRAINER | ADMIN,
@@ -166,8 +184,10 @@ def test_every_route_is_in_the_matrix() -> None:
 
 
 def test_the_matrix_holds_for_every_route_method_and_role(
-    cast: SimpleNamespace, language_model: Any
+    cast: SimpleNamespace, language_model: Any, settings: Any
 ) -> None:
+    settings.FTPORTAL_SECOND_FACTOR = "optional"
+    settings.FTPORTAL_OIDC_ISSUER = "http://127.0.0.1:1"  # nothing is there
     from ftportal.jobs.models import Job
 
     job = Job.objects.create(kind="ingest", title="a job of Tina's", created_by=cast.tina)

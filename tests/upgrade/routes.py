@@ -31,8 +31,10 @@ NEWER = {
 OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "accounts:invitation_withdraw": Link.objects,
     "accounts:person": User.objects,
+    "accounts:person_disconnect": User.objects,
     "accounts:person_reset": User.objects,
     "accounts:person_roles": User.objects,
+    "accounts:person_second_factor": User.objects,
     "accounts:person_sessions": User.objects,
     "accounts:person_state": User.objects,
     "blends:blends": Checkpoint.objects.filter(parent__isnull=False),
@@ -172,6 +174,19 @@ POST_ONLY = {
     "runs:run_stop",
 }
 """What takes a form and shows no page: 405."""
+NOT_CONFIGURED = {
+    "accounts:openid_callback",
+    "accounts:openid_connect",
+    "accounts:openid_disconnect",
+    "accounts:openid_start",
+    "accounts:person_disconnect",
+    "accounts:person_second_factor",
+    "accounts:recovery_codes",
+    "accounts:second_factor",
+    "accounts:second_factor_ask",
+    "accounts:second_factor_remove",
+}
+"""What is there only where a provider or second factors are configured: 404."""
 ROLES = {
     "checkpoints:model_new": {"administrator"},
     "datasets:batch_new": {"trainer"},
@@ -197,6 +212,8 @@ def expected_status(name: str, person: User) -> set[int]:
     """What a GET of the route may answer to this person."""
     if name in POST_ONLY:
         return {405}
+    if name in NOT_CONFIGURED:
+        return {404}
     if name == "accounts:welcome":
         return {410}
     if name in ROLES and not any(person.has_role(role) for role in ROLES[name]):

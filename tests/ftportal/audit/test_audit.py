@@ -70,7 +70,7 @@ NOT_BY_A_PERSON = {
 def service_functions() -> dict[str, set[str]]:
     """Every function of the services -> the names that it calls, attributes too."""
     calls: dict[str, set[str]] = defaultdict(set)
-    for path in [*BASE.glob("*/services.py"), *BASE.glob("*/services/*.py")]:
+    for path in [*BASE.rglob("services.py"), *BASE.glob("*/services/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 for one in ast.walk(node):
