@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftportal.accounts.models import Role
@@ -47,7 +48,11 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
 @require_GET
 def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
     """One checkpoint: where it comes from, what it measures, what it consists of."""
-    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
+    )
+    if shown.is_export:  # what there is to say stands on the page of what was exported
+        return redirect(reverse("checkpoints:checkpoint", args=[shown.parent_id]) + "#hand-over")
     context = {
         "checkpoint": shown,
         "lineage": lineage(shown),
