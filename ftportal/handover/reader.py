@@ -91,6 +91,7 @@ class CheckedReader:
         self._on_damage = on_damage
         self._open: _Open | None = None
         self._piece, self._piece_start = b"", 0
+        self._error: FileDamagedError | None = None
 
     def prepare(self) -> None:
         """Do beforehand what would take long later. Raises FileDamagedError.
@@ -129,10 +130,13 @@ class CheckedReader:
         left = self._stop - self._start - self._position
         if left <= 0 or size == 0:
             return b""
+        if self._error is not None:  # the web server asks again while it closes the connection
+            raise self._error
         at = self._start + self._position
         try:
             self._piece_at(at)
         except FileDamagedError as error:
+            self._error = error
             self._on_damage(error)
             raise
         begin = at - self._piece_start
@@ -161,8 +165,8 @@ class CheckedReader:
             return
         opened = self._opened(part, at - start)
         while start + opened.read_bytes <= at:
-            self._piece_start = start + opened.read_bytes
-            self._piece = opened.piece()
+            begin = start + opened.read_bytes
+            self._piece, self._piece_start = opened.piece(), begin
 
     def _opened(self, part: Part, at: int) -> _Open:
         """The part's file, read no further than `at`."""
