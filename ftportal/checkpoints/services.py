@@ -122,7 +122,9 @@ def checkpoint_register(
     known = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if known is not None:
         if known.deleted_at is not None:
-            Checkpoint.with_exports.filter(pk=known.pk).update(deleted_at=None, path=stored_path(target))
+            Checkpoint.with_exports.filter(pk=known.pk).update(
+                deleted_at=None, path=stored_path(target)
+            )
             known.refresh_from_db()
         return known
     checkpoint = Checkpoint(

@@ -84,7 +84,9 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     """What a session cost, for the page of its checkpoint and of its run."""
-    shown = get_object_or_404(Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
+    )
     return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(shown)})
 
 

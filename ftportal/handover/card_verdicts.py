@@ -31,7 +31,8 @@ def _in_force(checkpoint: Checkpoint) -> list[Verdict]:
         suite = verdict.after.suite.content_hash
         last.setdefault((verdict.before.checkpoint_id, suite), verdict)
     return sorted(
-        last.values(), key=lambda one: (one.before.checkpoint.is_pretrained, -one.before.checkpoint_id)
+        last.values(),
+        key=lambda one: (one.before.checkpoint.is_pretrained, -one.before.checkpoint_id),
     )
 
 

@@ -32,7 +32,7 @@ def ready_lines(checkpoint: Checkpoint, export: Export | None) -> list[ReadyLine
     return [
         ReadyLine(
             program="transformers",
-            command=f"python -c \"from transformers import pipeline; print(pipeline("
+            command=f'python -c "from transformers import pipeline; print(pipeline('
             f"'text-generation', './{folder}')({_HELLO}, max_new_tokens=64)[0]"
             "['generated_text'][-1]['content'])\"",
             needs="the unpacked folder",

@@ -46,7 +46,9 @@ class Part:
 def damaged(part: Part, problem: str) -> FileDamagedError:
     """The error for a part that does not hold."""
     cure = "Put the file back as it was from a copy."
-    return FileDamagedError(f"{part.name} was changed on the disk: {problem}.", cure, where=part.name)
+    return FileDamagedError(
+        f"{part.name} was changed on the disk: {problem}.", cure, where=part.name
+    )
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from django.db import IntegrityError, close_old_connections, transaction
+from django.db import IntegrityError, connection, transaction
 
 from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_check
@@ -94,9 +94,7 @@ def aliases_sweep() -> None:
 
 
 @transaction.atomic
-def export_request(
-    *, source: Checkpoint, quantisation: str, submitter: User | None
-) -> Export:
+def export_request(*, source: Checkpoint, quantisation: str, submitter: User | None) -> Export:
     """The export of a checkpoint, queued where it is missing. Raises ExportRefusedError.
 
     One that is there, waits or works stays as it is; one that failed, was stopped or was deleted is
@@ -177,7 +175,6 @@ def damage_note(*, checkpoint: Checkpoint, file_name: str, problem: str) -> None
     Also called outside requests, from the web server's own loop.
     """
     logger.error("%s: %s", checkpoint, problem)
-    close_old_connections()
     try:
         with transaction.atomic():
             Damage.objects.update_or_create(
@@ -187,7 +184,8 @@ def damage_note(*, checkpoint: Checkpoint, file_name: str, problem: str) -> None
             )
             record("checkpoint.damaged", checkpoint, after={"file": file_name})
     finally:
-        close_old_connections()
+        if not connection.in_atomic_block:  # no request's end closes it there
+            connection.close()
 
 
 @transaction.atomic

@@ -84,7 +84,9 @@ def _respond(
     if checkpoint.deleted_at is not None:
         return _refused(request, checkpoint, "its files were deleted.")
     if request.GET.get("version", what.version) != what.version:
-        text = "The download has changed since it was begun, for its card or files did. Start again.\n"
+        text = (
+            "The download has changed since it was begun, for its card or files did. Start again.\n"
+        )
         return HttpResponse(text, status=412, content_type="text/plain; charset=utf-8")
 
     def on_damage(error: FileDamagedError) -> None:
@@ -142,7 +144,9 @@ def export(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refused))
     else:
         waits = made.job.is_live
-        messages.success(request, f"{made} {'waits for a worker' if waits else 'is there already'}.")
+        messages.success(
+            request, f"{made} {'waits for a worker' if waits else 'is there already'}."
+        )
     return _back(checkpoint)
 
 

@@ -198,8 +198,9 @@ def llama_cpp(exported: dict[str, Path]) -> Iterator[dict[str, LlamaCpp]]:
 def test_llama_cpp_has_the_same_tokens_and_the_same_form_of_chats(
     llama_cpp: dict[str, LlamaCpp], model: Path
 ) -> None:
-    from corpus.conversations import ChatEncoder
     from tokenizers import Tokenizer
+
+    from corpus.conversations import ChatEncoder
 
     server, tokenizer = llama_cpp["Q8_0"], Tokenizer.from_file(str(model / "tokenizer.json"))
     for text in (TEXT, "<|im_start|>user\nHi!<|im_end|>\n", "日本語 🚀\n\n\n  \t x  12345 I'LL"):
@@ -277,4 +278,7 @@ def test_the_engine_refuses_what_it_cannot_write(model: Path, tmp_path: Path) ->
     recipe = ExportConfig(model=str(copy), quantisation="Q8_0", name="Other").to_json()
     (job / "config.json").write_text(json.dumps(recipe))
     assert main([str(job)]) == 2
-    assert "the architecture Other" in logged_events(job / "attempts" / "0" / "events.jsonl")[-1]["message"]
+    assert (
+        "the architecture Other"
+        in logged_events(job / "attempts" / "0" / "events.jsonl")[-1]["message"]
+    )

@@ -51,7 +51,9 @@ def ignored(error: FileDamagedError) -> None:
     return None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(data=st.data())
 def test_every_range_is_read_as_it_lies_there(parts: list[Part], data: Any) -> None:
     content = whole(parts)
@@ -82,7 +84,9 @@ def test_a_changed_file_breaks_off_before_its_last_piece(parts: list[Part], chan
     before = reader.read(5)
     if change == "flip":
         content[2] ^= 1
-    path.write_bytes(content[:200] if change == "cut" else content + b"moremore" * (change == "grow"))
+    path.write_bytes(
+        content[:200] if change == "cut" else content + b"moremore" * (change == "grow")
+    )
     if change == "gone":
         path.unlink()
     if change == "grow":  # the bytes that were promised are those that are given
