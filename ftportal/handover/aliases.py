@@ -44,7 +44,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
 def link_set(link: Path, target: Path) -> bool:
     """Let a link point at a directory; whether that changed anything."""
     relative = os.path.relpath(target.resolve(), link.parent.resolve())
-    if link.is_symlink() and os.readlink(link) == relative:
+    if link.is_symlink() and str(link.readlink()) == relative:
         return False
     new = _new_name(link)
     new.symlink_to(relative, target_is_directory=True)

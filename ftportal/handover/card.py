@@ -46,7 +46,8 @@ def _lead(checkpoint: Checkpoint) -> Iterator[str]:
     else:
         count = len(lineage(checkpoint)) - 1
         sessions = "one session" if count == 1 else f"{count} sessions"
-        yield f"{inline(model.name)} after {sessions}, made by ftportal on {day(checkpoint.created_at)}."
+        made = day(checkpoint.created_at)
+        yield f"{inline(model.name)} after {sessions}, made by ftportal on {made}."
     if model.note:
         yield f"Note on the base model: {inline(model.note)}."
 

@@ -30,10 +30,13 @@ def _in_force(checkpoint: Checkpoint) -> list[Verdict]:
     for verdict in verdicts.order_by("-created_at", "-pk"):
         suite = verdict.after.suite.content_hash
         last.setdefault((verdict.before.checkpoint_id, suite), verdict)
-    return sorted(
-        last.values(),
-        key=lambda one: (one.before.checkpoint.is_pretrained, -one.before.checkpoint_id),
-    )
+    return sorted(last.values(), key=_order)
+
+
+def _order(verdict: Verdict) -> tuple[bool, int, int]:
+    """The newest baseline first, the pre-trained model last."""
+    baseline = verdict.before.checkpoint
+    return baseline.is_pretrained, -baseline.pk, verdict.after.suite_id
 
 
 def _verdict(verdict: Verdict, checkpoint: Checkpoint) -> Iterator[str]:

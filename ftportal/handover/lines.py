@@ -28,7 +28,7 @@ def ready_lines(checkpoint: Checkpoint, export: Export | None) -> list[ReadyLine
     """
     folder = safe_name(checkpoint.name)
     file = safe_name(export.result.name if export and export.result else f"{checkpoint.name}-Q8_0")
-    needs_file = "the GGUF" if export else "a GGUF, exported above"
+    needs_file = "the GGUF" if export else "a GGUF that was exported above"
     return [
         ReadyLine(
             program="transformers",

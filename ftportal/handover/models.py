@@ -1,4 +1,4 @@
-"""What leaves the portal: folders by alias, quantised exports, and files found damaged on the way."""
+"""What leaves the portal: alias folders and exports; and files found damaged on the way."""
 
 from django.conf import settings
 from django.db import models

@@ -47,9 +47,13 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def card(request: HttpRequest, pk: int) -> HttpResponse:
-    """The model card as Markdown. Anybody with a login may read it."""
+    """The model card as Markdown, `?as=text` bare. Anybody with a login may read it."""
     checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
-    return HttpResponse(model_card(checkpoint), content_type="text/plain; charset=utf-8")
+    text = model_card(checkpoint)
+    if request.GET.get("as") == "text":
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+    context = {"checkpoint": checkpoint, "text": text}
+    return render(request, "handover/card.html", context)
 
 
 @require_safe

@@ -121,7 +121,7 @@ def test_who_takes_weights_out_of_the_portal(
 ) -> None:
     client = client_of(getattr(cast, name))
     assert client.get(tar_url(served)).status_code == (200 if may else 403)
-    card = client.get(reverse("handover:card", args=[served.child.pk]))
+    card = client.get(reverse("handover:card", args=[served.child.pk]), {"as": "text"})
     assert (card.status_code, card.content.decode()) == (200, model_card(served.child))
     page = client.get(reverse("handover:panel", args=[served.child.pk])).content.decode()
     assert ("Download as tar" in page) is may
