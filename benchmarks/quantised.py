@@ -108,8 +108,9 @@ def _exported(source: Any, quantisation: str, suite: Any) -> dict[str, Any]:
     seconds = time.monotonic() - started
     _jobs_do("evaluate")
     export.refresh_from_db()
-    verdict = latest_verdict(export.result, source, suite)
-    evaluation = measured_evaluation(export.result, suite)
+    result = export.result
+    verdict = latest_verdict(result, source, suite) if result else None
+    evaluation = measured_evaluation(result, suite) if result else None
     if verdict is None or evaluation is None:
         raise SystemExit(f"{export} was exported, but no verdict was reached")
     return {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.directory import TOKENIZER_FILES
-from engine.manifest import MANIFEST_NAME, manifest_read, manifest_top_hash
+from engine.manifest import MANIFEST_NAME, ManifestError, manifest_read, manifest_top_hash
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.handover.naming import safe_name
 from ftportal.handover.reader import Part
@@ -47,9 +47,12 @@ def files_handed_over(checkpoint: Checkpoint) -> list[Part]:
     """Weights, settings, tokenizer, template and licence, in the order of their names.
 
     The engine's recipe and displacement stay: they name places on the portal's disk, and the card
-    says what is in them. Raises ManifestError where the manifest cannot be read.
+    says what is in them. Raises ManifestError where the manifest cannot be read or is another than
+    the database knows: whoever changes a file could change that too.
     """
     manifest = manifest_read(checkpoint.directory)
+    if manifest["sha256"] != checkpoint.manifest_hash:
+        raise ManifestError("the manifest is not the one that it was registered with")
     wanted = {*TOKENIZER_FILES, *_SETTINGS}
     return [
         Part(

@@ -13,7 +13,7 @@ from django.db.models import Sum
 from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import CHAMPION, champion
-from ftportal.evaluations.models import Evaluation
+from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.presentation import VerdictPage, verdict_page
 from ftportal.evaluations.selectors import (
     DivergenceRow,
@@ -70,7 +70,8 @@ class ExportRow:
     export: Export | None
     expected_bytes: int
     evaluation: Evaluation | None = None
-    """By the default suite."""
+    """By the default suite; also of a file that was deleted since."""
+    suite: Suite | None = None
     page: VerdictPage | None = None
     """What it cost, against the checkpoint itself."""
     distances: list[DivergenceRow]
@@ -95,19 +96,18 @@ def export_rows(checkpoint: Checkpoint) -> list[ExportRow]:
 
 
 def _row(checkpoint: Checkpoint, quantisation: str, export: Export | None) -> ExportRow:
-    values: dict[str, Any] = {"distances": []}
-    suite = default_suite()
-    result = export.result if export and export.is_there else None
-    if result is not None and suite is not None:
+    values: dict[str, Any] = {"distances": [], "suite": default_suite()}
+    suite, result = values["suite"], export.result if export else None
+    if result is not None and suite is None:
+        values["waits_for"] = "No suite is the default yet, so nothing measures it."
+    elif result is not None:
         evaluation = evaluation_of(result, suite)
         verdict = latest_verdict(result, checkpoint, suite)
         values["evaluation"] = evaluation
         values["page"] = verdict_page(verdict) if verdict else None
         values["distances"] = divergence_rows(evaluation) if evaluation else []
         if verdict is None:
-            values["waits_for"] = _why_no_verdict(checkpoint, evaluation)
-    elif result is not None:
-        values["waits_for"] = "No suite is the default yet, so nothing measures it."
+            values["waits_for"] = _why_no_verdict(checkpoint, suite, evaluation)
     return ExportRow(
         quantisation=quantisation,
         export=export,
@@ -116,9 +116,9 @@ def _row(checkpoint: Checkpoint, quantisation: str, export: Export | None) -> Ex
     )
 
 
-def _why_no_verdict(checkpoint: Checkpoint, evaluation: Evaluation | None) -> str:
+def _why_no_verdict(checkpoint: Checkpoint, suite: Suite, evaluation: Evaluation | None) -> str:
     if evaluation is None:
-        return "It will be measured within a minute."
+        return f"It is not measured by {suite} yet."
     if evaluation.problem:
         return evaluation.problem
     if evaluation.measured:
@@ -158,13 +158,18 @@ def panel_of(checkpoint: Checkpoint, user: User) -> Panel:
         may_export=may(*EXPORTERS),
         may_delete=may(Role.TRAINER, Role.ADMINISTRATOR),
         alias_path=_alias_path(checkpoint),
-        damages=list(Damage.objects.filter(checkpoint__in=[checkpoint.pk, *_results(rows)])),
+        damages=_damages([checkpoint.pk, *_results(rows)]),
         refusal=export_refusal(checkpoint),
         rows=rows,
         lines=ready_lines(checkpoint, ready),
         exports_bytes=exports_bytes(),
         free_bytes=free_bytes(),
     )
+
+
+def _damages(checkpoints: list[int]) -> list[Damage]:
+    there = Damage.objects.filter(checkpoint__deleted_at__isnull=True)
+    return list(there.filter(checkpoint__in=checkpoints))
 
 
 def _results(rows: list[ExportRow]) -> list[int]:

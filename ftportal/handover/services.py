@@ -19,6 +19,7 @@ from ftportal.handover.naming import safe_name
 from ftportal.handover.selectors import export_refusal, export_size_bytes, free_bytes
 from ftportal.handover.sharing import directory_share, serving_gid
 from ftportal.jobs.models import Job, JobState
+from ftportal.jobs.registry import can_start_again
 from ftportal.jobs.services import job_resume, job_submit
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.selectors import champion_event
@@ -115,8 +116,8 @@ def export_request(*, source: Checkpoint, quantisation: str, submitter: User | N
         return export
     _room_check(source, quantisation)
     record("export.asked", source, after={"quantisation": quantisation})
-    if export is not None and export.job.state in (JobState.FAILED, JobState.CANCELLED):
-        job_resume(job=export.job)
+    if export is not None and can_start_again(export.job):
+        export.job = job_resume(job=export.job)
         return export
     export = export or Export(source=source, quantisation=quantisation)
     title = f"Export {export}"[:200]
@@ -151,6 +152,7 @@ def export_finish(*, job: Job) -> None:
             displacement_pretrained=None,
             is_export=True,
         )
+        Damage.objects.filter(checkpoint=export.result).delete()  # of the file that it replaces
         export.file_name = summary["file"]
         export.file_sha256 = summary["file_sha256"]
         export.size_bytes = summary["size_bytes"]

@@ -22,7 +22,13 @@ from training.export.mixing import Kind, tensor_kind
 from training.export.tensors import Named, tensors_named
 
 _MEGABYTE = 1e6
-_PLAIN = {Kind.F32: np.dtype(np.float32), Kind.F16: np.dtype(np.float16)}
+_PLAIN: dict[Kind, np.dtype[Any]] = {
+    Kind.F32: np.dtype(np.float32),
+    Kind.F16: np.dtype(np.float16),
+}
+
+_BLOCKS: np.dtype[Any] = np.dtype(np.int8)
+"""For the writer, which takes the shape of uint8 for one of bytes."""
 
 
 def export(config: ExportConfig, attempt: Attempt) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def _file_write(
             shape = one.place.shape
             size_bytes = _stored_bytes(shape, kind)
             writer.add_tensor_info(
-                one.name, shape, _PLAIN.get(kind, np.dtype(np.int8)), size_bytes, raw_dtype=kind
+                one.name, shape, _PLAIN.get(kind, _BLOCKS), size_bytes, raw_dtype=kind
             )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()

@@ -15,7 +15,8 @@ from tests.serving_model import serving_model_write
 def serving_directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The files of a small model, and of the same with other weights."""
     folder = tmp_path_factory.mktemp("serving")
-    return tuple(serving_model_write(folder / f"model-{seed}", seed=seed) for seed in (0, 1))
+    first, second = (serving_model_write(folder / f"model-{n}", seed=n) for n in (0, 1))
+    return first, second
 
 
 @pytest.fixture

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from ftportal.checkpoints.models import LanguageModel
+from ftportal.checks import serving_group_is_ours
 from ftportal.handover import services
 from ftportal.handover.aliases import aliases_directory, link_set, note_set
 from ftportal.handover.models import AliasFolder
 from ftportal.handover.naming import safe_name
 from ftportal.handover.services import alias_publish, aliases_sweep, folder_of
+from ftportal.operations.places import wide_paths
 from ftportal.promotions.ledger import ledger_append
 from ftportal.promotions.models import PromotionAction
+from ftportal.promotions.selectors import champion_event
 from ftportal.promotions.services import rollback
 from tests.ftportal.house import checkpoint_make, model_make
 
@@ -161,7 +164,7 @@ def test_of_two_at_once_the_last_writes_the_newest(
     candidate = checkpoint_make(model, "New", model.pretrained)
     alias_publish(language_model=model)
     reading, go_on = threading.Event(), threading.Event()
-    ask = services.champion_event
+    ask = champion_event
 
     def slow(language_model: Any) -> Any:
         event = ask(language_model)
@@ -223,6 +226,9 @@ def test_a_member_of_the_serving_group_reads_the_champion_and_nothing_else(
         alias_publish(language_model=served.model)
         assert all(readable(path, group.gr_gid) for path in reads)
         assert not any(readable(path, group.gr_gid) for path in closed)
+        # The start says which files others can read; these are meant to be.
+        assert wide_paths(data, "daemon") == []
+        assert alias / "champion.json" in wide_paths(data)
 
 
 def readable(path: Path, gid: int) -> bool:
@@ -239,6 +245,9 @@ def readable(path: Path, gid: int) -> bool:
 
 
 def test_a_group_that_does_not_exist_is_told(served: SimpleNamespace, settings: Any) -> None:
+    assert serving_group_is_ours(None) == []
     settings.FTPORTAL_SERVING_GROUP = "no such group"
+    (error,) = serving_group_is_ours(None)
+    assert "There is no group no such group" in error.msg
     with pytest.raises(KeyError, match="no such group"):
         alias_publish(language_model=served.model)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from engine.manifest import manifest_write
 from evaluation.judging.rule import Rule
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import checkpoint_list, checkpoints_available, lineage
@@ -18,7 +19,12 @@ from ftportal.handover import selectors
 from ftportal.handover.kind import handover_sweep
 from ftportal.handover.models import Damage, Export
 from ftportal.handover.reader import FileDamagedError
-from ftportal.handover.services import ExportRefusedError, export_finish, export_request
+from ftportal.handover.services import (
+    ExportRefusedError,
+    damage_note,
+    export_finish,
+    export_request,
+)
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import kind_of
 from ftportal.jobs.supervisor import job_run_now
@@ -213,6 +219,52 @@ def test_its_file_is_deleted_by_a_button_and_the_figures_stay(
     assert not exported.result.directory.exists()
     page = client_of(cast.tina).get(reverse("handover:panel", args=[exported.source_id]))
     assert "Export Q8_0" in page.content.decode()
+
+
+def test_a_manifest_that_was_rewritten_with_its_file_is_refused(
+    exported: Export, cast: SimpleNamespace, client_of: Any
+) -> None:
+    assert exported.result is not None
+    directory = exported.result.directory
+    (directory / exported.file_name).write_bytes(b"something else")
+    manifest_write(directory)
+    url = reverse("handover:file", args=[exported.result_id, exported.file_name])
+    page = client_of(cast.leo).get(url, follow=True).content.decode()
+    assert "the manifest is not the one that it was registered with" in page
+
+
+def test_a_new_file_in_a_damaged_ones_place_is_whole(
+    exported: Export, cast: SimpleNamespace, client_of: Any
+) -> None:
+    result = exported.result
+    assert result is not None
+    damage_note(checkpoint=result, file_name=exported.file_name, problem="it was changed.")
+    panel = reverse("handover:panel", args=[exported.source_id])
+    client = client_of(cast.tina)
+    assert "is damaged" in client.get(panel).content.decode()
+    checkpoint_delete(checkpoint=result)
+    assert "is damaged" not in client.get(panel).content.decode()
+    asked = export_request(source=exported.source, quantisation="Q8_0", submitter=cast.tina)
+    export_finish(job=engine_run(asked.job))
+    assert not Damage.objects.exists()
+    assert "Download Q8_0" in client.get(panel).content.decode()
+
+
+def test_an_export_that_can_never_be_written_is_tried_anew_when_asked_again(
+    served: SimpleNamespace, cast: SimpleNamespace
+) -> None:
+    def ask() -> Export:
+        return export_request(source=served.child, quantisation="Q8_0", submitter=cast.tina)
+
+    first = ask().job
+    first.state, first.exit_code, first.finish_handled = JobState.FAILED, 2, True
+    first.save()
+    again = ask()
+    assert again.job != first and again.job.is_live
+    again.job.state, again.job.exit_code, again.job.finish_handled = JobState.FAILED, 1, True
+    again.job.save()
+    assert ask().job == again.job
+    assert Job.objects.get(pk=again.job.pk).is_live
 
 
 @pytest.mark.slow
