@@ -14,7 +14,13 @@ from ftportal.evaluations.services.verdicts import verdict_fields
 from ftportal.handover.card import model_card
 from ftportal.promotions.ledger import ledger_append
 from ftportal.promotions.models import PromotionAction
-from tests.ftportal.house import approval_make, checkpoint_make, model_make, verdict_make
+from tests.ftportal.house import (
+    approval_make,
+    checkpoint_make,
+    evaluation_make,
+    model_make,
+    verdict_make,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +141,27 @@ def test_the_anchor_has_a_card_too(served: SimpleNamespace) -> None:
     card = model_card(served.anchor)
     assert "as it was registered" in card
     assert "First champion" in card
+
+
+def test_the_hub_reads_the_figures_as_results(served: SimpleNamespace) -> None:
+    from huggingface_hub import ModelCard
+
+    from ftportal.evaluations.models import Sample
+
+    evaluation = evaluation_make(served.child)
+    for number in range(4):
+        Sample.objects.create(
+            evaluation=evaluation,
+            benchmark="local_arithmetic",
+            doc_hash=f"d{number}",
+            prompt_hash="p",
+            target_hash="t",
+            correct=number < 3,
+            question="1 + 1",
+            target="2",
+            answer="2",
+        )
+    data = ModelCard(model_card(served.child)).data
+    (result,) = data.eval_results
+    assert (data.model_name, result.dataset_name) == (served.child.name, "Arithmetic (4)")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.75)
