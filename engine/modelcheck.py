@@ -41,8 +41,9 @@ class TensorPlace:
 
 def gguf_file(path: Path | str) -> Path | None:
     """The weights of a directory that holds them as one GGUF, as exports do; None elsewhere."""
-    files = sorted(Path(path).glob("*.gguf"))
-    return files[0] if len(files) == 1 and not (Path(path) / _SINGLE_NAME).exists() else None
+    files = list(Path(path).glob("*.gguf"))
+    has_safetensors = any((Path(path) / name).exists() for name in (_SINGLE_NAME, _INDEX_NAME))
+    return files[0] if len(files) == 1 and not has_safetensors else None
 
 
 def model_directory_problems(path: Path | str, *, gguf: bool = False) -> list[Problem]:

@@ -98,3 +98,6 @@ def test_a_gguf_can_be_measured_and_not_trained(model: Path) -> None:
 def test_safetensors_go_before_a_gguf(model: Path) -> None:
     (model / "model-Q8_0.gguf").write_bytes(b"GGUF")
     assert gguf_file(model) is None
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text("{}")
+    assert gguf_file(model) is None

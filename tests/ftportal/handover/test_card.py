@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -161,7 +162,7 @@ def test_the_hub_reads_the_figures_as_results(served: SimpleNamespace) -> None:
             target="2",
             answer="2",
         )
-    data = ModelCard(model_card(served.child)).data
+    data: Any = ModelCard(model_card(served.child)).data
     (result,) = data.eval_results
     assert (data.model_name, result.dataset_name) == (served.child.name, "Arithmetic (4)")
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.75)
