@@ -8,9 +8,9 @@ directory's content, whatever the order or time in which its files were written.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 MANIFEST_NAME = "manifest.json"
 COMPLETE = "COMPLETE"
@@ -57,7 +57,8 @@ def _files(directory: Path, manifest_name: str) -> Iterator[tuple[str, Path]]:
     yield from sorted(paths)
 
 
-def _top_hash(files: dict[str, FileEntry]) -> str:
+def manifest_top_hash(files: Mapping[str, Any]) -> str:
+    """The hash over a manifest's files, each {"sha256", "size_bytes"} by its name."""
     digest = hashlib.sha256()
     for name in sorted(files):
         entry = files[name]
@@ -74,7 +75,7 @@ def manifest_write(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest
     files: dict[str, FileEntry] = {}
     for file_name, path in _files(directory, name):
         files[file_name] = {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
-    manifest: Manifest = {"files": files, "sha256": _top_hash(files)}
+    manifest: Manifest = {"files": files, "sha256": manifest_top_hash(files)}
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (directory / name).write_text(text, encoding="utf-8")
     return manifest
@@ -84,7 +85,7 @@ def manifest_read(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
     """Return what a manifest says, without a look at the files; ManifestError if unreadable."""
     try:
         manifest: Manifest = json.loads((Path(directory) / name).read_bytes())
-        if _top_hash(manifest["files"]) != manifest["sha256"]:
+        if manifest_top_hash(manifest["files"]) != manifest["sha256"]:
             raise ManifestError(f"{name} was changed: its own hash does not match")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{name} is missing or unreadable") from error

@@ -39,8 +39,18 @@ class TensorPlace:
     shape: tuple[int, ...]
 
 
-def model_directory_problems(path: Path | str) -> list[Problem]:
-    """Return every reason why the engine refuses this model directory; empty when it is fine."""
+def gguf_file(path: Path | str) -> Path | None:
+    """The weights of a directory that holds them as one GGUF, as exports do; None elsewhere."""
+    files = list(Path(path).glob("*.gguf"))
+    has_safetensors = any((Path(path) / name).exists() for name in (_SINGLE_NAME, _INDEX_NAME))
+    return files[0] if len(files) == 1 and not has_safetensors else None
+
+
+def model_directory_problems(path: Path | str, *, gguf: bool = False) -> list[Problem]:
+    """Return every reason why the engine refuses this model directory; empty when it is fine.
+
+    gguf: whether its weights may also be one GGUF file, which can be measured but not trained.
+    """
     directory = Path(path)
     if not directory.is_dir():
         return [
@@ -55,7 +65,7 @@ def model_directory_problems(path: Path | str) -> list[Problem]:
         *_adapter_problems(directory),
         *_code_problems(directory),
         *_pickle_problems(directory),
-        *_weight_problems(directory),
+        *([] if gguf and gguf_file(directory) else _weight_problems(directory)),
         *_tokenizer_problems(directory),
     ]
 

@@ -27,7 +27,7 @@ from evaluation.progress import Progress
 def work(attempt: Attempt, record: Any) -> None:
     """Do what config.json asks for; the frame of the attempt turns exceptions into exit codes."""
     config = config_from_json(record)
-    problems = model_directory_problems(config.model)
+    problems = model_directory_problems(config.model, gguf=True)
     if problems:
         first = problems[0]
         raise EngineError(BAD_INPUT, first.where, first.message, first.cure)

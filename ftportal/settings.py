@@ -16,6 +16,7 @@
 | FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
+| FTPORTAL_SERVING_GROUP | a group of the system whose members may read champions | none |
 | FTPORTAL_LEDGER_KEY(_FILE) | seals the ledger; keep it apart from the database | ledger/key |
 | FTPORTAL_SEED | whether migrating brings the suites, rules and prompts of a new portal | true |
 | FTPORTAL_MAIL_HOST, _PORT, _USER, _PASSWORD, _TLS, _FROM | mails links | none: handed over |
@@ -46,6 +47,7 @@ os.umask(0o077)
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=1024) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
+FTPORTAL_SERVING_GROUP = environment.secret("FTPORTAL_SERVING_GROUP") or ""
 FTPORTAL_HUB = environment.boolean("FTPORTAL_HUB", default=False)
 FTPORTAL_SEED = environment.boolean("FTPORTAL_SEED", default=True)
 FTPORTAL_BENCHMARK_DATA = Path(
@@ -93,6 +95,7 @@ INSTALLED_APPS = [
     "ftportal.evaluations",
     "ftportal.reviews",
     "ftportal.promotions",
+    "ftportal.handover",
     "ftportal.dashboard",
 ]
 

@@ -20,7 +20,7 @@ class EngineConfig:
     """What every action needs to know about the model and the machine."""
 
     model: str
-    """A Hugging Face directory with safetensors weights and a tokenizer."""
+    """A Hugging Face directory with a tokenizer, and weights as safetensors or as one GGUF."""
     dtype: str = "float32"
     """One of DTYPES: what the weights are turned into before measuring."""
     device: str = "auto"

@@ -33,8 +33,20 @@ class LanguageModel(models.Model):
         return self.checkpoints.get(parent__isnull=True)
 
 
+class WithoutExports(models.Manager["Checkpoint"]):
+    """What can be trained from, judged by people and promoted."""
+
+    def get_queryset(self) -> models.QuerySet["Checkpoint"]:
+        """Exports are left out: they are measured like checkpoints, and nothing else."""
+        return super().get_queryset().filter(is_export=False)
+
+
 class Checkpoint(Described):
-    """One state of the weights: a Hugging Face directory of safetensors, never changed again."""
+    """One state of the weights: a Hugging Face directory of safetensors, never changed again.
+
+    An export is one too: its parent's weights quantised for serving, as one GGUF, so that it can be
+    measured and judged like any other. Only who asks `with_exports` sees it.
+    """
 
     language_model = models.ForeignKey(
         LanguageModel, on_delete=models.PROTECT, related_name="checkpoints"
@@ -50,8 +62,14 @@ class Checkpoint(Described):
     displacement_pretrained = models.FloatField(
         null=True, blank=True, help_text="L2 norm of weights minus the anchor's weights"
     )
+    is_export = models.BooleanField(
+        default=False, help_text="its parent quantised for serving: measured, never promoted"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="when its files went")
+
+    objects = WithoutExports()
+    with_exports: models.Manager["Checkpoint"] = models.Manager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -74,7 +74,7 @@ def _language_model_create(*, directory: Path, language_model: LanguageModel) ->
         manifest = manifest_write(directory)
     except (ManifestError, OSError) as error:
         raise CheckpointError(f"The model's files cannot be read: {error}") from error
-    twin = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    twin = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if twin is not None:
         raise CheckpointError(
             f"These very files are registered already, as {twin}.", "Use that model."
@@ -105,7 +105,12 @@ def _announce_on_commit(checkpoint: Checkpoint) -> None:
 
 
 def checkpoint_register(
-    *, parent: Checkpoint, name: str, directory: Path, displacement_pretrained: float | None
+    *,
+    parent: Checkpoint,
+    name: str,
+    directory: Path,
+    displacement_pretrained: float | None,
+    is_export: bool = False,
 ) -> Checkpoint:
     """Make a checkpoint, child of `parent`, of an engine's output in `directory`.
 
@@ -115,10 +120,12 @@ def checkpoint_register(
     taken gets a number. Call it outside a transaction: the files are hashed. Raises ManifestError.
     """
     target, manifest = output_adopt(directory)
-    known = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    known = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if known is not None:
         if known.deleted_at is not None:
-            Checkpoint.objects.filter(pk=known.pk).update(deleted_at=None, path=stored_path(target))
+            Checkpoint.with_exports.filter(pk=known.pk).update(
+                deleted_at=None, path=stored_path(target)
+            )
             known.refresh_from_db()
         return known
     checkpoint = Checkpoint(
@@ -130,21 +137,21 @@ def checkpoint_register(
         manifest_hash=manifest["sha256"],
         size_bytes=size_bytes(manifest),
         displacement_pretrained=displacement_pretrained,
+        is_export=is_export,
     )
     try:
         with transaction.atomic():
             checkpoint.save()
             _announce_on_commit(checkpoint)
     except IntegrityError:
-        return Checkpoint.objects.get(manifest_hash=manifest["sha256"])
+        return Checkpoint.with_exports.get(manifest_hash=manifest["sha256"])
     return checkpoint
 
 
 def _name_free(language_model: LanguageModel, name: str) -> str:
     name = name.strip()[:150] or "Checkpoint"
-    taken = set(
-        language_model.checkpoints.filter(name__startswith=name).values_list("name", flat=True)
-    )
+    of_model = Checkpoint.with_exports.filter(language_model=language_model)
+    taken = set(of_model.filter(name__startswith=name).values_list("name", flat=True))
     free, number = name, 2
     while free in taken:
         free, number = f"{name} ({number})", number + 1
@@ -157,7 +164,11 @@ def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoin
     It checks only that the checkpoint is the model's and has its files: who may promote what is a
     matter of promotions, which calls this beside its ledger entry, in one transaction.
     """
-    current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    current = Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
+    if current.is_export:
+        raise CheckpointError(
+            f"{current} is an export of {current.parent}.", "Choose the checkpoint itself."
+        )
     if current.language_model_id != language_model.pk:
         raise CheckpointError(f"{current} is not a checkpoint of {language_model}.")
     if current.deleted_at is not None:
@@ -175,7 +186,7 @@ def checkpoint_delete(*, checkpoint: Checkpoint) -> None:
     has children, and where a floor above still needs it (`checkpoint_delete_asked`).
     """
     with transaction.atomic():
-        current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+        current = Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
         if current.deleted_at is not None:
             return
         objections = delete_objections(current)

@@ -52,7 +52,11 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
 @require_GET
 def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
     """One checkpoint: where it comes from, what it measures, what it consists of."""
-    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
+    )
+    if shown.is_export:  # what there is to say stands on the page of what was exported
+        return redirect(reverse("checkpoints:checkpoint", args=[shown.parent_id]) + "#hand-over")
     context = {
         "checkpoint": shown,
         "lineage": lineage(shown),

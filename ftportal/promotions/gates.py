@@ -88,6 +88,8 @@ def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     key = GateKey.PLACE
     if checkpoint.pk == baseline.pk:
         return Gate(key=key, state=BARRED, detail="It is the champion already.")
+    if checkpoint.is_export:
+        return Gate(key=key, state=BARRED, detail="It is an export: promote what it was made of.")
     if checkpoint.is_pretrained:
         return Gate(
             key=key, state=BARRED, detail="The pre-trained anchor comes back by a rollback."

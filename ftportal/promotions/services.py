@@ -51,7 +51,7 @@ def promote(
             model = _locked(checkpoint.language_model)
             ledger_open(model)
             _chain_check(model)
-            current = Checkpoint.objects.select_related("language_model").get(pk=checkpoint.pk)
+            current = Checkpoint.with_exports.select_related("language_model").get(pk=checkpoint.pk)
             standing = gates(current)
             _gate_check(standing, accept_inconclusive=accept_inconclusive)
             return ledger_append(

@@ -61,7 +61,7 @@ def spot_check_open_if_due(candidate: Checkpoint) -> SpotCheck | None:
     pre-trained anchor.
     """
     baseline = champion(candidate.language_model)
-    if candidate.is_pretrained or candidate.pk == baseline.pk:
+    if candidate.is_pretrained or candidate.is_export or candidate.pk == baseline.pk:
         return None
     for other in (baseline, candidate.language_model.pretrained):
         verdict = latest_verdict(candidate, other)

@@ -24,8 +24,10 @@ from ftportal.evaluations.services import (
     suite_create,
     verdict_rule_create,
 )
+from ftportal.handover.models import Export
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import JobRefusedError, kind_of
+from ftportal.jobs.services import job_submit
 from ftportal.jobs.supervisor import job_run_now
 from ftportal.learnability.services import learnability_request
 from ftportal.promotions.ledger import ledger_check, ledgers_check
@@ -98,6 +100,8 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
     answers = generation_set_request(
         checkpoint=child, prompt_set=prompts_make(3), created_by=cast.tina
     )
+    exporting = job_submit(kind="export", title="Export Child", created_by=cast.tina)
+    Export.objects.create(source=child, quantisation="Q8_0", job=exporting)
     return House(
         model=language_model,
         child=child,
@@ -110,6 +114,7 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
             "measure": evaluation,
             "score": scoring.job,
             "answer": answers.job,
+            "export": exporting,
         },
     )
 
@@ -138,7 +143,14 @@ DAMAGE: dict[str, Callable[[House], Path]] = {
 @pytest.mark.parametrize(
     ("what", "doors"),
     [
-        ("model", {"train": "checkpoint Child", "blend": "checkpoint Child"}),
+        (
+            "model",
+            {
+                "train": "checkpoint Child",
+                "blend": "checkpoint Child",
+                "export": "checkpoint Child",
+            },
+        ),
         (
             "anchor",
             {
@@ -177,6 +189,7 @@ def test_the_model_that_is_asked_is_checked_by_the_hash_in_the_config(
         ("batch", "train", "batch Talks"),
         ("model", "blend", "checkpoint Child"),
         ("model", "answer", "model"),
+        ("model", "export", "checkpoint Child"),
         ("held out", "measure", "held-out text Prose"),
     ],
 )
