@@ -257,7 +257,8 @@ def _reviews(rooms: SimpleNamespace) -> None:
     first = approved("First").candidate
     promote(checkpoint=first, actor=cast.leo, reason="Better in every way.")
     before.append(Evaluation.objects.get(checkpoint=first))
-    rooms.ready = approved("Ready").candidate
+    rooms.decided_check = approved("Ready")
+    rooms.ready = rooms.decided_check.candidate
     rooms.open_check = checked("In review")
     rooms.judged_check = checked("Judged")
     house.votes_give(rooms.judged_check, cast.rob, defects=1)

@@ -9,6 +9,7 @@ fills it, and `tests.browser.everything` has to have one.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from django.urls import Resolver404, URLPattern, resolve, reverse
@@ -43,8 +44,14 @@ FRAGMENTS = {
     "runs:run_figures",
 }
 """Parts of pages: each is looked at where a page shows it."""
-ALL_OF = {"datasets:batch", "reviews:spot_check", "runs:run"}
-"""Of these every one is opened, for each is in another state; of others the first and the last."""
+TWO_OF = {
+    "checkpoints:checkpoint",
+    "evaluations:evaluation",
+    "evaluations:report",
+    "evaluations:verdict",
+    "runs:run",
+}
+"""Of these the newest and the oldest is opened, of others the first; `more` has further states."""
 _OFFERED = """() => [...document.querySelectorAll("[hx-get], [data-update-url]")]
     .map((one) => one.getAttribute("hx-get") ?? one.dataset.updateUrl)"""
 
@@ -52,7 +59,7 @@ _OFFERED = """() => [...document.querySelectorAll("[hx-get], [data-update-url]")
 def places(name: str, pattern: URLPattern) -> list[str]:
     """The addresses of a route that are worth a look."""
     every = list(addresses(name, pattern, may_be_missing=frozenset()))
-    return every if name in ALL_OF else list(dict.fromkeys((every[0], every[-1])))
+    return every[:: len(every) - 1] if name in TWO_OF else every[:1]
 
 
 def pages() -> Iterator[str]:
@@ -71,7 +78,18 @@ def files() -> Iterator[str]:
 
 
 def more(rooms: SimpleNamespace) -> Iterator[str]:
-    """What an address asks for beside its path: things together, a form filled in, no match."""
+    """Further states of things, and what an address asks for beside its path."""
+    kinds = ("talks", "agent", "repeats", "asking", "contaminated", "preference", "columns")
+    for batch in (getattr(rooms, kind) for kind in (*kinds, "refused")):
+        yield reverse("datasets:batch", args=[batch.pk])
+    for run in rooms.runs.values():
+        yield reverse("runs:run", args=[run.pk])
+    for check in (rooms.open_check, rooms.judged_check, rooms.decided_check):
+        yield reverse("reviews:spot_check", args=[check.pk])
+    yield reverse("reviews:vote", args=[rooms.open_check.pk])
+    yield reverse("learnability:decisions", args=[rooms.talks.pk])
+    yield reverse("blends:blends", args=[rooms.reckless.output_id])
+    yield reverse("checkpoints:checkpoint", args=[rooms.blend.result_id])
     careful, reckless = rooms.careful.pk, rooms.reckless.pk
     yield reverse("dashboard:compare") + f"?run={careful}&run={reckless}"
     yield reverse("runs:run_new") + f"?run={reckless}"
@@ -116,11 +134,11 @@ def test_every_page_is_clean(
     broken = [one for one in files() if not context.request.get(one).ok]
 
     # Polls of a live page: its figures, its job and its curves.
+    polled: set[str] = set()
+    page.on("response", lambda one: polled.add(route_of(urlsplit(one.url).path)))
     page.goto(reverse("runs:run", args=[rooms.runs["Goes on"].pk]))
-    asked = {"runs:run_figures", "jobs:progress", "runs:metrics"}
-    while asked:
-        with page.expect_response(lambda one: route_of(one.url.split("/", 3)[3]) in asked) as one:
-            asked.discard(route_of(one.value.url.split("/", 3)[3]))
+    while not polled >= {"runs:run_figures", "jobs:progress", "runs:metrics"}:
+        page.wait_for_event("response")
 
     # Without a login.
     context.clear_cookies()
@@ -129,4 +147,5 @@ def test_every_page_is_clean(
         look(page, address, wrong, offered)
     assert "\n".join(wrong) == ""
     assert broken == []
-    assert FRAGMENTS - offered == set(), "no page shows them"
+    unseen = FRAGMENTS - offered
+    assert unseen == set(), f"no page shows {unseen}"
