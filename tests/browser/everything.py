@@ -208,9 +208,9 @@ def _runs(rooms: SimpleNamespace) -> None:
     rooms.runs = {
         name: world.run_make(
             name=name,
-            parent=rooms.anchor,
+            parent=rooms.little.pretrained,
             submitter=cast.tina,
-            mixture=[(rooms.answers, 1)],
+            mixture=[(rooms.talks, 1)],
             losses=[] if started == state.QUEUED else [3.0, 2.0, 1.5],
             state=started,
             job={"progress_unit": "steps", "created_by": cast.tina, **job},

@@ -1,5 +1,8 @@
 """A page that has come to rest, and everything that its browser complained of on the way."""
 
+from urllib.parse import urlsplit
+
+from django.urls import Resolver404, resolve
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, TimeoutError
 
 _RESTLESS = """[...document.querySelectorAll(
@@ -36,3 +39,11 @@ def watched(page: Page, wrong: list[str]) -> Page:
     page.on("requestfailed", failed)
     page.on("response", answered)
     return page
+
+
+def route_of(address: str) -> str:
+    """The name of the route that an address is of; "" for none."""
+    try:
+        return resolve(urlsplit(address).path).view_name
+    except Resolver404:
+        return ""

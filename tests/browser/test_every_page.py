@@ -9,15 +9,14 @@ fills it, and `tests.browser.everything` has to have one.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
-from django.urls import Resolver404, URLPattern, resolve, reverse
+from django.urls import URLPattern, reverse
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.axe import WIDE, violations
 from tests.browser.everything import furnish
-from tests.browser.steady import settle, watched
+from tests.browser.steady import route_of, settle, watched
 from tests.upgrade.routes import POST_ONLY, addresses, routes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -100,14 +99,6 @@ def more(rooms: SimpleNamespace) -> Iterator[str]:
     yield reverse("reviews:reviews") + "?state=rejected"
 
 
-def route_of(address: str) -> str:
-    """The name of the route that an address is of; "" for none."""
-    try:
-        return resolve(address.partition("?")[0]).view_name
-    except Resolver404:
-        return ""
-
-
 def look(page: Page, address: str, wrong: list[str], offered: set[str]) -> None:
     """Open a page and all that is folded on it, and note what is wrong with it."""
     page.goto(address)
@@ -135,7 +126,7 @@ def test_every_page_is_clean(
 
     # Polls of a live page: its figures, its job and its curves.
     polled: set[str] = set()
-    page.on("response", lambda one: polled.add(route_of(urlsplit(one.url).path)))
+    page.on("response", lambda one: polled.add(route_of(one.url)))
     page.goto(reverse("runs:run", args=[rooms.runs["Goes on"].pk]))
     while not polled >= {"runs:run_figures", "jobs:progress", "runs:metrics"}:
         page.wait_for_event("response")
