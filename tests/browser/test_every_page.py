@@ -9,6 +9,7 @@ fills it, and `tests.browser.everything` has to have one.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.urls import URLPattern, reverse
@@ -17,7 +18,7 @@ from playwright.sync_api import BrowserContext, Page
 from tests.browser.axe import WIDE, violations
 from tests.browser.everything import furnish
 from tests.browser.steady import route_of, settle, watched
-from tests.upgrade.routes import POST_ONLY, addresses, routes
+from tests.upgrade.routes import NOT_CONFIGURED, POST_ONLY, addresses, routes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -43,6 +44,8 @@ FRAGMENTS = {
     "runs:run_figures",
 }
 """Parts of pages: each is looked at where a page shows it."""
+NEEDS_PROVIDER = NOT_CONFIGURED - {"accounts:second_factor"}
+"""Stations of signing in with a provider and a code: `test_signing_in` goes through them."""
 TWO_OF = {
     "checkpoints:checkpoint",
     "evaluations:evaluation",
@@ -64,8 +67,9 @@ def places(name: str, pattern: URLPattern) -> list[str]:
 def pages() -> Iterator[str]:
     """The addresses of all pages for which one has to be logged in."""
     without_login = {"accounts:login", "accounts:welcome"}
+    elsewhere = POST_ONLY | FILES | FRAGMENTS | NEEDS_PROVIDER | without_login
     for name, pattern in routes():
-        if name not in POST_ONLY | FILES | FRAGMENTS | without_login:
+        if name not in elsewhere:
             yield from places(name, pattern)
 
 
@@ -114,7 +118,9 @@ def test_every_page_is_clean(
     cast: SimpleNamespace,
     data_dir: Path,
     tiny_model_directory: Path,
+    settings: Any,
 ) -> None:
+    settings.FTPORTAL_SECOND_FACTOR = "optional"
     rooms = furnish(cast, tiny_model_directory)
     context = context_for(rooms.walker, viewport=WIDE, color_scheme="light")
     wrong: list[str] = []

@@ -135,6 +135,7 @@ def addresses(
 
 
 POST_ONLY = {
+    "accounts:account_dates",
     "accounts:account_password",
     "accounts:account_sessions",
     "accounts:invitation_withdraw",

@@ -30,6 +30,18 @@ document.addEventListener("change", (event) => {
   if (form) form.requestSubmit();
 });
 
+// The form for a person's time zone offers the browser's own.
+document.addEventListener("DOMContentLoaded", () => {
+  const form = document.querySelector("form[data-zones]");
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const known = form && [...form.querySelectorAll("datalist option")].some((one) => one.value === zone);
+  if (!known || form.elements.time_zone.value === zone) return;
+  const take = form.querySelector("[data-zone-take]");
+  take.textContent = zone;
+  take.addEventListener("click", () => { form.elements.time_zone.value = zone; });
+  form.querySelector("[data-zone-hint]").hidden = false;
+});
+
 // A table that is wider or higher than its place scrolls there: the keyboard reaches that place.
 (() => {
   const nameOf = (place) => {
