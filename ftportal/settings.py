@@ -110,6 +110,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "ftportal.audit.acting.ActingMiddleware",
     "ftportal.accounts.middleware.SessionMiddleware",
+    "ftportal.accounts.dates.DatesMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "ftportal.accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -202,7 +203,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
-USE_I18N = False
+USE_I18N = True  # for the names of months; pages themselves are in English
 
 STATIC_URL = "static/"
 _bokeh = importlib.util.find_spec("bokeh")

@@ -22,6 +22,7 @@ from ftportal.accounts.models import (
     User,
 )
 from ftportal.audit.services import difference, record
+from ftportal.pages.dates import styles, zones
 
 _USERNAME = RegexValidator(r"\A[a-z0-9][a-z0-9._-]{0,39}\Z")
 
@@ -231,6 +232,24 @@ def profile_set(*, person: User, display_name: str, email: str) -> None:
     old, new = difference(before, after)
     if new:
         record("person.renamed", current, before=old, after=new)
+
+
+@transaction.atomic
+def dates_set(*, person: User, date_style: str, time_zone: str) -> None:
+    """Change how a person reads dates, and in which time zone. Raises PersonError."""
+    if date_style not in styles():
+        raise PersonError(f"{date_style!r} is not a way of writing dates.", "Choose from the list.")
+    if time_zone not in zones():
+        message = f"There is no time zone {time_zone!r}."
+        cure = "Choose one from the list, such as Europe/Berlin."
+        raise PersonError(message, cure, field="time_zone")
+    current = _person_locked(person)
+    before = {"date_style": current.date_style, "time_zone": current.time_zone}
+    current.date_style, current.time_zone = date_style, time_zone
+    current.save(update_fields=["date_style", "time_zone"])
+    old, new = difference(before, {"date_style": date_style, "time_zone": time_zone})
+    if new:
+        record("person.dates", current, before=old, after=new)
 
 
 @transaction.atomic

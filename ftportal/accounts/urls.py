@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from ftportal.accounts import views
+from ftportal.accounts import account_views, views
 from ftportal.accounts.entering import LoginView
 from ftportal.accounts.openid import views as openid
 from ftportal.accounts.second_factor import views as second_factor
@@ -16,9 +16,10 @@ urlpatterns = [
     path("login/provider/callback/", openid.callback, name="openid_callback"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("welcome/<str:token>/", views.welcome, name="welcome"),
-    path("account/", views.account, name="account"),
-    path("account/password/", views.account_password, name="account_password"),
-    path("account/sessions/end/", views.account_sessions, name="account_sessions"),
+    path("account/", account_views.account, name="account"),
+    path("account/dates/", account_views.account_dates, name="account_dates"),
+    path("account/password/", account_views.account_password, name="account_password"),
+    path("account/sessions/end/", account_views.account_sessions, name="account_sessions"),
     path("account/provider/connect/", openid.connect, name="openid_connect"),
     path("account/provider/disconnect/", openid.disconnect, name="openid_disconnect"),
     path("account/second-factor/", second_factor.second_factor, name="second_factor"),

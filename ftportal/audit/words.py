@@ -9,6 +9,7 @@ ACTIONS = {
     "person.reset_asked": "Made a link for a new password",
     "person.password": "Chose a new password",
     "person.renamed": "Changed a person's name",
+    "person.dates": "Changed how dates are written",
     "person.sessions_ended": "Ended sessions",
     "person.logged_in": "Logged in",
     "person.login_failed": "Failed to log in",

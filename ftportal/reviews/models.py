@@ -3,11 +3,11 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Prompt, PromptSet
 from ftportal.jobs.models import Job
+from ftportal.pages.dates import moment_words
 
 
 class GenerationSet(models.Model):
@@ -112,7 +112,7 @@ class SpotCheck(models.Model):
     @property
     def blind_title(self) -> str:
         """A title that names neither side, for as long as people still vote."""
-        return f"Spot-check of {timezone.localtime(self.created_at):%-d %B %Y, %H:%M}"
+        return f"Spot-check of {moment_words(self.created_at)}"
 
     @property
     def is_decided(self) -> bool:

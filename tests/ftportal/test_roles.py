@@ -104,6 +104,7 @@ READS = {
 
 WRITES = {
     "accounts:account": ALL,
+    "accounts:account_dates": ALL,
     "accounts:account_password": ALL,
     "accounts:account_sessions": ALL,
     "accounts:invitation_withdraw": ADMIN,

@@ -1,6 +1,6 @@
 """Every address of the portal, from its URL configuration, and what a GET of each must answer."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from django.db.models import Manager, QuerySet
@@ -116,8 +116,11 @@ def routes() -> list[tuple[str, URLPattern]]:
     ]
 
 
-def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
-    """Every address of a route. Raises LookupError where nothing here says how to fill it."""
+def addresses(
+    name: str, pattern: URLPattern, *, may_be_missing: Container[str] = NEWER
+) -> Iterator[str]:
+    """Every address of a route; none where its table `may_be_missing`. Raises LookupError where
+    nothing here says how to fill it."""
     parameters = set(pattern.pattern.converters)
     if not parameters or name in ARGUMENTS:
         yield reverse(name, args=ARGUMENTS.get(name, ()))
@@ -125,13 +128,14 @@ def addresses(name: str, pattern: URLPattern) -> Iterator[str]:
     if parameters != {"pk"} or name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
     keys = list(OBJECTS[name].values_list("pk", flat=True))
-    if not keys and OBJECTS[name].model._meta.label not in NEWER:
-        raise LookupError(f"{name} cannot be filled: the old data have none of these")
+    if not keys and OBJECTS[name].model._meta.label not in may_be_missing:
+        raise LookupError(f"{name} cannot be filled: there is none of these")
     for key in keys:
         yield reverse(name, args=[key])
 
 
 POST_ONLY = {
+    "accounts:account_dates",
     "accounts:account_password",
     "accounts:account_sessions",
     "accounts:invitation_withdraw",
