@@ -62,6 +62,7 @@ def lay_out(text: str) -> LaidOut:
     """Return Markdown as safe HTML, folded where it is long."""
     if len(text) > LAID_OUT_MAX_CHARACTERS:
         return written(text, why="too long to be laid out")
+    text = re.sub(r"\r\n?", "\n", text)  # as the parser reads lines
     environment: dict[str, Any] = {}
     tokens = _PARSER.parse(text, environment)
     if any(token.level >= _NESTING_MAX - 1 for token in tokens):  # the parser has left out more
@@ -138,16 +139,14 @@ def _cut(tokens: list[Token], index: int) -> tuple[list[Token], list[Token]]:
     head, rest = tokens[:index], tokens[index:]
     if rest[0].level == 0:
         return head, rest
-    opening = next(token for token in reversed(head) if token.level == 0)
+    begin = max(index for index, token in enumerate(head) if token.level == 0)
+    opening = head[begin]
     closing = next(token for token in rest if token.level == 0)
     again = Token(opening.type, opening.tag, 1, map=opening.map, block=True)
     if opening.tag == "ol":
-        items = sum(token.type == "list_item_open" and token.level == 1 for token in head)
-        listed = sum(
-            token.type == "list_item_open" and token.level == 1
-            for token in head[: head.index(opening)]
-        )
-        again.attrSet("start", str(int(opening.attrGet("start") or 1) + items - listed))
+        above = sum(token.type == "list_item_open" and token.level == 1 for token in head[begin:])
+        first = opening.attrGet("start")
+        again.attrSet("start", str((1 if first is None else int(first)) + above))
     return [*head, closing], [again, *rest]
 
 
@@ -162,12 +161,12 @@ def _long_code(
             continue
         first = token.map[0] + (token.type == "fence")
         cut = next(n for n in range(first, token.map[1] + 1) if before[n] > FOLD_WORDS) - 1
-        content = token.content.splitlines(keepends=True)
+        content = token.content.split("\n")
         if cut - first < 3 or before[-1] - before[cut] < FOLD_LEAST_WORDS:
             return None
         parts = []
         for part in (content[: cut - first], content[cut - first :]):
-            half = Token(token.type, token.tag, 0, content="".join(part), info=token.info)
+            half = Token(token.type, token.tag, 0, content="\n".join(part), info=token.info)
             parts.append(half)
         return [*tokens[:index], parts[0]], [parts[1], *tokens[index + 1 :]], cut
     return None
@@ -222,7 +221,7 @@ class _Renderer(RendererHTML):
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: MutableMapping[str, Any]
     ) -> str:
         """A heading by its looks alone: an answer must not break up the page's outline."""
-        return f'<div class="said-heading said-{tokens[idx].tag}">'
+        return f'<div class="prose-heading prose-{tokens[idx].tag}">'
 
     def heading_close(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: MutableMapping[str, Any]

@@ -20,6 +20,7 @@ from ftportal.reviews import selectors, services
 from ftportal.reviews.findings import findings
 from ftportal.reviews.followups import checkpoint_submitter
 from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm
+from ftportal.reviews.judging.exports import chosen_answers
 from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import plan_sentences
 from ftportal.reviews.services import ReviewRefusedError
@@ -110,6 +111,7 @@ def _spot_check_page(
         "is_reviewer": user.has_role(Role.REVIEWER),
         "is_submitter": spot_check.submitter_id == user.pk,
         "items_for_me": selectors.open_items(user).filter(spot_check=spot_check).count(),
+        "chosen": chosen_answers(spot_check) if spot_check.is_decided else None,
         "my_votes": Vote.objects.filter(item__spot_check=spot_check, reviewer=user).count(),
         "most_votes": services.MOST_VOTES_AN_ITEM,
     }

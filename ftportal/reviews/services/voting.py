@@ -1,80 +1,124 @@
-"""Votes: given, and taken back."""
+"""Votes: given, changed, and taken back."""
+
+from typing import Unpack
 
 from django.db import transaction
+from django.utils import timezone
 
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
-from ftportal.reviews.models import Preference, ReviewItem, SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.models import ReviewItem, SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.selectors import progress, vote_to_undo
 from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check, spot_check_lock
+from ftportal.reviews.services.judgements import Judgement, fields_of, said
 from ftportal.reviews.sides import candidate_is_left
 
 
-@transaction.atomic
-def vote_cast(
-    *,
-    item: ReviewItem,
-    reviewer: User,
-    preference: str,
-    left_defective: bool,
-    left_reason: str,
-    right_defective: bool,
-    right_reason: str,
-) -> Vote:
-    """Record one reviewer's judgement of one item, sides as that reviewer saw them.
+class JudgedBeforeError(ReviewRefusedError):
+    """The reviewer has judged this item before, and otherwise."""
 
-    A vote that comes when another reviewer has just filled the item still counts, as long as the
-    spot-check as a whole lacks votes, for names were hidden from it. Raises ReviewRefusedError.
+
+@transaction.atomic
+def vote_cast(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement]) -> Vote:
+    """Record one reviewer's judgement of one item.
+
+    The same judgement again, from a form that was sent twice, changes nothing. A vote that comes
+    when another reviewer has just filled the item still counts, as long as the spot-check as a
+    whole lacks votes, for names were hidden from it. Raises ReviewRefusedError, JudgedBeforeError
+    where the item has another vote of this reviewer's.
     """
     spot_check = spot_check_lock(item.spot_check)
     reviewer_check(spot_check, reviewer)
-    if spot_check.state != SpotCheckState.OPEN:
-        raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")
-    if Vote.objects.filter(item=item, reviewer=reviewer).exists():
-        raise ReviewRefusedError("You have judged this prompt before.", "Go on with the next one.")
+    fields = fields_of(judgement)
+    before = Vote.objects.filter(item=item, reviewer=reviewer).first()
+    if before is not None and said(before) == fields:
+        return before
+    _open_check(spot_check)
+    if before is not None:
+        raise JudgedBeforeError(
+            "You have judged this prompt before, and that vote stands: nothing was changed.",
+            "To change it, choose so on its page.",
+        )
     if progress(spot_check).has_quorum:
         raise ReviewRefusedError(
             "All votes are in and names may be seen, so no vote is taken any more.",
             "Look at the findings.",
         )
-    if preference not in Preference.values:
-        raise ReviewRefusedError(
-            "No preference was chosen.", "Choose left, right, tie or both bad."
-        )
-    reasons = {"left": left_reason.strip(), "right": right_reason.strip()}
-    for side, defective in (("left", left_defective), ("right", right_defective)):
-        if defective and not reasons[side]:
-            raise ReviewRefusedError(
-                f"The {side} answer is marked as defective without a reason.",
-                "Say in a few words what is wrong with it.",
-            )
     vote = Vote.objects.create(
         item=item,
         reviewer=reviewer,
         candidate_is_left=candidate_is_left(item, reviewer),
-        preference=preference,
-        left_defective=left_defective,
-        left_reason=reasons["left"] if left_defective else "",
-        right_defective=right_defective,
-        right_reason=reasons["right"] if right_defective else "",
+        names_were_visible=spot_check.votes_complete_at is not None,
+        **fields,
     )
+    if spot_check.votes_complete_at is None and progress(spot_check).has_quorum:
+        spot_check.votes_complete_at = timezone.now()
+        spot_check.save(update_fields=["votes_complete_at"])
     record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
     return vote
 
 
 @transaction.atomic
-def vote_undo(*, spot_check: SpotCheck, reviewer: User) -> ReviewItem:
-    """Take back this reviewer's last vote, so that its item comes again. Raises ReviewRefusedError.
+def vote_change(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement]) -> Vote:
+    """Replace what a reviewer said of an item, until the spot-check is decided.
 
-    Impossible once every item has its votes: from then on names may have been seen.
+    Where all votes were in before, the vote tells that the names could be seen. Raises
+    ReviewRefusedError.
+    """
+    spot_check = spot_check_lock(item.spot_check)
+    reviewer_check(spot_check, reviewer)
+    fields = fields_of(judgement)
+    _open_check(spot_check)
+    vote = Vote.objects.filter(item=item, reviewer=reviewer).first()
+    if vote is None:
+        raise ReviewRefusedError(
+            "Your vote on this prompt was taken back meanwhile.", "Judge it anew."
+        )
+    before = said(vote)
+    if fields == before:
+        return vote
+    for name, value in fields.items():
+        setattr(vote, name, value)
+    vote.changed_at = timezone.now()
+    vote.names_were_visible |= spot_check.votes_complete_at is not None
+    vote.save()
+    record(
+        "review.vote_changed",
+        spot_check,
+        before={"prompt": item.position + 1, "preference": before["preference"]},
+        after={"prompt": item.position + 1, "preference": vote.preference},
+        actor=reviewer,
+    )
+    return vote
+
+
+@transaction.atomic
+def vote_undo(
+    *, spot_check: SpotCheck, reviewer: User, item: ReviewItem | None = None
+) -> ReviewItem:
+    """Take back this reviewer's vote on an item, or the last one, so that the item comes again.
+
+    Possible until the spot-check is decided. Raises ReviewRefusedError.
     """
     locked = spot_check_lock(spot_check)
     reviewer_check(locked, reviewer)
-    vote = vote_to_undo(locked, reviewer)
+    _open_check(locked)
+    vote = vote_to_undo(locked, reviewer, item)
     if vote is None:
-        raise ReviewRefusedError("There is no vote of yours that can still be taken back.")
+        raise ReviewRefusedError("There is no vote of yours that can be taken back.")
     item = vote.item
     before = {"prompt": item.position + 1, "preference": vote.preference}
     record("review.vote_taken_back", locked, before=before, actor=reviewer)
     vote.delete()
     return item
+
+
+def _open_check(spot_check: SpotCheck) -> None:
+    if spot_check.is_decided:
+        raise ReviewRefusedError(
+            f"{spot_check.decided_by} has decided this spot-check meanwhile: "
+            f"{spot_check.get_state_display().lower()}. Its votes stand as they are.",
+            "Look at the findings.",
+        )
+    if spot_check.state != SpotCheckState.OPEN:
+        raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")

@@ -98,14 +98,15 @@ def test_hostile_answers_are_text(text: str, shown: str) -> None:
 PIECES = [
     *("<", ">", "script", "[a]", "(b)", "!", "`", "```", "\n", "\n\n", "- ", "> ", "# ", "|", "*"),
     *("_", "~~", "&lt;", "&#", ";", "javascript:", "//e.example", "\\", " ", "1. ", "    ", '"'),
+    *("\r", "\r\n", "\x0c", "\u2028"),
     *("onclick=", "style=", "\x00", "\u202e", "字", "é", "a", "[1]: ", "--"),
 ]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-def test_whatever_is_written_stays_harmless(text: str) -> None:
-    assert read(text).is_harmless()
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), st.sampled_from([1, 60]))
+def test_whatever_is_written_stays_harmless(text: str, times: int) -> None:
+    assert read(text * times).is_harmless()
 
 
 def test_markdown_is_laid_out() -> None:
@@ -118,7 +119,7 @@ def test_markdown_is_laid_out() -> None:
     made = read(text)
     assert {"em", "strong", "ol", "ul", "blockquote", "table", "pre"} <= made.tags
     classes = {value for name, value in made.attributes if name == "class"}
-    assert {"said-heading said-h1", "align-left", "align-right", "hl-k", "hl-c1"} <= classes
+    assert {"prose-heading prose-h1", "align-left", "align-right", "hl-k", "hl-c1"} <= classes
     assert "    return 1  # one" in made.text
     assert not made.tags & {"h1", "h2", "h3"}  # the page's outline is its own
 
@@ -237,8 +238,12 @@ BLOCKS = [
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(BLOCKS), min_size=100, max_size=250).map("".join))
-def test_a_fold_hides_nothing_for_good(text: str) -> None:
+@given(
+    st.lists(st.sampled_from(BLOCKS), min_size=100, max_size=250).map("".join),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_a_fold_hides_nothing_for_good(text: str, line_end: str) -> None:
+    text = text.replace("\n", line_end)
     laid = lay_out(text)
     unfolded = [word for word in Reader(laid.head + laid.rest).text.split() if word.isalnum()]
     source = [word.strip("|#>-") for word in text.replace("```", "").split()]
