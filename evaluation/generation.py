@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from corpus.reasoning import MARK_TOKENS
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import GenerateConfig, PromptConfig
@@ -39,9 +40,9 @@ def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
             raise EngineError(BAD_INPUT, "prompts", message, "Change its messages.") from error
         ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
         limit = loaded.context_limit_tokens
-        if limit is not None and len(ids) + config.max_new_tokens > limit:
+        if limit is not None and len(ids) >= limit:
             message = f"prompt {number} has {len(ids)} tokens, too many for {limit} positions"
-            raise EngineError(BAD_INPUT, "prompts", message, "Shorten it or max_new_tokens.")
+            raise EngineError(BAD_INPUT, "prompts", message, "Shorten it.")
         encoded.append(ids)
     return encoded
 
@@ -58,6 +59,7 @@ def answers_generate(
     `on_token` gets the share of the work that is done after every step.
     """
     encoded = prompts_encode(config, loaded)
+    rooms = _rooms(config, loaded, encoded, on_warning)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
     size = config.batch_size if _padding_is_exact(config, loaded, encoded, on_warning) else 1
     answers: dict[int, dict[str, Any]] = {}
@@ -68,9 +70,30 @@ def answers_generate(
             on_token((begin + share * count) / len(order))
 
         prompts = [config.prompts[i] for i in batch]
-        generated = _batch_generate(config, loaded, prompts, [encoded[i] for i in batch], on_step)
+        asked = [(encoded[i], rooms[i]) for i in batch]
+        generated = _batch_generate(config, loaded, prompts, asked, on_step)
         answers.update(zip(batch, generated, strict=True))
     return [answers[i] for i in range(len(encoded))]
+
+
+def _rooms(
+    config: GenerateConfig,
+    loaded: Loaded,
+    encoded: Sequence[list[int]],
+    on_warning: Callable[[str], None],
+) -> list[int]:
+    """How many tokens each answer may have: as asked for, or what the model's context leaves."""
+    limit = loaded.context_limit_tokens
+    if limit is None:
+        return [config.max_new_tokens] * len(encoded)
+    rooms = [min(config.max_new_tokens, limit - len(ids)) for ids in encoded]
+    short = [room for room in rooms if room < config.max_new_tokens]
+    if short:
+        on_warning(
+            f"The model's context leaves {len(short)} of {len(rooms)} prompts less than the "
+            f"{config.max_new_tokens} tokens asked for, the longest prompt {min(short)}."
+        )
+    return rooms
 
 
 @torch.inference_mode()
@@ -78,9 +101,11 @@ def _batch_generate(
     config: GenerateConfig,
     loaded: Loaded,
     prompts: Sequence[PromptConfig],
-    encoded: Sequence[list[int]],
+    asked: Sequence[tuple[list[int], int]],
     on_step: Callable[[float], None],
 ) -> list[dict[str, Any]]:
+    """Answer prompts together; `asked` is each one's token ids and the room for its answer."""
+    encoded, rooms = [ids for ids, _ in asked], [room for _, room in asked]
     ends = _end_ids(loaded)
     draws = [_generator(config.seed, prompt.sha256) for prompt in prompts]
     tokens: list[list[int]] = [[] for _ in prompts]
@@ -88,7 +113,7 @@ def _batch_generate(
     inputs, mask = _padded(encoded, loaded)  # both [batch, longest]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=loaded.model.config)
-    for step in range(config.max_new_tokens):
+    for step in range(max(rooms)):
         logits = loaded.model(
             input_ids=inputs,
             attention_mask=mask,
@@ -102,9 +127,9 @@ def _batch_generate(
         ]
         for row in sorted(open_rows):
             tokens[row].append(chosen[row])
-            if chosen[row] in ends:
+            if chosen[row] in ends or len(tokens[row]) == rooms[row]:
                 open_rows.discard(row)
-        on_step((step + 1) / config.max_new_tokens)
+        on_step((step + 1) / max(rooms))
         if not open_rows:
             break
         inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)
@@ -178,10 +203,21 @@ def _end_ids(loaded: Loaded) -> set[int]:
 
 def _answer(sha256: str, ids: list[int], ends: set[int], loaded: Loaded) -> dict[str, Any]:
     stopped = bool(ids) and ids[-1] in ends
-    text = loaded.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
+    dropped = _special_ids(loaded.tokenizer)
+    kept = [token for token in (ids[:-1] if stopped else ids) if token not in dropped]
+    text = loaded.tokenizer.decode(kept)
     return {
         "sha256": sha256,
         "text": text,
         "tokens": len(ids),
         "finish_reason": "stop" if stopped else "length",
+    }
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Special tokens that do not belong into a text: all but those that mark reasoning."""
+    return {
+        number
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special and token.content not in MARK_TOKENS
     }

@@ -113,8 +113,8 @@ class GenerateConfig(EngineConfig):
 
     prompts: tuple[PromptConfig, ...]
     """Each is answered on its own; their order changes no answer."""
-    max_new_tokens: int = 64
-    """The longest answer."""
+    max_new_tokens: int = 512
+    """The longest answer; less where a prompt leaves less room in the model's context."""
     temperature: float = 0.0
     """0 always takes the likeliest token; above, tokens are drawn with `seed`."""
 

@@ -5,7 +5,13 @@ from typing import Any
 from django import forms
 
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.datasets.models import DECISION_RULES, REASONING, BatchKind
+from ftportal.datasets.models import (
+    ANSWER_TOKENS,
+    ANSWER_TOKENS_MAX,
+    DECISION_RULES,
+    REASONING,
+    BatchKind,
+)
 
 KIND_HELP = {
     BatchKind.AGENT_LOG: "what an agent did, tool turns and all",
@@ -102,3 +108,15 @@ class PromptSetForm(forms.Form):
         required=False,
         help_text="Only then do findings say something about real use.",
     )
+    max_new_tokens = forms.IntegerField(
+        label="Longest answer, in tokens",
+        initial=ANSWER_TOKENS,
+        required=False,
+        min_value=1,
+        max_value=ANSWER_TOKENS_MAX,
+        help_text=f"What is longer is cut, and says so. {ANSWER_TOKENS} tokens are about a page.",
+    )
+
+    def clean_max_new_tokens(self) -> int:
+        """What is usual, where nothing was said."""
+        return self.cleaned_data["max_new_tokens"] or ANSWER_TOKENS

@@ -260,12 +260,20 @@ class PromptGroup(models.TextChoices):
     CONVERSATION = "conversation", "Conversation coherence"
 
 
+ANSWER_TOKENS = 512
+"""The longest answer to a prompt where nobody said otherwise."""
+ANSWER_TOKENS_MAX = 32_768
+
+
 class PromptSet(models.Model):
     """A fixed, curated list of prompts for spot-checks."""
 
     name = models.CharField(max_length=120, unique=True)
     is_random_sample = models.BooleanField(
         default=False, help_text="drawn at random from real use; otherwise no population claim"
+    )
+    max_new_tokens = models.PositiveIntegerField(
+        default=ANSWER_TOKENS, help_text="the longest answer; what is longer is cut, and says so"
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

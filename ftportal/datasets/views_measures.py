@@ -105,6 +105,7 @@ def prompt_set_new(request: HttpRequest) -> HttpResponse:
                 name=values["name"],
                 prompts=prompts_read(values["file"]),
                 is_random_sample=values["is_random_sample"],
+                max_new_tokens=values["max_new_tokens"],
             )
         except DatasetError as error:
             refusal = error

@@ -40,6 +40,7 @@ ICONS = {
     "dash": '<path d="M6 12h12"/>',
     "warning": '<path d="M12 4l9 16H3z"/><path d="M12 10v4M12 17h.01"/>',
     "rules": '<path d="M12 3v18M5 7h14"/><path d="M5 7l-3 7h6zM19 7l-3 7h6z"/>',
+    "download": '<path d="M12 4v12M7 11l5 5 5-5"/><path d="M4 20h16"/>',
     "upload": '<path d="M12 16V4M7 9l5-5 5 5"/><path d="M4 20h16"/>',
     "blend": '<circle cx="9" cy="12" r="6"/><circle cx="15" cy="12" r="6"/>',
     "up": '<path d="M6 15l6-6 6 6"/>',

@@ -24,6 +24,8 @@ class Defect:
 
     reviewer: User
     reason: str
+    category: str = ""
+    """What kind of defect it is, in words; empty where nobody said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,11 @@ class ItemFinding:
     def candidate_defects(self) -> list[Defect]:
         """Reasons against the candidate's answer."""
         return [
-            Defect(reviewer=vote.reviewer, reason=vote.candidate_defect)
+            Defect(
+                reviewer=vote.reviewer,
+                reason=vote.candidate_defect,
+                category=vote.candidate_category,
+            )
             for vote in self.votes
             if vote.candidate_defect
         ]
@@ -48,7 +54,11 @@ class ItemFinding:
     def baseline_defects(self) -> list[Defect]:
         """Reasons against the baseline's answer."""
         return [
-            Defect(reviewer=vote.reviewer, reason=vote.baseline_defect)
+            Defect(
+                reviewer=vote.reviewer,
+                reason=vote.baseline_defect,
+                category=vote.baseline_category,
+            )
             for vote in self.votes
             if vote.baseline_defect
         ]
@@ -122,7 +132,9 @@ def item_findings(spot_check: SpotCheck) -> list[ItemFinding]:
     sides = (spot_check.candidate_answers_id, spot_check.baseline_answers_id)
     answers = {
         (answer.generation_set_id, answer.prompt_id): answer
-        for answer in Generation.objects.filter(generation_set__in=sides)
+        for answer in Generation.objects.filter(generation_set__in=sides).select_related(
+            "generation_set"
+        )
     }
     items = spot_check.items.select_related("prompt").prefetch_related("votes__reviewer")
     return [

@@ -16,14 +16,14 @@ from ftportal.jobs.services import job_submit
 from ftportal.reviews.models import Generation, GenerationSet
 
 SETTINGS: dict[str, Any] = {
-    "max_new_tokens": 64,
     "temperature": 0.0,
     "seed": 0,
     "dtype": "float32",
     "batch_size": 12,
 }
-"""How both sides answer. Greedy, so that a difference is the weights' and not the dice's; float32,
-for the small changes of a careful session vanish when weights are rounded to bfloat16."""
+"""How both sides answer; the prompt set says how long at most. Greedy, so that a difference is the
+weights' and not the dice's; float32, for the small changes of a careful session vanish when weights
+are rounded to bfloat16."""
 
 
 class AnswersMissingError(Exception):
@@ -34,7 +34,8 @@ def generation_set_request(
     *, checkpoint: Checkpoint, prompt_set: PromptSet, created_by: User | None
 ) -> GenerationSet:
     """The checkpoint's answers to the prompts; a job is submitted where nobody asked before."""
-    settings_hash = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True).encode()).hexdigest()
+    settings = SETTINGS | {"max_new_tokens": prompt_set.max_new_tokens}
+    settings_hash = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
         PromptSet.objects.select_for_update().get(pk=prompt_set.pk)
         known = GenerationSet.objects.filter(
@@ -50,7 +51,7 @@ def generation_set_request(
         return GenerationSet.objects.create(
             checkpoint=checkpoint,
             prompt_set=prompt_set,
-            settings=SETTINGS,
+            settings=settings,
             settings_hash=settings_hash,
             job=job,
         )
@@ -103,6 +104,7 @@ def generations_store(job: Job) -> GenerationSet | None:
                         "\x00", "\N{REPLACEMENT CHARACTER}"
                     ),
                     finish_reason=answers[prompt.sha256]["finish_reason"] or "",
+                    token_count=answers[prompt.sha256]["tokens"],
                 )
                 for prompt in prompts
             ],

@@ -41,6 +41,7 @@ class Generation(models.Model):
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
     text = models.TextField()
     finish_reason = models.CharField(max_length=20, blank=True)
+    token_count = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         constraints = (
@@ -51,6 +52,17 @@ class Generation(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended at the length limit and not by itself."""
+        return self.finish_reason == "length"
+
+    @property
+    def cut_at_tokens(self) -> int:
+        """Where a cut answer was cut; answers of earlier versions know only their limit."""
+        limit: int = self.generation_set.settings["max_new_tokens"]
+        return limit if self.token_count is None else self.token_count
 
 
 class SpotCheckState(models.TextChoices):
@@ -96,6 +108,9 @@ class SpotCheck(models.Model):
     )
     decided_at = models.DateTimeField(null=True, blank=True)
     decision_reason = models.TextField(blank=True)
+    votes_complete_at = models.DateTimeField(
+        null=True, blank=True, help_text="first time that all votes were in, and names to be seen"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -146,6 +161,20 @@ class Preference(models.TextChoices):
     BOTH_BAD = "both_bad", "Both bad"
 
 
+class DefectCategory(models.TextChoices):
+    """What kind of defect an answer has."""
+
+    FACT = "fact", "Wrong fact"
+    CODE = "code", "Broken code"
+    REFUSES = "refuses", "Refuses"
+    TOPIC = "topic", "Off topic"
+    REPEATS = "repeats", "Repeats itself"
+    UNSAFE = "unsafe", "Unsafe"
+    FORMAT = "format", "Wrong format"
+    LANGUAGE = "language", "Faulty language"
+    OTHER = "other", "Other"
+
+
 class Vote(models.Model):
     """One reviewer's judgement of one item. Sides are drawn for that reviewer and item."""
 
@@ -159,7 +188,17 @@ class Vote(models.Model):
     left_reason = models.CharField(max_length=500, blank=True)
     right_defective = models.BooleanField(default=False)
     right_reason = models.CharField(max_length=500, blank=True)
+    left_category = models.CharField(max_length=10, choices=DefectCategory, blank=True)
+    right_category = models.CharField(max_length=10, choices=DefectCategory, blank=True)
+    note = models.TextField(blank=True, max_length=2000)
+    corrected_answer = models.TextField(
+        blank=True, max_length=20_000, help_text="what it should have said"
+    )
+    names_were_visible = models.BooleanField(
+        default=False, help_text="given or changed after the names could be seen"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("pk",)
@@ -190,6 +229,18 @@ class Vote(models.Model):
         if self.candidate_is_left:
             return self.right_reason if self.right_defective else ""
         return self.left_reason if self.left_defective else ""
+
+    @property
+    def candidate_category(self) -> str:
+        """What kind of defect the candidate's answer has, in words; empty where none was said."""
+        left, right = self.get_left_category_display(), self.get_right_category_display()
+        return left if self.candidate_is_left else right
+
+    @property
+    def baseline_category(self) -> str:
+        """What kind of defect the baseline's answer has, in words; empty where none was said."""
+        left, right = self.get_left_category_display(), self.get_right_category_display()
+        return right if self.candidate_is_left else left
 
     @property
     def preferred(self) -> str:

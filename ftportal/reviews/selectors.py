@@ -1,6 +1,6 @@
 """What pages and the floor above read about spot-checks. Nothing here tells sides apart."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.models import Count, F, Q, QuerySet
@@ -135,20 +135,19 @@ class Ballot:
     item: ReviewItem
     left: Generation
     right: Generation
-    number: int
-    total: int
 
     @property
-    def done(self) -> int:
-        """Items that this reviewer has judged before."""
-        return self.number - 1
+    def number(self) -> int:
+        """The item's place in its spot-check, from 1: the same for all reviewers."""
+        return self.item.position + 1
 
 
-def ballot_next(spot_check: SpotCheck, reviewer: User) -> Ballot | None:
-    """The next item for this reviewer; None where nothing is left for them to judge."""
+def ballot_next(spot_check: SpotCheck, reviewer: User, but: Collection[int] = ()) -> Ballot | None:
+    """The next item for this reviewer, `but` those that they skipped; None where none is left."""
     items = list(
         open_items(reviewer)
         .filter(spot_check=spot_check)
+        .exclude(pk__in=but)
         .select_related("prompt")
         .order_by("position")
     )
@@ -156,11 +155,10 @@ def ballot_next(spot_check: SpotCheck, reviewer: User) -> Ballot | None:
         return None
     start = start_position(spot_check, reviewer, spot_check.items.count())
     item = next((one for one in items if one.position >= start), items[0])
-    done = Vote.objects.filter(item__spot_check=spot_check, reviewer=reviewer).count()
-    return ballot_of(item, reviewer, number=done + 1, total=done + len(items))
+    return ballot_of(item, reviewer)
 
 
-def ballot_of(item: ReviewItem, reviewer: User, *, number: int, total: int) -> Ballot:
+def ballot_of(item: ReviewItem, reviewer: User) -> Ballot:
     """An item with its answers on this reviewer's sides."""
     check = item.spot_check
     answers = {
@@ -169,23 +167,26 @@ def ballot_of(item: ReviewItem, reviewer: User, *, number: int, total: int) -> B
             Q(generation_set=check.candidate_answers_id)
             | Q(generation_set=check.baseline_answers_id),
             prompt=item.prompt_id,
-        )
+        ).select_related("generation_set")
     }
     candidate = answers[check.candidate_answers_id]
     baseline = answers[check.baseline_answers_id]
     left, right = (
         (candidate, baseline) if candidate_is_left(item, reviewer) else (baseline, candidate)
     )
-    return Ballot(item=item, left=left, right=right, number=number, total=total)
+    return Ballot(item=item, left=left, right=right)
 
 
-def vote_to_undo(spot_check: SpotCheck, reviewer: User) -> Vote | None:
-    """This reviewer's last vote, while it can still be taken back."""
-    if spot_check.state != SpotCheckState.OPEN or progress(spot_check).has_quorum:
+def vote_to_undo(
+    spot_check: SpotCheck, reviewer: User, item: ReviewItem | None = None
+) -> Vote | None:
+    """This reviewer's vote on an item, or the last one, while it can still be taken back."""
+    if spot_check.state != SpotCheckState.OPEN:
         return None
-    return (
-        Vote.objects.filter(item__spot_check=spot_check, reviewer=reviewer).order_by("-pk").first()
-    )
+    votes = Vote.objects.filter(item__spot_check=spot_check, reviewer=reviewer)
+    if item is not None:
+        votes = votes.filter(item=item)
+    return votes.select_related("item").order_by("-pk").first()
 
 
 def default_prompt_set() -> PromptSet | None:

@@ -1,13 +1,12 @@
-"""The review queue, the spot-check page and the voting page."""
+"""The review queue and the page of one spot-check."""
 
 from typing import Any, cast
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
@@ -20,13 +19,15 @@ from ftportal.pages.lists import is_fragment, page_of
 from ftportal.reviews import selectors, services
 from ftportal.reviews.findings import findings
 from ftportal.reviews.followups import checkpoint_submitter
-from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm, VoteForm
+from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm
+from ftportal.reviews.judging.exports import chosen_answers
 from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import plan_sentences
 from ftportal.reviews.services import ReviewRefusedError
 
 
-def _spot_check(pk: int) -> SpotCheck:
+def spot_check_of(pk: int) -> SpotCheck:
+    """The spot-check that an address names, with all that its pages show."""
     spot_checks = SpotCheck.objects.select_related(
         "candidate__language_model",
         "baseline",
@@ -69,7 +70,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
 @require_GET
 def spot_check(request: HttpRequest, pk: int) -> HttpResponse:
     """One spot-check: plan and progress first, findings with names once all votes are in."""
-    shown = _spot_check(pk)
+    shown = spot_check_of(pk)
     if not is_fragment(request):
         return _spot_check_page(request, shown, DecisionForm())
     if shown.state == SpotCheckState.GENERATING:
@@ -110,6 +111,7 @@ def _spot_check_page(
         "is_reviewer": user.has_role(Role.REVIEWER),
         "is_submitter": spot_check.submitter_id == user.pk,
         "items_for_me": selectors.open_items(user).filter(spot_check=spot_check).count(),
+        "chosen": chosen_answers(spot_check) if spot_check.is_decided else None,
         "my_votes": Vote.objects.filter(item__spot_check=spot_check, reviewer=user).count(),
         "most_votes": services.MOST_VOTES_AN_ITEM,
     }
@@ -118,75 +120,12 @@ def _spot_check_page(
     return render(request, "reviews/spot_check.html", context, status=status)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def vote(request: HttpRequest, pk: int) -> HttpResponse:
-    """Judge the next item."""
-    user = require_role(request, Role.REVIEWER)
-    spot_check = _spot_check(pk)
-    _may_judge(spot_check, user)
-    if request.method == "POST":
-        return _vote_cast(request, spot_check, user)
-    return _ballot_page(request, spot_check, user, None)
-
-
-def _may_judge(spot_check: SpotCheck, user: User) -> None:
-    try:
-        services.reviewer_check(spot_check, user)
-    except ReviewRefusedError as refused:
-        raise PermissionDenied(str(refused)) from refused
-
-
-def _vote_cast(request: HttpRequest, spot_check: SpotCheck, user: User) -> HttpResponse:
-    form = VoteForm(request.POST)
-    if not form.is_valid():
-        return _ballot_page(request, spot_check, user, form)
-    judgement = dict(form.cleaned_data)
-    item = get_object_or_404(spot_check.items, position=judgement.pop("position"))
-    try:
-        services.vote_cast(item=item, reviewer=user, **judgement)
-    except ReviewRefusedError as refused:
-        messages.warning(request, str(refused))
-    return redirect("reviews:vote", pk=spot_check.pk)
-
-
-def _ballot_page(
-    request: HttpRequest, spot_check: SpotCheck, user: User, form: VoteForm | None
-) -> HttpResponse:
-    ballot = selectors.ballot_next(spot_check, user)
-    if ballot is None:
-        if spot_check.state == SpotCheckState.OPEN:
-            messages.success(request, "Nothing is left for you to judge here. Thank you.")
-        return redirect("reviews:spot_check", pk=spot_check.pk)
-    if form is not None and form.data.get("position") != str(ballot.item.position):
-        messages.warning(request, "Another prompt is next by now; that judgement was not kept.")
-        return redirect("reviews:vote", pk=spot_check.pk)
-    context = {
-        "spot_check": spot_check,
-        "ballot": ballot,
-        "form": form or VoteForm(),
-        "can_undo": selectors.vote_to_undo(spot_check, user) is not None,
-    }
-    return render(request, "reviews/vote.html", context, status=422 if form else 200)
-
-
-@require_POST
-def vote_undo(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take one's last vote back."""
-    user = require_role(request, Role.REVIEWER)
-    try:
-        services.vote_undo(spot_check=_spot_check(pk), reviewer=user)
-        messages.info(request, "Your last vote was taken back.")
-    except ReviewRefusedError as refused:
-        messages.warning(request, str(refused))
-    return redirect("reviews:vote", pk=pk)
-
-
 @require_POST
 def plan_change(request: HttpRequest, pk: int) -> HttpResponse:
     """Change how many reviewers judge each prompt, before the first vote."""
     user = require_role(request, Role.REVIEWER)
     form = PlanForm(request.POST)
-    spot_check = _spot_check(pk)
+    spot_check = spot_check_of(pk)
     try:
         if not form.is_valid():
             raise ReviewRefusedError("The number of votes is a whole number from 1 to 9.")
@@ -200,7 +139,7 @@ def plan_change(request: HttpRequest, pk: int) -> HttpResponse:
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Approve or reject."""
     user = require_role(request, Role.REVIEWER)
-    spot_check = _spot_check(pk)
+    spot_check = spot_check_of(pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return _spot_check_page(request, spot_check, form, status=422)
@@ -222,7 +161,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 def generation_retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the answers that failed or were stopped again."""
     require_role(request, Role.REVIEWER, Role.TRAINER)
-    spot_check = _spot_check(pk)
+    spot_check = spot_check_of(pk)
     for answers in (spot_check.candidate_answers, spot_check.baseline_answers):
         if not answers.complete:
             job_resume(job=answers.job)

@@ -1,12 +1,15 @@
 """Batched answers against a plain loop that knows no batch, no padding and no cache."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from corpus.reasoning import answer_split
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.generation import answers_generate, prompts_encode
 from tests.event_log import logged_events
@@ -121,3 +124,45 @@ def test_prompts_that_cannot_be_asked_are_refused(
     code, directory = attempt({"action": "generate", "model": str(model), "prompts": prompts})
     assert code == 2
     assert words in logged_events(directory / "events.jsonl")[-1]["message"]
+
+
+def test_an_answer_ends_where_the_models_context_does(
+    tmp_path: Path, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    settings = config(tiny_model_directory, max_new_tokens=40)
+    free = answers(settings, tiny_loaded)
+    lengths = [len(ids) for ids in prompts_encode(settings, tiny_loaded)]
+    limit = max(lengths) + 7
+    warnings: list[str] = []
+    short = answers_generate(
+        settings,
+        replace(tiny_loaded, context_limit_tokens=limit),
+        on_token=lambda share: None,
+        on_warning=warnings.append,
+    )
+    assert [one["tokens"] for one in short] == [
+        min(one["tokens"], limit - length) for one, length in zip(free, lengths, strict=True)
+    ]
+    assert min(one["tokens"] for one in short) == 7
+    assert "the longest prompt 7" in warnings[0]
+
+
+def test_marks_of_reasoning_stay_in_the_text_and_other_special_tokens_do_not(
+    tmp_path: Path,
+) -> None:
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    from evaluation.generation import _answer
+    from tests.tiny_model import tiny_tokenizer_write
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer_write(tmp_path))
+    special = [AddedToken(mark, special=True) for mark in ("[THINK]", "[/THINK]")]
+    tokenizer.add_tokens(special)
+    written = "[THINK]two and two[/THINK]<|im_start|>4<|im_end|>"
+    ids = tokenizer(written, add_special_tokens=False)["input_ids"]
+    assert len(ids) == len("two and two4") + 4
+    loaded = SimpleNamespace(tokenizer=tokenizer)
+    answer = _answer("p", ids, {tokenizer.eos_token_id}, loaded)  # type: ignore[arg-type]
+    assert answer["text"] == "[THINK]two and two[/THINK]4"
+    assert answer_split(answer["text"]) == ("two and two", "4")

@@ -171,6 +171,7 @@ def prompts_make(number: int = 6, *, is_random: bool = False, name: str = "Short
     return prompt_set_create(
         name=name,
         is_random_sample=is_random,
+        max_new_tokens=64,
         prompts=[
             {
                 "group": GROUPS[index % 3],

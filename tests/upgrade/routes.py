@@ -13,7 +13,7 @@ from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, Verdi
 from ftportal.jobs.models import Job
 from ftportal.learnability.models import Learnability
 from ftportal.mixtures.models import Mixture
-from ftportal.reviews.models import SpotCheck
+from ftportal.reviews.models import ReviewItem, SpotCheck
 from ftportal.runs.models import Run
 
 NEWER = {
@@ -82,13 +82,16 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "checkpoints:checkpoint_describe": Checkpoint.objects,
     "dashboard:run_outcome": Run.objects,
     "runs:run_describe": Run.objects,
+    "reviews:chosen_batch": SpotCheck.objects,
     "reviews:decide": SpotCheck.objects,
+    "reviews:mine": SpotCheck.objects,
     "reviews:open": Checkpoint.objects,
     "reviews:plan": SpotCheck.objects,
     "reviews:retry": SpotCheck.objects,
     "reviews:spot_check": SpotCheck.objects,
     "reviews:undo": SpotCheck.objects,
     "reviews:vote": SpotCheck.objects,
+    "reviews:votes_jsonl": SpotCheck.objects.filter(state__in=("approved", "rejected")),
     "runs:batch_panel": Batch.objects,
     "runs:checkpoint_panel": Checkpoint.objects,
     "runs:metrics": Run.objects,
@@ -100,6 +103,14 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
 }
 """Whose keys fill a route."""
 
+
+ITEM_ROUTES: dict[str, tuple[str, ...]] = {
+    "reviews:answer_text": ("left",),
+    "reviews:answers": (),
+    "reviews:item": (),
+    "reviews:skip": (),
+}
+"""Routes that name an item of a spot-check by its number, and what else fills them."""
 
 ARGUMENTS = {"accounts:welcome": ("a-link-that-is-none",)}
 """What fills a route that names no object."""
@@ -124,6 +135,11 @@ def addresses(
     parameters = set(pattern.pattern.converters)
     if not parameters or name in ARGUMENTS:
         yield reverse(name, args=ARGUMENTS.get(name, ()))
+        return
+    if name in ITEM_ROUTES:
+        for item in ReviewItem.objects.order_by("pk"):
+            place = (item.spot_check_id, item.position + 1)
+            yield reverse(name, args=[*place, *ITEM_ROUTES[name]])
         return
     if parameters != {"pk"} or name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
@@ -167,10 +183,12 @@ POST_ONLY = {
     "promotions:compare",
     "promotions:promote",
     "promotions:rollback",
+    "reviews:chosen_batch",
     "reviews:decide",
     "reviews:open",
     "reviews:plan",
     "reviews:retry",
+    "reviews:skip",
     "reviews:undo",
     "runs:run_mixture",
     "runs:run_preview",
@@ -199,6 +217,10 @@ ROLES = {
     "evaluations:benchmark_new": {"trainer", "administrator"},
     "evaluations:rule_edit": {"administrator"},
     "evaluations:suite_new": {"administrator"},
+    "reviews:answer_text": {"reviewer"},
+    "reviews:answers": {"reviewer"},
+    "reviews:item": {"reviewer"},
+    "reviews:mine": {"reviewer"},
     "reviews:vote": {"reviewer"},
     "accounts:people": {"administrator"},
     "accounts:person": {"administrator"},

@@ -14,6 +14,7 @@ from ftportal.pages.charts import Chart
 from ftportal.pages.dates import day_words, language_of_dates, moment_words
 from ftportal.pages.icons import ICONS, STATES
 from ftportal.pages.lists import ListPage
+from ftportal.pages.markdown import LaidOut, lay_out
 from training.ahead.warnings import rate_words
 
 register = template.Library()
@@ -133,6 +134,12 @@ def duration(seconds: Number) -> str:
         return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def markdown(text: str) -> LaidOut:
+    """What a model or a person wrote, laid out and harmless; for `pages/_laid_out.html`."""
+    return lay_out(text)
 
 
 @register.filter

@@ -8,6 +8,15 @@ document.addEventListener("click", (event) => {
     toggle.setAttribute("aria-expanded", String(open));
     return;
   }
+  const unfold = event.target.closest("[data-unfold]");
+  if (unfold) {
+    const folds = unfold.closest("[data-folds]");
+    const folded = folds.classList.toggle("is-folded");
+    for (const one of folds.querySelectorAll("[data-unfold]")) {
+      one.setAttribute("aria-expanded", String(!folded));
+    }
+    return;
+  }
   const copier = event.target.closest("[data-copy]");
   if (copier) {
     navigator.clipboard?.writeText(copier.dataset.copy).then(() => {

@@ -1,32 +1,20 @@
-"""Changes to spot-checks: open them, vote, take a vote back, decide."""
+"""Changes to spot-checks: open them, change their plan, decide."""
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import PromptSet
 from ftportal.reviews.findings import counted_defects
 from ftportal.reviews.generation import generation_set_request
-from ftportal.reviews.models import (
-    DefectRule,
-    Preference,
-    ReviewItem,
-    SpotCheck,
-    SpotCheckState,
-    Vote,
-)
+from ftportal.reviews.models import DefectRule, ReviewItem, SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import defects_allowed
-from ftportal.reviews.selectors import progress, vote_to_undo
-from ftportal.reviews.sides import candidate_is_left
+from ftportal.reviews.selectors import progress
+from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check, spot_check_lock
 
 MOST_VOTES_AN_ITEM = 9
-
-
-class ReviewRefusedError(ProblemError):
-    """A vote, plan or decision is not possible."""
 
 
 def spot_check_open(
@@ -123,7 +111,7 @@ def spot_check_plan_change(*, spot_check: SpotCheck, actor: User, votes_an_item:
 
     The run's submitter may not: it would let them choose how closely their run is looked at.
     """
-    locked = _locked(spot_check)
+    locked = spot_check_lock(spot_check)
     reviewer_check(locked, actor)
     _votes_check(votes_an_item)
     if locked.is_decided or Vote.objects.filter(item__spot_check=locked).exists():
@@ -138,76 +126,6 @@ def spot_check_plan_change(*, spot_check: SpotCheck, actor: User, votes_an_item:
 
 
 @transaction.atomic
-def vote_cast(
-    *,
-    item: ReviewItem,
-    reviewer: User,
-    preference: str,
-    left_defective: bool,
-    left_reason: str,
-    right_defective: bool,
-    right_reason: str,
-) -> Vote:
-    """Record one reviewer's judgement of one item, sides as that reviewer saw them.
-
-    A vote that comes when another reviewer has just filled the item still counts, as long as the
-    spot-check as a whole lacks votes, for names were hidden from it. Raises ReviewRefusedError.
-    """
-    spot_check = _locked(item.spot_check)
-    reviewer_check(spot_check, reviewer)
-    if spot_check.state != SpotCheckState.OPEN:
-        raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")
-    if Vote.objects.filter(item=item, reviewer=reviewer).exists():
-        raise ReviewRefusedError("You have judged this prompt before.", "Go on with the next one.")
-    if progress(spot_check).has_quorum:
-        raise ReviewRefusedError(
-            "All votes are in and names may be seen, so no vote is taken any more.",
-            "Look at the findings.",
-        )
-    if preference not in Preference.values:
-        raise ReviewRefusedError(
-            "No preference was chosen.", "Choose left, right, tie or both bad."
-        )
-    reasons = {"left": left_reason.strip(), "right": right_reason.strip()}
-    for side, defective in (("left", left_defective), ("right", right_defective)):
-        if defective and not reasons[side]:
-            raise ReviewRefusedError(
-                f"The {side} answer is marked as defective without a reason.",
-                "Say in a few words what is wrong with it.",
-            )
-    vote = Vote.objects.create(
-        item=item,
-        reviewer=reviewer,
-        candidate_is_left=candidate_is_left(item, reviewer),
-        preference=preference,
-        left_defective=left_defective,
-        left_reason=reasons["left"] if left_defective else "",
-        right_defective=right_defective,
-        right_reason=reasons["right"] if right_defective else "",
-    )
-    record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
-    return vote
-
-
-@transaction.atomic
-def vote_undo(*, spot_check: SpotCheck, reviewer: User) -> ReviewItem:
-    """Take back this reviewer's last vote, so that its item comes again. Raises ReviewRefusedError.
-
-    Impossible once every item has its votes: from then on names may have been seen.
-    """
-    locked = _locked(spot_check)
-    reviewer_check(locked, reviewer)
-    vote = vote_to_undo(locked, reviewer)
-    if vote is None:
-        raise ReviewRefusedError("There is no vote of yours that can still be taken back.")
-    item = vote.item
-    before = {"prompt": item.position + 1, "preference": vote.preference}
-    record("review.vote_taken_back", locked, before=before, actor=reviewer)
-    vote.delete()
-    return item
-
-
-@transaction.atomic
 def spot_check_decide(
     *, spot_check: SpotCheck, decided_by: User, approve: bool, reason: str
 ) -> SpotCheck:
@@ -215,7 +133,7 @@ def spot_check_decide(
 
     Approval with more defects than the plan allows is refused, whoever asks.
     """
-    locked = _locked(spot_check)
+    locked = spot_check_lock(spot_check)
     reviewer_check(locked, decided_by)
     if locked.is_decided:
         raise ReviewRefusedError(
@@ -256,26 +174,3 @@ def _defects_check(spot_check: SpotCheck) -> None:
             f"vote, allows {spot_check.defects_allowed}.",
             "Reject it, and train again.",
         )
-
-
-def reviewer_check(spot_check: SpotCheck, user: User) -> None:
-    """Raise ReviewRefusedError unless this person is a reviewer and not the run's submitter."""
-    _role_check(user)
-    if spot_check.submitter_id == user.pk:
-        raise ReviewRefusedError(
-            "You started the run behind one of these answers, so your judgement does not count.",
-            "Ask another reviewer.",
-        )
-
-
-def _role_check(user: User) -> None:
-    if not user.has_role("reviewer"):
-        raise ReviewRefusedError("This needs the role reviewer.", "An administrator can give it.")
-
-
-def _locked(spot_check: SpotCheck) -> SpotCheck:
-    return (
-        SpotCheck.objects.select_for_update(of=("self",))
-        .select_related("prompt_set")
-        .get(pk=spot_check.pk)
-    )

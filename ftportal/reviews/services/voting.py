@@ -1,0 +1,124 @@
+"""Votes: given, changed, and taken back."""
+
+from typing import Unpack
+
+from django.db import transaction
+from django.utils import timezone
+
+from ftportal.accounts.models import User
+from ftportal.audit.services import record
+from ftportal.reviews.models import ReviewItem, SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.selectors import progress, vote_to_undo
+from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check, spot_check_lock
+from ftportal.reviews.services.judgements import Judgement, fields_of, said
+from ftportal.reviews.sides import candidate_is_left
+
+
+class JudgedBeforeError(ReviewRefusedError):
+    """The reviewer has judged this item before, and otherwise."""
+
+
+@transaction.atomic
+def vote_cast(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement]) -> Vote:
+    """Record one reviewer's judgement of one item.
+
+    The same judgement again, from a form that was sent twice, changes nothing. A vote that comes
+    when another reviewer has just filled the item still counts, as long as the spot-check as a
+    whole lacks votes, for names were hidden from it. Raises ReviewRefusedError, JudgedBeforeError
+    where the item has another vote of this reviewer's.
+    """
+    spot_check = spot_check_lock(item.spot_check)
+    reviewer_check(spot_check, reviewer)
+    fields = fields_of(judgement)
+    before = Vote.objects.filter(item=item, reviewer=reviewer).first()
+    if before is not None and said(before) == fields:
+        return before
+    _open_check(spot_check)
+    if before is not None:
+        raise JudgedBeforeError(
+            "You have judged this prompt before, and that vote stands: nothing was changed.",
+            "To change it, choose so on its page.",
+        )
+    if progress(spot_check).has_quorum:
+        raise ReviewRefusedError(
+            "All votes are in and names may be seen, so no vote is taken any more.",
+            "Look at the findings.",
+        )
+    vote = Vote.objects.create(
+        item=item,
+        reviewer=reviewer,
+        candidate_is_left=candidate_is_left(item, reviewer),
+        names_were_visible=spot_check.votes_complete_at is not None,
+        **fields,
+    )
+    if spot_check.votes_complete_at is None and progress(spot_check).has_quorum:
+        spot_check.votes_complete_at = timezone.now()
+        spot_check.save(update_fields=["votes_complete_at"])
+    record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
+    return vote
+
+
+@transaction.atomic
+def vote_change(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement]) -> Vote:
+    """Replace what a reviewer said of an item, until the spot-check is decided.
+
+    Where all votes were in before, the vote tells that the names could be seen. Raises
+    ReviewRefusedError.
+    """
+    spot_check = spot_check_lock(item.spot_check)
+    reviewer_check(spot_check, reviewer)
+    fields = fields_of(judgement)
+    _open_check(spot_check)
+    vote = Vote.objects.filter(item=item, reviewer=reviewer).first()
+    if vote is None:
+        raise ReviewRefusedError(
+            "Your vote on this prompt was taken back meanwhile.", "Judge it anew."
+        )
+    before = said(vote)
+    if fields == before:
+        return vote
+    for name, value in fields.items():
+        setattr(vote, name, value)
+    vote.changed_at = timezone.now()
+    vote.names_were_visible |= spot_check.votes_complete_at is not None
+    vote.save()
+    record(
+        "review.vote_changed",
+        spot_check,
+        before={"prompt": item.position + 1, "preference": before["preference"]},
+        after={"prompt": item.position + 1, "preference": vote.preference},
+        actor=reviewer,
+    )
+    return vote
+
+
+@transaction.atomic
+def vote_undo(
+    *, spot_check: SpotCheck, reviewer: User, item: ReviewItem | None = None
+) -> ReviewItem:
+    """Take back this reviewer's vote on an item, or the last one, so that the item comes again.
+
+    Possible until the spot-check is decided. Raises ReviewRefusedError.
+    """
+    locked = spot_check_lock(spot_check)
+    reviewer_check(locked, reviewer)
+    _open_check(locked)
+    vote = vote_to_undo(locked, reviewer, item)
+    if vote is None:
+        raise ReviewRefusedError("There is no vote of yours that can be taken back.")
+    item = vote.item
+    before = {"prompt": item.position + 1, "preference": vote.preference}
+    record("review.vote_taken_back", locked, before=before, actor=reviewer)
+    vote.delete()
+    return item
+
+
+def _open_check(spot_check: SpotCheck) -> None:
+    if spot_check.is_decided:
+        raise ReviewRefusedError(
+            f"{spot_check.decided_by} has decided this spot-check meanwhile: "
+            f"{spot_check.get_state_display().lower()}. Its votes stand as they are.",
+            "Look at the findings.",
+        )
+    if spot_check.state != SpotCheckState.OPEN:
+        raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")
