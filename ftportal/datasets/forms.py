@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.datasets.models import DECISION_RULES, REASONING, BatchKind
+from ftportal.datasets.models import DECISION_RULES, REASONING, BatchKind, PromptSetKind
 
 KIND_HELP = {
     BatchKind.AGENT_LOG: "what an agent did, tool turns and all",
@@ -97,8 +97,11 @@ class PromptSetForm(forms.Form):
         '{"group": "conversation", "messages": [...]}. Groups: code, filesystem, conversation.',
     )
     name = forms.CharField(max_length=120)
-    is_random_sample = forms.BooleanField(
-        label="Drawn at random from real use",
-        required=False,
-        help_text="Only then do findings say something about real use.",
+    kind = forms.ChoiceField(
+        label="How checks use it",
+        choices=PromptSetKind.choices,
+        initial=PromptSetKind.CURATED,
+        help_text="From a pool every check draws its prompts at random, and what it shows holds for "
+        "the whole pool: take prompts of real use, and it holds for that. A set that was chosen by "
+        "hand is asked as a whole, and shows nothing beyond itself.",
     )

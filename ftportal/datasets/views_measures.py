@@ -96,7 +96,7 @@ def prompt_set_new(request: HttpRequest) -> HttpResponse:
             made = prompt_set_create(
                 name=values["name"],
                 prompts=prompts_read(values["file"]),
-                is_random_sample=values["is_random_sample"],
+                kind=values["kind"],
             )
         except DatasetError as error:
             refusal = error

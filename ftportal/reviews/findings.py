@@ -164,7 +164,7 @@ def findings(spot_check: SpotCheck) -> Findings:
         baseline_defect_items=sum(bool(one.baseline_defects) for one in items),
         candidate_bound=(
             defect_rate_bound(defective, len(items))
-            if spot_check.prompt_set.is_random_sample
+            if spot_check.prompt_set.is_pool
             else None
         ),
         preferences=[

@@ -5,8 +5,7 @@ from typing import Any
 from django import forms
 
 from ftportal.datasets.models import PromptSet
-from ftportal.reviews.models import Preference, Vote
-from ftportal.reviews.services import MOST_VOTES_AN_ITEM
+from ftportal.reviews.models import MOST_VOTES_AN_ITEM, Preference, Vote
 
 REASON_CHARACTERS = Vote._meta.get_field("left_reason").max_length
 

@@ -18,9 +18,8 @@ from ftportal.jobs.services import job_resume
 from ftportal.pages.lists import is_fragment, page_of
 from ftportal.reviews import selectors, services
 from ftportal.reviews.findings import findings
-from ftportal.reviews.followups import checkpoint_submitter
 from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm
-from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.models import MOST_VOTES_AN_ITEM, SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.plan import plan_sentences
 from ftportal.reviews.services import ReviewRefusedError
 
@@ -111,7 +110,7 @@ def _spot_check_page(
         "is_submitter": spot_check.submitter_id == user.pk,
         "items_for_me": selectors.open_items(user).filter(spot_check=spot_check).count(),
         "my_votes": Vote.objects.filter(item__spot_check=spot_check, reviewer=user).count(),
-        "most_votes": services.MOST_VOTES_AN_ITEM,
+        "most_votes": MOST_VOTES_AN_ITEM,
     }
     if spot_check.state == SpotCheckState.GENERATING:
         context |= _preparing_context(request, spot_check)
@@ -179,7 +178,7 @@ def spot_check_open(request: HttpRequest, pk: int) -> HttpResponse:
         opened = services.spot_check_open(
             candidate=checkpoint,
             baseline=champion(checkpoint.language_model),
-            submitter=checkpoint_submitter(checkpoint)
+            submitter=selectors.checkpoint_submitter(checkpoint)
             or (user if user.has_role(Role.TRAINER) else None),
             **form.cleaned_data,
         )
@@ -209,6 +208,6 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
         "rows": [(one, progress[one.pk]) for one in spot_checks],
         "can_open": can_open,
         "prompt_sets": PromptSet.objects.order_by(F("created_at").asc()) if can_open else (),
-        "most_votes": services.MOST_VOTES_AN_ITEM,
+        "most_votes": MOST_VOTES_AN_ITEM,
     }
     return render(request, "reviews/_checkpoint_panel.html", context)

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from ftportal.audit.services import record
-from ftportal.datasets.models import HeldOutSet, Prompt, PromptGroup, PromptSet
+from ftportal.datasets.models import HeldOutSet, Prompt, PromptGroup, PromptSet, PromptSetKind
 from ftportal.datasets.seals import messages_sha256
 from ftportal.datasets.services.errors import DatasetError
 from ftportal.datasets.uploads import Kept, incoming_path
@@ -84,7 +84,10 @@ def _documents_write(documents: Iterable[str], target: Path) -> tuple[Kept, int]
 
 @transaction.atomic
 def prompt_set_create(
-    *, name: str, prompts: Sequence[Mapping[str, Any]], is_random_sample: bool = False
+    *,
+    name: str,
+    prompts: Sequence[Mapping[str, Any]],
+    kind: str = PromptSetKind.CURATED,
 ) -> PromptSet:
     """Make a prompt set of {"group", "messages"} in this order; prompt sets never change.
 
@@ -95,11 +98,11 @@ def prompt_set_create(
     if len(prompts) > PROMPTS_MAX:
         raise DatasetError(
             f"There are {len(prompts):,} prompts in it, more than {PROMPTS_MAX:,}.",
-            "Take a sample: people judge every one of them.",
+            "Take a sample of them at random: it carries the same claim.",
         )
     if PromptSet.objects.filter(name=name).exists():
         raise DatasetError(f"There is a prompt set {name} already.", "Choose another name.")
-    prompt_set = PromptSet(name=name, is_random_sample=is_random_sample)
+    prompt_set = PromptSet(name=name, kind=kind)
     prompt_set.full_clean()
     prompt_set.save()
     rows = [_prompt(prompt_set, at, prompt) for at, prompt in enumerate(prompts, start=1)]

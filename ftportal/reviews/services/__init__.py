@@ -1,23 +1,40 @@
-"""Changes to spot-checks and to their votes."""
+"""Changes to spot-checks, to their votes, and to what holds for them."""
 
-from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check
+from ftportal.reviews.services.allowed import ReviewRefusedError, decider_check, reviewer_check
+from ftportal.reviews.services.assigning import may_assign, spot_check_assign
 from ftportal.reviews.services.checks import (
-    MOST_VOTES_AN_ITEM,
     spot_check_decide,
     spot_check_open,
     spot_check_plan_change,
     spot_checks_start,
 )
+from ftportal.reviews.services.closing import spot_check_close, spot_checks_close_stale
+from ftportal.reviews.services.leases import ballot_take, item_hold, item_release, items_release
+from ftportal.reviews.services.plans import Plan, plan_fix
+from ftportal.reviews.services.policies import review_policy_set
+from ftportal.reviews.services.trials import trial_ask
 from ftportal.reviews.services.voting import vote_cast, vote_undo
 
 __all__ = [
-    "MOST_VOTES_AN_ITEM",
+    "Plan",
     "ReviewRefusedError",
+    "ballot_take",
+    "decider_check",
+    "item_hold",
+    "item_release",
+    "items_release",
+    "may_assign",
+    "plan_fix",
+    "review_policy_set",
     "reviewer_check",
+    "spot_check_assign",
+    "spot_check_close",
     "spot_check_decide",
     "spot_check_open",
     "spot_check_plan_change",
+    "spot_checks_close_stale",
     "spot_checks_start",
+    "trial_ask",
     "vote_cast",
     "vote_undo",
 ]

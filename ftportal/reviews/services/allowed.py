@@ -3,6 +3,7 @@
 from engine.errors import ProblemError
 from ftportal.accounts.models import User
 from ftportal.reviews.models import SpotCheck
+from ftportal.reviews.selectors import has_voted, may_decide
 
 
 class ReviewRefusedError(ProblemError):
@@ -16,6 +17,19 @@ def reviewer_check(spot_check: SpotCheck, user: User) -> None:
         raise ReviewRefusedError(
             "You started the run behind one of these answers, so your judgement does not count.",
             "Ask another reviewer.",
+        )
+
+
+def decider_check(spot_check: SpotCheck, user: User) -> None:
+    """Raise ReviewRefusedError unless this person may approve or reject it."""
+    if spot_check.voters_may_decide or user.has_role("reviewer"):
+        reviewer_check(spot_check, user)
+    if not may_decide(spot_check, user):
+        raise ReviewRefusedError(
+            "By the policy that this check was opened under, who has judged it does not decide."
+            if has_voted(spot_check, user)
+            else "Deciding this check needs the role reviewer or releaser.",
+            "Ask a reviewer who has not judged it, or a releaser.",
         )
 
 

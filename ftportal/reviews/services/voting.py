@@ -5,8 +5,10 @@ from django.db import transaction
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
 from ftportal.reviews.models import Preference, ReviewItem, SpotCheck, SpotCheckState, Vote
-from ftportal.reviews.selectors import progress, vote_to_undo
+from ftportal.reviews.selectors import progress, votable_items, vote_to_undo
 from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check, spot_check_lock
+from ftportal.reviews.services.leases import item_release
+from ftportal.reviews.services.quorum import item_settle
 from ftportal.reviews.sides import candidate_is_left
 
 
@@ -23,8 +25,8 @@ def vote_cast(
 ) -> Vote:
     """Record one reviewer's judgement of one item, sides as that reviewer saw them.
 
-    A vote that comes when another reviewer has just filled the item still counts, as long as the
-    spot-check as a whole lacks votes, for names were hidden from it. Raises ReviewRefusedError.
+    An item takes the votes that it lacks and no more, however many come at once; where two
+    disagree, it lacks exactly one more. Raises ReviewRefusedError.
     """
     spot_check = spot_check_lock(item.spot_check)
     reviewer_check(spot_check, reviewer)
@@ -37,6 +39,8 @@ def vote_cast(
             "All votes are in and names may be seen, so no vote is taken any more.",
             "Look at the findings.",
         )
+    if not votable_items(reviewer).filter(pk=item.pk).exists():
+        raise ReviewRefusedError(_why_not_votable(item), "Go on with the next one.")
     if preference not in Preference.values:
         raise ReviewRefusedError(
             "No preference was chosen.", "Choose left, right, tie or both bad."
@@ -58,6 +62,8 @@ def vote_cast(
         right_defective=right_defective,
         right_reason=reasons["right"] if right_defective else "",
     )
+    item_settle(item)
+    item_release(item=item, reviewer=reviewer)
     record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
     return vote
 
@@ -77,4 +83,12 @@ def vote_undo(*, spot_check: SpotCheck, reviewer: User) -> ReviewItem:
     before = {"prompt": item.position + 1, "preference": vote.preference}
     record("review.vote_taken_back", locked, before=before, actor=reviewer)
     vote.delete()
+    item_settle(item)
     return item
+
+
+def _why_not_votable(item: ReviewItem) -> str:
+    needed = ReviewItem.objects.get(pk=item.pk).votes_needed
+    if item.votes.count() >= needed:
+        return "This prompt got its votes meanwhile, so yours was not needed."
+    return "This check was given to other reviewers by name."
