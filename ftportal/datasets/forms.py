@@ -101,7 +101,12 @@ class PromptSetForm(forms.Form):
         label="How checks use it",
         choices=PromptSetKind.choices,
         initial=PromptSetKind.CURATED,
-        help_text="From a pool every check draws its prompts at random, and what it shows holds for "
-        "the whole pool: take prompts of real use, and it holds for that. A set that was chosen by "
-        "hand is asked as a whole, and shows nothing beyond itself.",
+        required=False,
+        help_text="From a pool every check draws its prompts at random, and its result holds for "
+        "the whole pool: take prompts of real use, and it holds for that. A set that was chosen "
+        "by hand is asked as a whole, and shows nothing beyond itself.",
     )
+
+    def clean_kind(self) -> str:
+        """Nothing chosen is the one that claims nothing."""
+        return self.cleaned_data["kind"] or PromptSetKind.CURATED

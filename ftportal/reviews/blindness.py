@@ -1,8 +1,8 @@
 """Who must not be told what, so that a vote is blind, also the second time.
 
-Whoever may still judge a spot-check is blind to it: neither its sides nor which checkpoint is in it
-may be known to them. Until its votes are in that is every reviewer but the run's submitter, also one
-who has voted or was not asked to: votes can be taken back, and a third reviewer can be needed.
+Whoever may still judge a spot-check is blind to it: neither its sides nor which checkpoint is in
+it may be known to them. Until its votes are in that is every reviewer but the run's submitter, also
+one who has voted or was not asked to: votes can be taken back, and a third reviewer can be needed.
 
 What could give a side away is kept from them for the whole language model, alike for all of its
 checkpoints: what was hidden for the one in the check alone would name it.

@@ -23,11 +23,11 @@ SETTINGS: dict[str, Any] = {
     "dtype": "float32",
     "batch_size": 12,
 }
-"""How both sides answer. Drawn with a seed of the check's own, never greedily: a greedy answer is the
-same in every check, so whoever has read it under the champion's name knows that side the next time.
-Both sides draw with the same seed, so that where the models agree their answers do, and a difference
-is still the weights' and seldom the dice's. float32, for the small changes of a careful session
-vanish when weights are rounded to bfloat16."""
+"""How both sides answer. Drawn with a seed of the check's own, never greedily: a greedy answer is
+the same in every check, so whoever has read it under the champion's name knows that side the next
+time. Both sides draw with the same seed, so that where the models agree their answers do, and a
+difference is still the weights' and seldom the dice's. float32, for the small changes of a careful
+session vanish when weights are rounded to bfloat16."""
 ANSWERS_WORDS = (
     "Every check draws its answers anew, with a seed of its own that both sides share. So nobody "
     "knows an answer again from an earlier check; the price is that the champion answers once more "

@@ -102,8 +102,9 @@ def default_policy() -> Policy:
     is_small = reviewers < STRICT_REVIEWERS
     chosen = LENIENT if is_small else STRICT
     why = (
-        f"No administrator has set a policy. The strict one takes {STRICT_REVIEWERS} reviewers: two "
-        "for each prompt, a third where they disagree, and one more, because nobody judges their "
-        f"own run. There {'are' if reviewers > 1 else 'is'} {there}, so the {chosen.name} one holds."
+        f"No administrator has set a policy. The strict one takes {STRICT_REVIEWERS} reviewers: "
+        "two for each prompt, a third where they disagree, and one more, because nobody judges "
+        f"their own run. There {'are' if reviewers > 1 else 'is'} {there}, so the {chosen.name} "
+        "one holds."
     )
     return replace(chosen, why=why)

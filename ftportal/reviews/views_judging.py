@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
+from ftportal.pages.lists import whole_of
 from ftportal.reviews import selectors, services
 from ftportal.reviews.forms import VoteForm
 from ftportal.reviews.models import SpotCheck, SpotCheckState
@@ -49,9 +50,12 @@ def _vote_cast(request: HttpRequest, spot_check: SpotCheck, user: User) -> HttpR
 def _ballot_page(
     request: HttpRequest, spot_check: SpotCheck, user: User, form: VoteForm | None
 ) -> HttpResponse:
-    ballot = selectors.ballot_next(spot_check, user)
+    ballot = services.ballot_take(spot_check=spot_check, reviewer=user)
     if ballot is None:
-        if spot_check.state == SpotCheckState.OPEN:
+        if selectors.votable_items(user).filter(spot_check=spot_check).exists():
+            words = "The rest is being judged by others just now. Look again in some minutes."
+            messages.info(request, words)
+        elif spot_check.state == SpotCheckState.OPEN:
             messages.success(request, "Nothing is left for you to judge here. Thank you.")
         return redirect("reviews:spot_check", pk=spot_check.pk)
     if form is not None and form.data.get("position") != str(ballot.item.position):
@@ -76,3 +80,15 @@ def vote_undo(request: HttpRequest, pk: int) -> HttpResponse:
     except ReviewRefusedError as refused:
         messages.warning(request, str(refused))
     return redirect("reviews:vote", pk=pk)
+
+
+@require_POST
+def leave(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give back the item on one's page, so that others can judge it."""
+    user = require_role(request, Role.REVIEWER)
+    spot_check = spot_check_of(pk)
+    position = whole_of(request.POST.get("position", ""))
+    item = spot_check.items.filter(position=position).first() if position is not None else None
+    if item is not None:
+        services.item_release(item=item, reviewer=user)
+    return redirect("reviews:reviews")

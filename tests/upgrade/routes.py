@@ -13,7 +13,7 @@ from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, Verdi
 from ftportal.jobs.models import Job
 from ftportal.learnability.models import Learnability
 from ftportal.mixtures.models import Mixture
-from ftportal.reviews.models import SpotCheck
+from ftportal.reviews.models import SpotCheck, Trial
 from ftportal.runs.models import Run
 
 NEWER = {
@@ -25,6 +25,7 @@ NEWER = {
     "learnability.Learnability",
     "mixtures.Mixture",
     "mixtures.MixturePart",
+    "reviews.Trial",
 }
 """Tables that the version before did not have, so that its data have no rows for them."""
 
@@ -76,12 +77,17 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "promotions:checkpoint_panel": Checkpoint.objects,
     "promotions:compare": Checkpoint.objects,
     "promotions:promote": Checkpoint.objects,
+    "reviews:assign": SpotCheck.objects,
     "reviews:checkpoint_panel": Checkpoint.objects,
+    "reviews:close": SpotCheck.objects,
     "reviews:decide": SpotCheck.objects,
+    "reviews:leave": SpotCheck.objects,
     "reviews:open": Checkpoint.objects,
     "reviews:plan": SpotCheck.objects,
     "reviews:retry": SpotCheck.objects,
     "reviews:spot_check": SpotCheck.objects,
+    "reviews:trial": Trial.objects,
+    "reviews:trials": Checkpoint.objects,
     "reviews:undo": SpotCheck.objects,
     "reviews:vote": SpotCheck.objects,
     "runs:batch_panel": Batch.objects,
@@ -158,8 +164,10 @@ POST_ONLY = {
     "promotions:compare",
     "promotions:promote",
     "promotions:rollback",
+    "reviews:assign",
+    "reviews:close",
     "reviews:decide",
-    "reviews:open",
+    "reviews:leave",
     "reviews:plan",
     "reviews:retry",
     "reviews:undo",
@@ -177,6 +185,7 @@ ROLES = {
     "evaluations:benchmark_new": {"trainer", "administrator"},
     "evaluations:rule_edit": {"administrator"},
     "evaluations:suite_new": {"administrator"},
+    "reviews:open": {"reviewer", "trainer"},
     "reviews:vote": {"reviewer"},
     "accounts:people": {"administrator"},
     "accounts:person": {"administrator"},

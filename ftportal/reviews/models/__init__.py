@@ -1,4 +1,4 @@
-"""Spot-checks with their items and votes, who judges what, the policy, and prompts tried by hand."""
+"""Spot-checks with items and votes, who judges what, the policy, and prompts tried by hand."""
 
 from ftportal.reviews.models.assignments import Assignment, ItemLease
 from ftportal.reviews.models.checks import (

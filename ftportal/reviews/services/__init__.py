@@ -1,7 +1,12 @@
 """Changes to spot-checks, to their votes, and to what holds for them."""
 
-from ftportal.reviews.services.allowed import ReviewRefusedError, decider_check, reviewer_check
-from ftportal.reviews.services.assigning import may_assign, spot_check_assign
+from ftportal.reviews.services.allowed import (
+    ReviewRefusedError,
+    decider_check,
+    opener_check,
+    reviewer_check,
+)
+from ftportal.reviews.services.assigning import spot_check_assign
 from ftportal.reviews.services.checks import (
     spot_check_decide,
     spot_check_open,
@@ -12,10 +17,11 @@ from ftportal.reviews.services.closing import spot_check_close, spot_checks_clos
 from ftportal.reviews.services.leases import ballot_take, item_hold, item_release, items_release
 from ftportal.reviews.services.plans import Plan, plan_fix
 from ftportal.reviews.services.policies import review_policy_set
-from ftportal.reviews.services.trials import trial_ask
+from ftportal.reviews.services.trials import TRIERS, trial_ask, trial_check
 from ftportal.reviews.services.voting import vote_cast, vote_undo
 
 __all__ = [
+    "TRIERS",
     "Plan",
     "ReviewRefusedError",
     "ballot_take",
@@ -23,7 +29,7 @@ __all__ = [
     "item_hold",
     "item_release",
     "items_release",
-    "may_assign",
+    "opener_check",
     "plan_fix",
     "review_policy_set",
     "reviewer_check",
@@ -35,6 +41,7 @@ __all__ = [
     "spot_checks_close_stale",
     "spot_checks_start",
     "trial_ask",
+    "trial_check",
     "vote_cast",
     "vote_undo",
 ]

@@ -6,19 +6,9 @@ from django.db import transaction
 
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
-from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import UNDECIDED, Assignment, SpotCheck
+from ftportal.reviews.people import may_assign
 from ftportal.reviews.services.allowed import ReviewRefusedError, spot_check_lock
-
-
-def may_assign(spot_check: SpotCheck, user: User) -> bool:
-    """Whether this person may name reviewers: an administrator or releaser who does not judge it.
-
-    Who is refused as a reviewer of it has started its run, so whoever names them learns that.
-    """
-    has_role = user.has_role("administrator") or user.has_role("releaser")
-    is_own = spot_check.submitter_id == user.pk
-    return has_role and not is_own and not blindness_of(user).hides_check(spot_check)
 
 
 @transaction.atomic

@@ -40,9 +40,7 @@ def item_release(*, item: ReviewItem, reviewer: User) -> None:
     ItemLease.objects.filter(item=item, reviewer=reviewer).delete()
 
 
-def items_release(
-    *, spot_check: SpotCheck, reviewer: User, but: ReviewItem | None = None
-) -> None:
+def items_release(*, spot_check: SpotCheck, reviewer: User, but: ReviewItem | None = None) -> None:
     """Give back whatever this reviewer holds of a check, `but` the item they go on with."""
     held = ItemLease.objects.filter(item__spot_check=spot_check, reviewer=reviewer)
     if but is not None:

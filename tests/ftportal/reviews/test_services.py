@@ -57,15 +57,25 @@ def test_opening_asks_both_sides_once_and_waits_for_them(pair: SimpleNamespace, 
     assert Generation.objects.count() == 6
 
 
-def test_answers_are_reused(pair: SimpleNamespace, cast: Any) -> None:
+def test_no_answers_are_used_twice_and_both_sides_share_a_seed(
+    pair: SimpleNamespace, cast: Any
+) -> None:
     prompt_set = prompts_make(3)
     second = checkpoint_make(pair.model, "Second", pair.baseline)
-    for candidate in (pair.candidate, second):
+    checks = [
         spot_check_open(
             candidate=candidate, baseline=pair.baseline, prompt_set=prompt_set, submitter=None
         )
-    assert GenerationSet.objects.count() == 3
-    assert SpotCheck.objects.count() == 2
+        for candidate in (pair.candidate, second)
+    ]
+    assert GenerationSet.objects.count() == 4
+    seeds = [
+        {check.candidate_answers.settings["seed"], check.baseline_answers.settings["seed"]}
+        for check in checks
+    ]
+    assert [len(one) for one in seeds] == [1, 1]
+    assert seeds[0] != seeds[1]  # but for one in two thousand million
+    assert all(one.settings["temperature"] > 0 for one in GenerationSet.objects.all())
 
 
 def test_an_engine_that_leaves_a_prompt_out_opens_nothing(pair: SimpleNamespace) -> None:
