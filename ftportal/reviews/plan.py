@@ -54,11 +54,13 @@ def bound_of(defects: int, item_count: int) -> float:
 
 def proof_words(defects: int, item_count: int) -> str:
     """What a plan, or its result, proves: 0 defects in 59 prompts: at most 4.95 % ..."""
-    counted = "1 defect" if defects == 1 else f"{defects} defects"
-    return (
-        f"{counted} in {_prompts(item_count)}: at most {100 * bound_of(defects, item_count):.2f} % "
-        "defective (95 %)"
-    )
+    most = f"at most {100 * bound_of(defects, item_count):.2f} % defective (95 %)"
+    return f"{defects_words(defects)} in {_prompts(item_count)}: {most}"
+
+
+def defects_words(count: int) -> str:
+    """So many defects, in words."""
+    return "1 defect" if count == 1 else f"{count} defects"
 
 
 def plan_sentences(spot_check: SpotCheck, item_count: int) -> list[str]:

@@ -20,6 +20,7 @@ from ftportal.reviews.models import (
     SpotCheckState,
     Vote,
 )
+from ftportal.reviews.plan import defects_words
 from ftportal.reviews.selectors import progress
 from ftportal.reviews.services.allowed import (
     ReviewRefusedError,
@@ -210,7 +211,7 @@ def _defects_check(spot_check: SpotCheck) -> None:
     defects = counted_defects(spot_check)
     if defects > spot_check.defects_allowed:
         raise ReviewRefusedError(
-            f"The candidate has {defects} defects that count, and the plan, fixed before the first "
-            f"vote, allows {spot_check.defects_allowed}.",
+            f"The candidate has {defects_words(defects)} to count, and the plan, fixed before the "
+            f"first vote, allows {spot_check.defects_allowed}.",
             "Reject it, and train again.",
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from ftportal.datasets.models import PromptSet
 from ftportal.reviews.models import MOST_VOTES_AN_ITEM
-from ftportal.reviews.plan import bound_of, items_needed
+from ftportal.reviews.plan import bound_of, defects_words, items_needed
 from ftportal.reviews.plan import defects_allowed as most_defects
 from ftportal.reviews.policy import Policy, policy_in_force
 from ftportal.reviews.services.allowed import ReviewRefusedError
@@ -98,7 +98,7 @@ def _votes_check(votes: int, policy: Policy) -> None:
 def _claim_check(plan: Plan, policy: Policy) -> None:
     if not 0 <= plan.defects_allowed < plan.item_count:
         raise ReviewRefusedError(
-            f"{plan.defects_allowed} defects in {plan.item_count} prompts cannot be a limit.",
+            f"{defects_words(plan.defects_allowed)} in {plan.item_count} prompts are not a limit.",
             f"Choose from 0 to {plan.item_count - 1}.",
         )
     if plan.bound is None or plan.bound <= policy.defect_rate:
@@ -111,8 +111,8 @@ def _claim_check(plan: Plan, policy: Policy) -> None:
     if needed > plan.pool_size:
         cure = "Allow fewer defects, or upload a larger pool."
     raise ReviewRefusedError(
-        f"{plan.item_count} prompts with {plan.defects_allowed} defects allowed show at most "
-        f"{100 * plan.bound:.2f} % defective, and the {policy.name} review policy asks for "
+        f"{plan.item_count} prompts with {defects_words(plan.defects_allowed)} allowed show at "
+        f"most {100 * plan.bound:.2f} % defective, and the {policy.name} review policy asks for "
         f"{policy.defect_rate_percent:g} %.",
         cure,
     )

@@ -292,7 +292,7 @@ def test_more_defects_than_the_plan_allows_can_only_be_rejected(
 ) -> None:
     spot_check = check_make(pair.candidate, pair.baseline, prompts=12)
     votes_give(spot_check, cast.rob, defects=2)
-    with pytest.raises(ReviewRefusedError, match=r"2 defects that count.* allows 1"):
+    with pytest.raises(ReviewRefusedError, match=r"2 defects to count.* allows 1"):
         spot_check_decide(spot_check=spot_check, decided_by=cast.rob, approve=True, reason="fine")
     decided = spot_check_decide(
         spot_check=spot_check, decided_by=cast.rob, approve=False, reason="it makes things up"
