@@ -217,6 +217,7 @@ VOLATILE = re.compile(
     r"|chart-[0-9a-f]{12}"
     r"|\d{4}-\d\d-\d\dT[\d:.+]+"
     r"|about [^<]* left"
+    r"|\d+ \w+ \d{4}, \d\d:\d\d"
     r"|[0-9a-f]{64}"
 )
 
