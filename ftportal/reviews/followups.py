@@ -134,18 +134,18 @@ def _open_as_before(candidate: Checkpoint, baseline: Checkpoint) -> SpotCheck | 
     if known is not None:
         return known
     earlier = checks.filter(state=SpotCheckState.CLOSED).select_related("prompt_set").first()
-    opened = {
-        "candidate": candidate,
-        "baseline": baseline,
-        "submitter": checkpoint_submitter(candidate),
-    }
+    open_check = partial(
+        spot_check_open,
+        candidate=candidate,
+        baseline=baseline,
+        submitter=checkpoint_submitter(candidate),
+    )
     if earlier is not None:
         with suppress(ReviewRefusedError):
-            return spot_check_open(
-                **opened,
+            return open_check(
                 prompt_set=earlier.prompt_set,
                 votes_an_item=earlier.votes_an_item,
                 item_count=earlier.items.count(),
                 defects_allowed=earlier.defects_allowed,
             )
-    return spot_check_open(**opened, prompt_set=default_prompt_set() or default_prompt_set_seed())
+    return open_check(prompt_set=default_prompt_set() or default_prompt_set_seed())

@@ -63,9 +63,8 @@ def may_assign(spot_check: SpotCheck, user: User) -> bool:
 def reviewers_possible(spot_check: SpotCheck) -> Sequence[User]:
     """Whom a check can be given to: reviewers who can log in and did not start its run."""
     reviewers = User.objects.filter(is_active=True, is_reviewer=True)
-    return sorted(
-        reviewers.exclude(pk=spot_check.submitter_id), key=lambda one: str(one).casefold()
-    )
+    others = [one for one in reviewers if one.pk != spot_check.submitter_id]
+    return sorted(others, key=lambda one: str(one).casefold())
 
 
 def people_context(spot_check: SpotCheck, user: User, blindness: Blindness) -> dict[str, Any]:

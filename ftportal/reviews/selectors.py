@@ -124,10 +124,14 @@ def votable_items(reviewer: User) -> QuerySet[ReviewItem]:
 def open_items(reviewer: User) -> QuerySet[ReviewItem]:
     """The items that this reviewer may judge now: others neither gave nor hold what they lack."""
     held = Q(leases__until__gt=timezone.now()) & ~Q(leases__reviewer=reviewer)
+    given, in_hands = (
+        Count("votes", distinct=True),
+        Count("leases", filter=held, distinct=True),
+    )
     return (
         votable_items(reviewer)
-        .annotate(held_count=Count("leases", filter=held, distinct=True))
-        .filter(vote_count__lt=F("votes_needed") - F("held_count"))
+        .annotate(taken_count=given + in_hands)
+        .filter(taken_count__lt=F("votes_needed"))
     )
 
 

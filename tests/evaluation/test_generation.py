@@ -100,8 +100,8 @@ def test_answers_are_shown_while_they_are_written(
     monkeypatch.setattr(generation, "STREAM_SECONDS", 0.0)
     prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
     record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
-    record |= {"max_new_tokens": 6, "device": "cpu", "temperature": 0.0}
-    code, directory = attempt(record | {"stream": True})
+    how = {"max_new_tokens": 6, "device": "cpu", "temperature": 0.0, "stream": True}
+    code, directory = attempt(record | how)
     assert code == 0
     events = logged_events(directory / "events.jsonl")
     texts = [event["text"] for event in events if event["event"] == "text"]

@@ -25,7 +25,11 @@ NEWER = {
     "learnability.Learnability",
     "mixtures.Mixture",
     "mixtures.MixturePart",
+    "reviews.Assignment",
+    "reviews.ItemLease",
+    "reviews.ReviewPolicy",
     "reviews.Trial",
+    "reviews.TrialAnswer",
 }
 """Tables that the version before did not have, so that its data have no rows for them."""
 

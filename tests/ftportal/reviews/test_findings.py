@@ -174,7 +174,7 @@ def test_how_the_champions_answered_the_same_prompts(
     loser = checkpoint_make(pair.model, "Loser", pair.baseline)
     second = check_of(loser, pair.candidate)
     third = check_of(checkpoint_make(pair.model, "Newest", pair.candidate), pair.candidate)
-    sha256 = prompts.prompts.first().sha256
+    sha256 = prompts.prompts.all()[0].sha256
     answers = champions_answers(third)[sha256]
     # The candidate became champion, and answered last in the second check; the loser never was.
     assert [one.checkpoint for one in answers] == [pair.baseline, pair.candidate]

@@ -188,7 +188,7 @@ def test_a_page_that_is_left_gives_its_item_back(
 
 def test_an_item_that_was_filled_meanwhile_takes_no_more(pair: SimpleNamespace, cast: Any) -> None:
     check = check_make(pair.candidate, pair.baseline, prompts=2)
-    item = check.items.first()
+    item = check.items.all()[0]
     vote(item, cast.rob, "tie")
     with pytest.raises(ReviewRefusedError, match="got its votes meanwhile"):
         vote(item, cast.rosa, "tie")
@@ -200,7 +200,7 @@ def test_fifty_votes_at_once_leave_exactly_the_quorum(
     pair: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, votes: int
 ) -> None:
     check = check_make(pair.candidate, pair.baseline, prompts=2, votes_an_item=votes)
-    item = check.items.first()
+    item = check.items.all()[0]
     reviewers = [reviewer_make(f"reviewer-{number}") for number in range(50)]
     database_to_disk(tmp_path / "db.sqlite3", monkeypatch)
 
@@ -245,7 +245,7 @@ def test_only_those_who_were_named_judge(pair: SimpleNamespace, cast: Any) -> No
     assert waiting_for(cast.rob) == []
     assert ballot_next(check, cast.rob) is None
     with pytest.raises(ReviewRefusedError, match="given to other reviewers by name"):
-        vote(check.items.first(), cast.rob, "tie")
+        vote(check.items.all()[0], cast.rob, "tie")
     assert votes_give(check, cast.rosa) == 2
     check = check_make(pair.candidate, pair.baseline, prompts=2, submitter=cast.tina)
     spot_check_assign(spot_check=check, reviewers=[cast.rosa], actor=cast.ada)

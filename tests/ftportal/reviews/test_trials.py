@@ -28,7 +28,7 @@ def test_a_prompt_is_asked_of_both(pair: SimpleNamespace, cast: Any, client_of: 
     trial = Trial.objects.get()
     assert answer.url == reverse("reviews:trial", args=[trial.pk])
     assert [one.checkpoint for one in trial.answers.all()] == [pair.candidate, pair.baseline]
-    config = kind_of("generate").config(trial.answers.first().job)
+    config = kind_of("generate").config(trial.answers.all()[0].job)
     assert config["stream"] is True
     assert config["prompts"] == [{"sha256": trial.sha256, "messages": trial.messages}]
     body = client.get(answer.url).content.decode()
@@ -40,7 +40,7 @@ def test_a_prompt_is_asked_of_both(pair: SimpleNamespace, cast: Any, client_of: 
 
 def test_text_appears_as_it_is_written(pair: SimpleNamespace, cast: Any, client_of: Any) -> None:
     trial = trial_ask(checkpoint=pair.candidate, prompt="Who are you?", actor=cast.tina)
-    answer = trial.answers.first()
+    answer = trial.answers.all()[0]
     job = answer.job
     later = timezone.now() + timedelta(minutes=5)
     Job.objects.filter(pk=job.pk).update(state=JobState.RUNNING, fence=1, lease_until=later)
@@ -56,7 +56,7 @@ def test_text_appears_as_it_is_written(pair: SimpleNamespace, cast: Any, client_
         assert text.rstrip("\x00") in body
     writer.close()
     finish(answer, "I am a model of words.")
-    finish(trial.answers.last(), "So am I.")
+    finish(trial.answers.all()[1], "So am I.")
     body = client.get(page, headers={"HX-Request": "true"}).content.decode()
     assert "I am a model of words." in body and "So am I." in body
     assert "hx-trigger" not in body
