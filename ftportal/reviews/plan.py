@@ -111,6 +111,10 @@ def _claim(spot_check: SpotCheck, item_count: int) -> str:
     )
 
 
+CURVE_STEPS = 40
+"""Points of a plan's characteristic."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trade:
     """One row of the chooser: so many prompts, and what they prove by defects allowed."""
@@ -140,13 +144,14 @@ def passing_chart(item_count: int, allowed: int) -> Chart:
     from evaluation.judging.agreement import acceptance_chance
 
     shown = sorted({*DEFECTS_SHOWN, allowed} & set(range(item_count + 1)))
-    percents = [float(percent) for percent in range(31)]
+    widest = min(1.0, 2 * bound_of(max(shown), item_count))
+    percents = [100 * widest * step / CURVE_STEPS for step in range(CURVE_STEPS + 1)]
     return line_chart(
         title="How often a candidate passes",
         x_label="Truly defective answers, %",
         y_label="Chance to pass, %",
         y_from_zero=True,
-        x_range=(0, 30),
+        x_range=(0, 100 * widest),
         series=[
             Series(
                 name=f"{defects} allowed" + (" (this plan)" if defects == allowed else ""),

@@ -19,7 +19,7 @@ from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.forms import AssignForm, CloseForm, OpenForm, PlanForm, PolicyForm
 from ftportal.reviews.generation import ANSWERS_WORDS
 from ftportal.reviews.models import MOST_VOTES_AN_ITEM, UNDECIDED, ReviewPolicy
-from ftportal.reviews.plan import DEFECTS_SHOWN, passing_chart, proof_words, trades
+from ftportal.reviews.plan import DEFECTS_SHOWN, passing_chart, trades
 from ftportal.reviews.policy import default_policy, policy_in_force, policy_of
 from ftportal.reviews.services import ReviewRefusedError
 from ftportal.reviews.views import spot_check_of
@@ -73,10 +73,12 @@ def _open_page(
     refused: ReviewRefusedError | None,
 ) -> HttpResponse:
     """The chooser: what was chosen, what it proves, and what else would."""
-    plan = None
-    if form.is_valid() and refused is None:
+    plan, pool = None, None
+    if form.is_valid():
+        asked = form.cleaned_data["prompt_set"]
+        pool = _prompt_sets().filter(pk=asked.pk).first() if asked.is_pool else None
         try:
-            plan = services.plan_fix(**form.cleaned_data)
+            plan = services.plan_fix(**form.cleaned_data) if refused is None else None
         except ReviewRefusedError as error:
             refused = error
     context: dict[str, Any] = {
@@ -85,18 +87,18 @@ def _open_page(
         "form": form,
         "refused": refused,
         "plan": plan,
+        "pool": pool,
         "policy": policy_in_force(),
         "prompt_sets": list(_prompt_sets()),
         "most_votes": MOST_VOTES_AN_ITEM,
         "answers_words": ANSWERS_WORDS,
         "defects_shown": DEFECTS_SHOWN,
     }
-    if plan is not None and plan.prompt_set.is_pool:
-        context |= {
-            "proof": proof_words(plan.defects_allowed, plan.item_count),
-            "trades": trades(plan.pool_size, plan.item_count),
-            "chart": passing_chart(plan.item_count, plan.defects_allowed),
-        }
+    if pool is not None:
+        drawn = plan.item_count if plan else form.cleaned_data["item_count"] or 0
+        context["trades"] = trades(pool.prompt_count, drawn)
+        if plan is not None:
+            context["chart"] = passing_chart(plan.item_count, plan.defects_allowed)
     status = 422 if request.method == "POST" else 200
     page = "reviews/_open.html" if is_fragment(request) else "reviews/open.html"
     return render(request, page, context, status=status)

@@ -207,9 +207,10 @@ def test_the_chooser_shows_the_trade(pair: SimpleNamespace, client_of: Any, cast
     assert rows[93][1] == pytest.approx(0.0500, abs=5e-5)  # theory: 5.00 %
     assert rows[100][0] == pytest.approx(0.0295, abs=5e-5)  # theory: 2.95 %
     assert max(rows) == 100
-    assert "4.95 %" in body
+    assert "4.95 %" in body and "at most are defective" in body
     assert "How often a candidate passes" in body
     wrong = client.get(address, query | {"defects_allowed": "9"}).content.decode()
+    assert "What other plans would prove" in wrong
     assert "asks for 10 %" in wrong
     answer = client.post(address, query | {"defects_allowed": "0"})
     assert answer.status_code == 302
