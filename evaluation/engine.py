@@ -87,6 +87,7 @@ def _generate(attempt: Attempt, config: GenerateConfig) -> dict[str, Any]:
         loaded,
         on_token=lambda share: progress.advance("answering", share),
         on_warning=lambda message: attempt.events.warning(where="batch_size", message=message),
+        on_text=lambda sha256, text: attempt.events.text(key=sha256, text=text),
     )
     progress.finish("answering")
     settings = loading.settings_of(config, loaded) | {

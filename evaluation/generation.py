@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,16 @@ from evaluation.loading import Loaded
 
 PADDING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """How far a padded prompt's logits may be from its own without padding."""
+STREAM_SECONDS = 0.3
+"""Answers that somebody watches are shown so often: more is not read, and each is decoded anew."""
+
+
+OnText = Callable[[str, str], None]
+"""Called with a prompt's hash and its answer so far."""
+
+
+def _unheard(sha256: str, text: str) -> None:
+    """For whom the answers are early enough when they are whole."""
 
 
 def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
@@ -53,10 +64,12 @@ def answers_generate(
     *,
     on_token: Callable[[float], None],
     on_warning: Callable[[str], None],
+    on_text: OnText = _unheard,
 ) -> list[dict[str, Any]]:
     """Answer all prompts: {"sha256", "text", "tokens", "finish_reason"} in their order.
 
-    `on_token` gets the share of the work that is done after every step.
+    `on_token` gets the share of the work that is done after every step; `on_text` gets, where
+    `config.stream` is set, a prompt's hash and its answer so far, every STREAM_SECONDS.
     """
     encoded = prompts_encode(config, loaded)
     rooms = _rooms(config, loaded, encoded, on_warning)
@@ -71,7 +84,7 @@ def answers_generate(
 
         prompts = [config.prompts[i] for i in batch]
         asked = [(encoded[i], rooms[i]) for i in batch]
-        generated = _batch_generate(config, loaded, prompts, asked, on_step)
+        generated = _batch_generate(config, loaded, prompts, asked, on_step, on_text)
         answers.update(zip(batch, generated, strict=True))
     return [answers[i] for i in range(len(encoded))]
 
@@ -103,6 +116,7 @@ def _batch_generate(
     prompts: Sequence[PromptConfig],
     asked: Sequence[tuple[list[int], int]],
     on_step: Callable[[float], None],
+    on_text: OnText,
 ) -> list[dict[str, Any]]:
     """Answer prompts together; `asked` is each one's token ids and the room for its answer."""
     encoded, rooms = [ids for ids, _ in asked], [room for _, room in asked]
@@ -113,6 +127,7 @@ def _batch_generate(
     inputs, mask = _padded(encoded, loaded)  # both [batch, longest]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=loaded.model.config)
+    shown = time.monotonic()
     for step in range(max(rooms)):
         logits = loaded.model(
             input_ids=inputs,
@@ -130,6 +145,10 @@ def _batch_generate(
             if chosen[row] in ends or len(tokens[row]) == rooms[row]:
                 open_rows.discard(row)
         on_step((step + 1) / max(rooms))
+        if config.stream and time.monotonic() - shown >= STREAM_SECONDS:
+            shown = time.monotonic()
+            for row in sorted(open_rows):
+                on_text(prompts[row].sha256, _text(tokens[row], loaded))
         if not open_rows:
             break
         inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)
@@ -203,15 +222,18 @@ def _end_ids(loaded: Loaded) -> set[int]:
 
 def _answer(sha256: str, ids: list[int], ends: set[int], loaded: Loaded) -> dict[str, Any]:
     stopped = bool(ids) and ids[-1] in ends
-    dropped = _special_ids(loaded.tokenizer)
-    kept = [token for token in (ids[:-1] if stopped else ids) if token not in dropped]
-    text = loaded.tokenizer.decode(kept)
     return {
         "sha256": sha256,
-        "text": text,
+        "text": _text(ids[:-1] if stopped else ids, loaded),
         "tokens": len(ids),
         "finish_reason": "stop" if stopped else "length",
     }
+
+
+def _text(ids: list[int], loaded: Loaded) -> str:
+    dropped = _special_ids(loaded.tokenizer)
+    text: str = loaded.tokenizer.decode([token for token in ids if token not in dropped])
+    return text
 
 
 def _special_ids(tokenizer: Any) -> set[int]:

@@ -117,6 +117,8 @@ class GenerateConfig(EngineConfig):
     """The longest answer; less where a prompt leaves less room in the model's context."""
     temperature: float = 0.0
     """0 always takes the likeliest token; above, tokens are drawn with `seed`."""
+    stream: bool = False
+    """Whether text events show the answers while they are written."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
@@ -131,6 +133,8 @@ class GenerateConfig(EngineConfig):
         if not numeric or not math.isfinite(self.temperature) or not 0 <= self.temperature <= 10:
             cure = "Write a number from 0 to 10."
             raise ConfigError("temperature", f"{self.temperature!r} is not valid", cure)
+        if not isinstance(self.stream, bool):
+            raise ConfigError("stream", "is neither true nor false", "Write true or false.")
 
 
 @dataclass(frozen=True, kw_only=True)

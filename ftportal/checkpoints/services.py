@@ -14,7 +14,11 @@ from engine.modelcheck import Problem, model_directory_problems, parameter_count
 from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
-from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
+from ftportal.checkpoints.signals import (
+    alias_moved,
+    checkpoint_delete_asked,
+    checkpoint_registered,
+)
 from ftportal.checkpoints.storage import (
     model_adopt,
     output_adopt,
@@ -176,6 +180,7 @@ def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoin
     alias, _ = Alias.objects.update_or_create(
         language_model=language_model, name=name, defaults={"checkpoint": current}
     )
+    alias_moved.send(Alias, alias=alias)
     return alias
 
 

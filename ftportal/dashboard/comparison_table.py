@@ -1,5 +1,7 @@
 """The one table of a comparison: groups of rows, a cell a run; the page and the CSV share it."""
 
+from collections.abc import Mapping
+
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
@@ -7,7 +9,6 @@ from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
 from ftportal.evaluations.selectors import Change
 from ftportal.pages.templatetags.pages import duration, fixed, signed
-from ftportal.promotions.selectors import stages
 from ftportal.promotions.stages import stage_word
 
 
@@ -23,12 +24,11 @@ def comparison_groups(compared: Comparison, *, whole_recipe: bool) -> list[Group
 
 
 def _outcome_group(compared: Comparison) -> Group:
-    stage_of = stages([one.result.pk for one in compared.columns if one.result is not None])
     rows = [
         Row(title="Verdict", cells=[_verdict_cell(one) for one in compared.columns], numeric=False),
         Row(
             title="Stage",
-            cells=[_stage_cell(stage_of, column) for column in compared.columns],
+            cells=[_stage_cell(compared.stages, column) for column in compared.columns],
             numeric=False,
         ),
         *(
@@ -76,7 +76,7 @@ def _against(checkpoint: Checkpoint) -> str:
     return f"against {name}"
 
 
-def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
+def _stage_cell(stage_of: Mapping[int, str], column: Column) -> Cell:
     result = column.result
     if result is None:
         return Cell(note=column.why_unmeasured)

@@ -39,7 +39,7 @@ from ftportal.runs.models import Run
 def home(request: HttpRequest) -> HttpResponse:
     """Where the work stands and what waits for this person; for HTMX the part that changes."""
     jobs = live_jobs()
-    rows = latest_sessions()
+    rows = latest_sessions(request.user)
     fragment = is_fragment(request)
     context = {
         "steps": path_steps(),
@@ -83,7 +83,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         return render(request, "dashboard/_compare_choices.html", context)
     if not chosen.enough or "choose" in request.GET:
         return render(request, "dashboard/compare.html", context)
-    compared = comparison(runs=chosen.runs, baseline=baseline)
+    compared = comparison(runs=chosen.runs, baseline=baseline, viewer=request.user)
     groups = comparison_groups(compared, whole_recipe=whole_recipe)
     if request.GET.get("format") == "csv":
         return _csv(chosen, comparison_csv(groups, chosen.runs))
@@ -133,7 +133,7 @@ def lineage(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"models": models}
     if models:
         model = next((one for one in models if one.name == request.GET.get("model")), models[0])
-        nodes = tree(model)
+        nodes = tree(model, request.user)
         line = line_of(_line_end(request, model))
         context |= {"model": model, "nodes": nodes, "line": line, "charts": line_charts(line)}
     return render(request, "dashboard/lineage.html", context)

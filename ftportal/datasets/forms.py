@@ -11,6 +11,7 @@ from ftportal.datasets.models import (
     DECISION_RULES,
     REASONING,
     BatchKind,
+    PromptSetKind,
 )
 
 KIND_HELP = {
@@ -103,10 +104,14 @@ class PromptSetForm(forms.Form):
         '{"group": "conversation", "messages": [...]}. Groups: code, filesystem, conversation.',
     )
     name = forms.CharField(max_length=120)
-    is_random_sample = forms.BooleanField(
-        label="Drawn at random from real use",
+    kind = forms.ChoiceField(
+        label="How checks use it",
+        choices=PromptSetKind.choices,
+        initial=PromptSetKind.CURATED,
         required=False,
-        help_text="Only then do findings say something about real use.",
+        help_text="From a pool every check draws its prompts at random, and its result holds for "
+        "the whole pool: take prompts of real use, and it holds for that. A set that was chosen "
+        "by hand is asked as a whole, and shows nothing beyond itself.",
     )
     max_new_tokens = forms.IntegerField(
         label="Longest answer, in tokens",
@@ -120,3 +125,7 @@ class PromptSetForm(forms.Form):
     def clean_max_new_tokens(self) -> int:
         """What is usual, where nothing was said."""
         return self.cleaned_data["max_new_tokens"] or ANSWER_TOKENS
+
+    def clean_kind(self) -> str:
+        """Nothing chosen is the one that claims nothing."""
+        return self.cleaned_data["kind"] or PromptSetKind.CURATED

@@ -265,12 +265,22 @@ ANSWER_TOKENS = 512
 ANSWER_TOKENS_MAX = 32_768
 
 
+class PromptSetKind(models.TextChoices):
+    """How a spot-check takes its prompts from a set, and so what it shows."""
+
+    CURATED = "curated", "Chosen by hand"
+    POOL = "pool", "A pool that checks draw from"
+
+
 class PromptSet(models.Model):
-    """A fixed, curated list of prompts for spot-checks."""
+    """A list of prompts for spot-checks that never changes."""
 
     name = models.CharField(max_length=120, unique=True)
-    is_random_sample = models.BooleanField(
-        default=False, help_text="drawn at random from real use; otherwise no population claim"
+    kind = models.CharField(
+        max_length=10,
+        choices=PromptSetKind,
+        default=PromptSetKind.CURATED,
+        help_text="a pool carries a claim about all of its prompts; a curated set carries none",
     )
     max_new_tokens = models.PositiveIntegerField(
         default=ANSWER_TOKENS, help_text="the longest answer; what is longer is cut, and says so"
@@ -282,6 +292,11 @@ class PromptSet(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether checks draw their prompts from it at random."""
+        return self.kind == PromptSetKind.POOL
 
 
 class Prompt(models.Model):

@@ -104,7 +104,7 @@ def prompt_set_new(request: HttpRequest) -> HttpResponse:
             made = prompt_set_create(
                 name=values["name"],
                 prompts=prompts_read(values["file"]),
-                is_random_sample=values["is_random_sample"],
+                kind=values["kind"],
                 max_new_tokens=values["max_new_tokens"],
             )
         except DatasetError as error:

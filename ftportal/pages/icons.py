@@ -69,6 +69,7 @@ STATES = {
     "in review": ("review", "live", "In review"),
     "approved": ("check", "good", "Approved"),
     "rejected": ("cross", "bad", "Rejected"),
+    "closed": ("stop", "quiet", "Closed"),
     "retained": ("check", "good", "Retained"),
     "forgotten": ("cross", "bad", "Forgotten"),
     "inconclusive": ("question", "warn", "Inconclusive"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from django.db import models
@@ -19,10 +20,12 @@ from ftportal.evaluations.models import (
 )
 from ftportal.evaluations.selectors import default_suite, evaluation_of
 from ftportal.jobs.models import JobState
-from ftportal.reviews.models import SpotCheckState
+from ftportal.promotions.models import PromotionEvent
+from ftportal.reviews.blindness import Blindness, blindness_of
+from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.reviews.selectors import progress_by_pk, spot_checks_of
 
-POLICY_VERSION = 2
+POLICY_VERSION = 3
 """Raised whenever a gate changes, and written into every ledger entry."""
 
 PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
@@ -67,11 +70,12 @@ class Gate:
         return f"{self.detail} {self.reason}".rstrip()
 
 
-def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
+def gates(checkpoint: Checkpoint, *, thorough: bool = False, viewer: object = None) -> list[Gate]:
     """The gates of a checkpoint as they stand, in the order in which they are worked through.
 
     `thorough` hashes every file, which takes seconds for a real model; otherwise names and sizes
-    are compared.
+    are compared. To a `viewer` who may still judge a check, its gate does not tell of it: what
+    decides is asked without one.
     """
     baseline = champion(checkpoint.language_model)
     anchor = checkpoint.language_model.pretrained
@@ -80,7 +84,7 @@ def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
         files_gate(checkpoint, thorough=thorough),
         _evaluation_gate(checkpoint),
         *_verdict_gates(checkpoint, baseline, anchor),
-        _spot_check_gate(checkpoint, baseline),
+        _spot_check_gate(checkpoint, baseline, blindness_of(viewer)),
     ]
 
 
@@ -270,15 +274,17 @@ def _why_no_verdict(
     )
 
 
-def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint, blindness: Blindness) -> Gate:
     """Every spot-check against the champion must be approved, and there must be one."""
     key = GateKey.SPOT_CHECK
-    checks = list(spot_checks_of(checkpoint).filter(baseline=baseline))
+    checks = [
+        one for one in _checks_that_count(checkpoint, baseline) if not blindness.hides_check(one)
+    ]
     if not checks:
         return Gate(
             key=key,
             state=WAITING,
-            detail=f"No spot-check against {baseline} yet.",
+            detail=_why_no_check(checkpoint, baseline, blindness),
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     order = [SpotCheckState.REJECTED, SpotCheckState.GENERATING, SpotCheckState.OPEN]
@@ -296,3 +302,34 @@ def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     words = f"{decisive.get_state_display()} by {decisive.decided_by}: {decisive.decision_reason}"
     state = PASSED if decisive.state == SpotCheckState.APPROVED else BARRED
     return Gate(key=key, state=state, detail=words, url=url)
+
+
+def _checks_that_count(checkpoint: Checkpoint, baseline: Checkpoint) -> list[SpotCheck]:
+    """The checks against the champion, of a former champion those since it left its place.
+
+    What let it in before speaks no longer for it: it was rolled back for a reason.
+    """
+    checks = spot_checks_of(checkpoint).filter(baseline=baseline)
+    left_at = _left_at(checkpoint)
+    if left_at is not None:
+        checks = checks.filter(created_at__gt=left_at)
+    return list(checks.exclude(state=SpotCheckState.CLOSED))
+
+
+def _left_at(checkpoint: Checkpoint) -> datetime | None:
+    """When it last ceased to be champion; None where it never was."""
+    events = PromotionEvent.objects.filter(from_checkpoint=checkpoint)
+    return events.order_by("-number").values_list("created_at", flat=True).first()
+
+
+def _why_no_check(checkpoint: Checkpoint, baseline: Checkpoint, blindness: Blindness) -> str:
+    if blindness.hides_answers(checkpoint.language_model_id):
+        return (
+            "Which checkpoints are in review is not told to you while you may still judge one of "
+            "their checks."
+        )
+    if _left_at(checkpoint) is not None:
+        return (
+            f"It was champion and left its place, so it needs a new spot-check against {baseline}."
+        )
+    return f"No spot-check against {baseline} yet."

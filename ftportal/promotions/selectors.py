@@ -10,6 +10,8 @@ from ftportal.checkpoints.selectors import champion
 from ftportal.promotions.gates import BARRED, INCONCLUSIVE, WAITING, Gate, GateKey, gates
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.stages import anchors_and_champions, stage, stages
+from ftportal.reviews.policy import policy_in_force as review_policy
+from ftportal.reviews.selectors import checkpoint_submitter
 
 __all__ = [
     "Candidate",
@@ -20,6 +22,7 @@ __all__ = [
     "champion_event",
     "gates",
     "ledger",
+    "own_word",
     "rollback_targets",
     "stage",
     "stages",
@@ -32,6 +35,8 @@ class Candidate:
 
     checkpoint: Checkpoint
     gates: Sequence[Gate]
+    own_word: str = ""
+    """Why who looks may not promote it although a releaser may; empty where they may."""
 
     @property
     def is_ready(self) -> bool:
@@ -73,9 +78,24 @@ class Candidate:
         )
 
 
-def candidate_of(checkpoint: Checkpoint) -> Candidate:
-    """A checkpoint with its gates."""
-    return Candidate(checkpoint=checkpoint, gates=gates(checkpoint))
+def candidate_of(checkpoint: Checkpoint, viewer: object = None) -> Candidate:
+    """A checkpoint with its gates, as they may be told to who looks."""
+    return Candidate(
+        checkpoint=checkpoint,
+        gates=gates(checkpoint, viewer=viewer),
+        own_word=own_word(checkpoint, viewer),
+    )
+
+
+def own_word(checkpoint: Checkpoint, viewer: object) -> str:
+    """Why a person may not promote what they trained, in a sentence; empty where they may."""
+    submitter = checkpoint_submitter(checkpoint)
+    if submitter is None or submitter != viewer:
+        return ""
+    policy = review_policy()
+    if policy.trainers_may_promote:
+        return ""
+    return f"You trained it, and by the {policy.name} review policy another releaser promotes it."
 
 
 def candidates(language_model: LanguageModel) -> QuerySet[Checkpoint]:

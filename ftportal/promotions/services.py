@@ -26,8 +26,9 @@ from ftportal.promotions.gates import (
 )
 from ftportal.promotions.ledger import ledger_append, ledger_check, ledger_open
 from ftportal.promotions.models import PromotionAction, PromotionEvent
-from ftportal.promotions.selectors import rollback_targets
+from ftportal.promotions.selectors import own_word, rollback_targets
 from ftportal.reviews.models import Vote
+from ftportal.reviews.policy import policy_in_force as review_policy
 from ftportal.reviews.selectors import spot_checks_of
 
 
@@ -45,15 +46,16 @@ def promote(
     """
     _actor_check(actor, reason)
     # Hashing takes seconds, so it is done before the transaction, which stays short.
-    _gate_check([files_gate(checkpoint, thorough=True)], accept_inconclusive=False)
+    _gate_check([files_gate(checkpoint, thorough=True)])
     try:
         with transaction.atomic():
             model = _locked(checkpoint.language_model)
             ledger_open(model)
             _chain_check(model)
             current = Checkpoint.with_exports.select_related("language_model").get(pk=checkpoint.pk)
+            _own_check(current, actor)
             standing = gates(current)
-            _gate_check(standing, accept_inconclusive=accept_inconclusive)
+            _gate_check(standing, accept_inconclusive, told=gates(current, viewer=actor))
             return ledger_append(
                 language_model=model,
                 action=PromotionAction.PROMOTE,
@@ -77,7 +79,7 @@ def rollback(
     """
     _actor_check(actor, reason)
     files = files_gate(to, thorough=True)
-    _gate_check([files], accept_inconclusive=False)
+    _gate_check([files])
     try:
         with transaction.atomic():
             model = _locked(language_model)
@@ -159,7 +161,15 @@ def _actor_check(actor: User, reason: str) -> None:
         )
 
 
-def _gate_check(standing: list[Gate], *, accept_inconclusive: bool) -> None:
+def _own_check(checkpoint: Checkpoint, actor: User) -> None:
+    if word := own_word(checkpoint, actor):
+        raise PromotionRefusedError(word, "Ask one.")
+
+
+def _gate_check(
+    standing: list[Gate], accept_inconclusive: bool = False, *, told: list[Gate] | None = None
+) -> None:
+    """Raise PromotionRefusedError where a gate is closed, in the words of what may be `told`."""
     closed = [
         gate
         for gate in standing
@@ -170,7 +180,17 @@ def _gate_check(standing: list[Gate], *, accept_inconclusive: bool) -> None:
     cure = "Pass every gate first."
     if all(gate.state == INCONCLUSIVE for gate in closed):
         cure = "Measure with more items, or tick that you promote although it is inconclusive."
-    raise PromotionRefusedError(" ".join(f"{gate.name}: {gate.detail}" for gate in closed), cure)
+    words = {gate.key: gate for gate in told or standing}
+    raise PromotionRefusedError(
+        " ".join(f"{gate.name}: {_told(gate, words[gate.key])}" for gate in closed), cure
+    )
+
+
+def _told(gate: Gate, told: Gate) -> str:
+    """What a closed gate says to somebody who may not be told why it is closed."""
+    if told.passed != gate.passed:
+        return "Something stands in the way that is not told to you while you may still judge it."
+    return told.detail
 
 
 def _gate_words(gate: Gate) -> dict[str, str]:
@@ -196,6 +216,7 @@ def _evidence(checkpoint: Checkpoint, standing: list[Gate]) -> dict[str, Any]:
     return {
         "policy_version": POLICY_VERSION,
         "policy": f"{policy.suite}, {policy.rule}" if policy else "",
+        "review_policy": review_policy().name,
         "verdict_rules": sorted(rules),
         "digests": _digests(checkpoint, baselines),
         "run": run.name if run else "",

@@ -8,6 +8,7 @@ from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.evaluations.models import Verdict
 from ftportal.promotions.gates import loss_shown
 from ftportal.promotions.models import PromotionEvent
+from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 
 
@@ -20,9 +21,9 @@ def anchors_and_champions() -> tuple[dict[int, int], dict[int, int]]:
     return anchors, anchors | dict(named)
 
 
-def stage(checkpoint: Checkpoint) -> str:
+def stage(checkpoint: Checkpoint, viewer: object = None) -> str:
     """Where a checkpoint stands, in one word or two, as `badge` knows them."""
-    return stages([checkpoint.pk])[checkpoint.pk]
+    return stages([checkpoint.pk], viewer)[checkpoint.pk]
 
 
 def stage_word(stage: str) -> str:
@@ -30,8 +31,12 @@ def stage_word(stage: str) -> str:
     return "barred" if stage == "forgotten" else stage
 
 
-def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
-    """Checkpoint -> where it stands, in one word or two, as `badge` knows them."""
+def stages(checkpoint_ids: Collection[int], viewer: object = None) -> dict[int, str]:
+    """Checkpoint -> where it stands, in one word or two, as `badge` knows them.
+
+    For a `viewer` who may still judge a check, that check changes no stage: it would name its
+    candidate.
+    """
     anchors, champions = anchors_and_champions()
     former = set(
         PromotionEvent.objects.filter(to_checkpoint__in=checkpoint_ids).values_list(
@@ -40,7 +45,12 @@ def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
     )
     verdicts = _verdicts_in_force(checkpoint_ids)
     reviews: dict[tuple[int, int], set[str]] = defaultdict(set)
-    checks = SpotCheck.objects.filter(candidate__in=checkpoint_ids).order_by()
+    checks = (
+        SpotCheck.objects.filter(candidate__in=checkpoint_ids)
+        .exclude(state=SpotCheckState.CLOSED)
+        .exclude(pk__in=blindness_of(viewer).checks)
+        .order_by()
+    )
     for candidate, baseline, state in checks.values_list("candidate_id", "baseline_id", "state"):
         reviews[candidate, baseline].add(state)
     by_checkpoint = {}

@@ -20,6 +20,7 @@ from ftportal.promotions.forms import PromoteForm, RollbackForm
 from ftportal.promotions.gates import policy_in_force
 from ftportal.promotions.ledger import ledger_check
 from ftportal.promotions.services import PromotionRefusedError
+from ftportal.reviews.policy import policy_in_force as review_policy
 
 CANDIDATES_A_PAGE = 8
 
@@ -48,7 +49,11 @@ def _page(
         "policy": policy_in_force(),
         "champion": champion(model),
         "champion_event": selectors.champion_event(model),
-        "candidates": sorted(map(selectors.candidate_of, page), key=lambda one: one.is_barred),
+        "candidates": sorted(
+            (selectors.candidate_of(one, request.user) for one in page),
+            key=lambda one: one.is_barred,
+        ),
+        "review_policy": review_policy(),
         "candidate_page": page,
         "rollback_targets": selectors.rollback_targets(model),
         "is_releaser": isinstance(request.user, User) and request.user.has_role(Role.RELEASER),
@@ -131,8 +136,8 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
     context = {
         "checkpoint": checkpoint,
-        "stage": selectors.stage(checkpoint),
-        "candidate": selectors.candidate_of(checkpoint),
+        "stage": selectors.stage(checkpoint, request.user),
+        "candidate": selectors.candidate_of(checkpoint, request.user),
         "events": selectors.ledger(checkpoint.language_model).filter(to_checkpoint=checkpoint),
     }
     return render(request, "promotions/_checkpoint_panel.html", context)

@@ -40,6 +40,8 @@ def item(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         return _vote_take(request, spot_check, page, user)
     form = VoteForm.of(page.vote) if page.vote else VoteForm()
     is_change = page.may_change and "change" in request.GET
+    if page.vote is None and not page.why_not:
+        services.item_hold(item=page.ballot.item, reviewer=user)
     return _page(request, spot_check, page, user, form, is_change=is_change)
 
 
@@ -67,8 +69,19 @@ def skip(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Put an item off and go to the next one."""
     user, spot_check = _reviewer_of(request, pk)
     page = _item_page(spot_check, number, user)
+    services.item_release(item=page.ballot.item, reviewer=user)
     item_skip(request, page.ballot.item)
     return _next(request, spot_check, user, after_skip=number)
+
+
+@require_POST
+def leave(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """Give back the item on one's page, so that others can judge it."""
+    user, spot_check = _reviewer_of(request, pk)
+    item = spot_check.items.filter(position=number - 1).first()
+    if item is not None:
+        services.item_release(item=item, reviewer=user)
+    return redirect("reviews:reviews")
 
 
 @require_POST
@@ -161,7 +174,9 @@ def _next(
 ) -> HttpResponse:
     """Go to the next item; to those that were put off once no other is left, or if asked to."""
     skipped = skipped_items(request, spot_check)
-    ballot = None if returns else selectors.ballot_next(spot_check, user, but=skipped)
+    ballot = (
+        None if returns else services.ballot_take(spot_check=spot_check, reviewer=user, but=skipped)
+    )
     if ballot is None and skipped:
         open_items = selectors.open_items(user).filter(spot_check=spot_check)
         left = open_items.in_bulk(skipped)
@@ -169,10 +184,17 @@ def _next(
         if put_off is not None:
             return _to_skipped(request, put_off.position + 1, spot_check, len(left), after_skip)
     if ballot is None:
-        if spot_check.state == SpotCheckState.OPEN:
-            messages.success(request, "Nothing is left for you to judge here. Thank you.")
+        _nothing_left(request, spot_check, user)
         return redirect("reviews:mine", pk=spot_check.pk)
     return _to(request, "reviews:item", pk=spot_check.pk, number=ballot.number)
+
+
+def _nothing_left(request: HttpRequest, spot_check: SpotCheck, user: User) -> None:
+    if selectors.votable_items(user).filter(spot_check=spot_check).exists():
+        words = "The rest is being judged by others just now. Look again in some minutes."
+        messages.info(request, words)
+    elif spot_check.state == SpotCheckState.OPEN:
+        messages.success(request, "Nothing is left for you to judge here. Thank you.")
 
 
 def _to_skipped(

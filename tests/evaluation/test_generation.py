@@ -1,5 +1,6 @@
 """Batched answers against a plain loop that knows no batch, no padding and no cache."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,50 @@ def test_drawn_answers_depend_on_prompt_and_seed_alone(
     settings = config(tiny_model_directory, temperature=1.0)
     turned = config(tiny_model_directory, temperature=1.0, prompts=settings.prompts[::-1])
     assert answers(turned, tiny_loaded)[::-1] == drawn
+
+
+def test_two_models_alike_draw_alike_from_one_seed(
+    tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    """So that a difference between two sides of a check is their weights', not the dice's."""
+    settings = config(tiny_model_directory, temperature=0.7, max_new_tokens=40)
+    drawn = answers(settings, tiny_loaded)
+    moved = replace(tiny_loaded, model=copy.deepcopy(tiny_loaded.model))
+    with torch.no_grad():
+        for weight in moved.model.parameters():
+            weight.mul_(1 + 1e-4)
+    near = answers(settings, moved)
+    dice = answers(replace(settings, seed=1), tiny_loaded)
+    same = [one["text"] == other["text"] for one, other in zip(drawn, near, strict=True)]
+    assert sum(same) >= len(same) - 1
+    assert not any(one["text"] == other["text"] for one, other in zip(drawn, dice, strict=True))
+
+
+def test_answers_are_shown_while_they_are_written(
+    tiny_model_directory: Path, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evaluation import generation
+
+    monkeypatch.setattr(generation, "STREAM_SECONDS", 0.0)
+    prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
+    record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
+    how = {"max_new_tokens": 6, "device": "cpu", "temperature": 0.0, "stream": True}
+    code, directory = attempt(record | how)
+    assert code == 0
+    events = logged_events(directory / "events.jsonl")
+    texts = [event["text"] for event in events if event["event"] == "text"]
+    assert {event["key"] for event in events if event["event"] == "text"} == {"h"}
+    (line,) = (directory / "output/generations.jsonl").read_text().splitlines()
+    assert len(texts) == json.loads(line)["tokens"]
+    assert texts == sorted(texts, key=len)
+    assert texts[-1] == json.loads(line)["text"]
+
+
+def test_who_does_not_ask_for_it_is_shown_nothing(tiny_model_directory: Path, attempt: Any) -> None:
+    prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
+    record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
+    _, directory = attempt(record | {"max_new_tokens": 4, "device": "cpu"})
+    assert "text" not in {one["event"] for one in logged_events(directory / "events.jsonl")}
 
 
 def test_an_answer_stops_at_the_end_of_its_turn(

@@ -33,7 +33,7 @@ from ftportal.learnability.services import learnability_request
 from ftportal.promotions.ledger import ledger_check, ledgers_check
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.services import PromotionRefusedError, promote, rollback
-from ftportal.reviews.generation import generation_set_request
+from ftportal.reviews.services import spot_check_open
 from ftportal.runs.services import run_submit
 from tests.ftportal.house import batch_make, prompts_make
 from tests.tiny_model import tiny_model_write
@@ -97,8 +97,11 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
         or evaluation_request(checkpoint=child, suite=suite, created_by=cast.tina).job
     )
     scoring = learnability_request(batch=batch, checkpoint=child, created_by=cast.tina)
-    answers = generation_set_request(
-        checkpoint=child, prompt_set=prompts_make(3), created_by=cast.tina
+    check = spot_check_open(
+        candidate=child,
+        baseline=language_model.pretrained,
+        prompt_set=prompts_make(3),
+        submitter=cast.tina,
     )
     exporting = job_submit(kind="export", title="Export Child", created_by=cast.tina)
     Export.objects.create(source=child, quantisation="Q8_0", job=exporting)
@@ -113,7 +116,7 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
             "blend": blend.job,
             "measure": evaluation,
             "score": scoring.job,
-            "answer": answers.job,
+            "answer": check.candidate_answers.job,
             "export": exporting,
         },
     )

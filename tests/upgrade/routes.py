@@ -10,21 +10,28 @@ from ftportal.accounts.models import Link, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
+from ftportal.handover.models import Export
 from ftportal.jobs.models import Job
 from ftportal.learnability.models import Learnability
 from ftportal.mixtures.models import Mixture
-from ftportal.reviews.models import ReviewItem, SpotCheck
+from ftportal.reviews.models import ReviewItem, SpotCheck, Trial
 from ftportal.runs.models import Run
 
 NEWER = {
     "datasets.ColumnShape",
     "datasets.Upload",
+    "handover.Export",
     "accounts.Link",
     "accounts.LoginSession",
     "audit.AuditEntry",
     "learnability.Learnability",
     "mixtures.Mixture",
     "mixtures.MixturePart",
+    "reviews.Assignment",
+    "reviews.ItemLease",
+    "reviews.ReviewPolicy",
+    "reviews.Trial",
+    "reviews.TrialAnswer",
 }
 """Tables that the version before did not have, so that its data have no rows for them."""
 
@@ -56,6 +63,13 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "datasets:version_new": Batch.objects,
     "datasets:held_out_set": HeldOutSet.objects,
     "datasets:prompt_set": PromptSet.objects,
+    "handover:card": Checkpoint.objects.filter(parent__isnull=False),
+    "handover:download": Checkpoint.objects,
+    "handover:export": Checkpoint.objects,
+    "handover:export_delete": Export.objects,
+    "handover:file": Checkpoint.objects,
+    "handover:files_check": Checkpoint.objects,
+    "handover:panel": Checkpoint.objects,
     "learnability:decisions": Batch.objects,
     "learnability:leave_out": Learnability.objects,
     "learnability:panel": Batch.objects,
@@ -78,17 +92,21 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "promotions:checkpoint_panel": Checkpoint.objects,
     "promotions:compare": Checkpoint.objects,
     "promotions:promote": Checkpoint.objects,
+    "reviews:assign": SpotCheck.objects,
     "reviews:checkpoint_panel": Checkpoint.objects,
     "checkpoints:checkpoint_describe": Checkpoint.objects,
     "dashboard:run_outcome": Run.objects,
     "runs:run_describe": Run.objects,
     "reviews:chosen_batch": SpotCheck.objects,
-    "reviews:decide": SpotCheck.objects,
     "reviews:mine": SpotCheck.objects,
+    "reviews:close": SpotCheck.objects,
+    "reviews:decide": SpotCheck.objects,
     "reviews:open": Checkpoint.objects,
     "reviews:plan": SpotCheck.objects,
     "reviews:retry": SpotCheck.objects,
     "reviews:spot_check": SpotCheck.objects,
+    "reviews:trial": Trial.objects,
+    "reviews:trials": Checkpoint.objects,
     "reviews:undo": SpotCheck.objects,
     "reviews:vote": SpotCheck.objects,
     "reviews:votes_jsonl": SpotCheck.objects.filter(state__in=("approved", "rejected")),
@@ -108,9 +126,13 @@ ITEM_ROUTES: dict[str, tuple[str, ...]] = {
     "reviews:answer_text": ("left",),
     "reviews:answers": (),
     "reviews:item": (),
+    "reviews:leave": (),
     "reviews:skip": (),
 }
 """Routes that name an item of a spot-check by its number, and what else fills them."""
+
+FILE_ROUTES = {"handover:file": "config.json"}
+"""Routes that name a file of an object."""
 
 ARGUMENTS = {"accounts:welcome": ("a-link-that-is-none",)}
 """What fills a route that names no object."""
@@ -141,13 +163,14 @@ def addresses(
             place = (item.spot_check_id, item.position + 1)
             yield reverse(name, args=[*place, *ITEM_ROUTES[name]])
         return
-    if parameters != {"pk"} or name not in OBJECTS:
+    more = (FILE_ROUTES[name],) if name in FILE_ROUTES else ()
+    if parameters - {"name"} != {"pk"} or name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
     keys = list(OBJECTS[name].values_list("pk", flat=True))
     if not keys and OBJECTS[name].model._meta.label not in may_be_missing:
         raise LookupError(f"{name} cannot be filled: there is none of these")
     for key in keys:
-        yield reverse(name, args=[key])
+        yield reverse(name, args=[key, *more])
 
 
 POST_ONLY = {
@@ -184,8 +207,13 @@ POST_ONLY = {
     "promotions:promote",
     "promotions:rollback",
     "reviews:chosen_batch",
+    "handover:export",
+    "handover:export_delete",
+    "handover:files_check",
+    "reviews:assign",
+    "reviews:close",
     "reviews:decide",
-    "reviews:open",
+    "reviews:leave",
     "reviews:plan",
     "reviews:retry",
     "reviews:skip",
@@ -217,10 +245,13 @@ ROLES = {
     "evaluations:benchmark_new": {"trainer", "administrator"},
     "evaluations:rule_edit": {"administrator"},
     "evaluations:suite_new": {"administrator"},
+    "handover:download": {"administrator", "releaser", "trainer"},
+    "handover:file": {"administrator", "releaser", "trainer"},
     "reviews:answer_text": {"reviewer"},
     "reviews:answers": {"reviewer"},
     "reviews:item": {"reviewer"},
     "reviews:mine": {"reviewer"},
+    "reviews:open": {"reviewer", "trainer"},
     "reviews:vote": {"reviewer"},
     "accounts:people": {"administrator"},
     "accounts:person": {"administrator"},

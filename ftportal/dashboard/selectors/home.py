@@ -131,7 +131,7 @@ class Session:
     stage: str
 
 
-def latest_sessions() -> list[Session]:
+def latest_sessions(viewer: object = None) -> list[Session]:
     """The newest runs with what each learned, cost and became; a fixed number of queries."""
     runs = list(
         Run.objects.select_related("job", "submitter", "parent", "output", "same_as")
@@ -145,8 +145,8 @@ def latest_sessions() -> list[Session]:
     cost_of = costs([(run.parent, one) for run in runs if (one := result_of[run.pk]) is not None])
     losses = sessions.loss_ends([run.pk for run in runs])
     verdicts = sessions.verdicts_by_candidate(results)
-    reviews = sessions.reviews_by_candidate(results)
-    stage_of = stages(results)
+    reviews = sessions.reviews_by_candidate(results, viewer)
+    stage_of = stages(results, viewer)
     rows = []
     for run in runs:
         result = result_of[run.pk]

@@ -17,6 +17,7 @@ from ftportal.datasets.models import (
     Prompt,
     PromptGroup,
     PromptSet,
+    PromptSetKind,
 )
 from ftportal.datasets.seals import messages_sha256
 from ftportal.datasets.services.errors import DatasetError
@@ -94,7 +95,7 @@ def prompt_set_create(
     *,
     name: str,
     prompts: Sequence[Mapping[str, Any]],
-    is_random_sample: bool = False,
+    kind: str = PromptSetKind.CURATED,
     max_new_tokens: int = ANSWER_TOKENS,
 ) -> PromptSet:
     """Make a prompt set of {"group", "messages"} in this order; prompt sets never change.
@@ -107,7 +108,7 @@ def prompt_set_create(
     if len(prompts) > PROMPTS_MAX:
         raise DatasetError(
             f"There are {len(prompts):,} prompts in it, more than {PROMPTS_MAX:,}.",
-            "Take a sample: people judge every one of them.",
+            "Take a sample of them at random: it carries the same claim.",
         )
     if PromptSet.objects.filter(name=name).exists():
         raise DatasetError(f"There is a prompt set {name} already.", "Choose another name.")
@@ -116,9 +117,7 @@ def prompt_set_create(
             f"Answers of {max_new_tokens:,} tokens are not possible.",
             f"Choose from 1 to {ANSWER_TOKENS_MAX:,}.",
         )
-    prompt_set = PromptSet(
-        name=name, is_random_sample=is_random_sample, max_new_tokens=max_new_tokens
-    )
+    prompt_set = PromptSet(name=name, kind=kind, max_new_tokens=max_new_tokens)
     prompt_set.full_clean()
     prompt_set.save()
     rows = [_prompt(prompt_set, at, prompt) for at, prompt in enumerate(prompts, start=1)]

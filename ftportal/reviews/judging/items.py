@@ -7,7 +7,13 @@ from django.db.models import QuerySet
 
 from ftportal.accounts.models import User
 from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
-from ftportal.reviews.selectors import Ballot, ballot_of, open_items, progress
+from ftportal.reviews.selectors import (
+    Ballot,
+    ballot_of,
+    open_items,
+    progress,
+    votable_items,
+)
 from ftportal.reviews.sides import seen_mark
 
 
@@ -70,10 +76,14 @@ def item_page(spot_check: SpotCheck, number: int, reviewer: User) -> ItemPage | 
 def _why_not(spot_check: SpotCheck, ballot: Ballot, reviewer: User) -> str:
     if spot_check.is_decided:
         return "The spot-check is decided, so no vote is taken any more."
+    if spot_check.is_closed:
+        return "The spot-check was closed without a decision, so no vote is taken any more."
     if spot_check.state != SpotCheckState.OPEN or progress(spot_check).has_quorum:
         return "All votes are in, so no more is taken."
+    if not votable_items(reviewer).filter(pk=ballot.item.pk).exists():
+        return "This prompt is for other reviewers, so your vote is not needed."
     if not open_items(reviewer).filter(pk=ballot.item.pk).exists():
-        return "Others judge this prompt, so your vote is not needed."
+        return "Another reviewer has this prompt before them just now. Look again in some minutes."
     return ""
 
 

@@ -9,7 +9,7 @@ from corpus.reasoning import answer_split
 from ftportal.pages.markdown import LaidOut, lay_out, written
 from ftportal.pages.words import count_words
 from ftportal.reviews.judging.differences import COMPARED_MAX_WORDS, differences
-from ftportal.reviews.models import Generation
+from ftportal.reviews.models import Generation, TrialAnswer
 
 LAID_OUT, WRITTEN, DIFFERENCES = "laid-out", "written", "differences"
 SHOWS = (LAID_OUT, WRITTEN, DIFFERENCES)
@@ -58,7 +58,7 @@ class Pair:
         return bool(self.left.reasoning or self.right.reasoning)
 
 
-def read(answer: Generation) -> Read:
+def read(answer: Generation | TrialAnswer) -> Read:
     """An answer laid out, its reasoning apart."""
     reasoning, text = answer_split(answer.text)
     return _read(answer, reasoning, lay_out(text))
@@ -92,7 +92,7 @@ def _unfolded(html: SafeString) -> LaidOut:
     )
 
 
-def _read(answer: Generation, reasoning: str, laid: LaidOut) -> Read:
+def _read(answer: Generation | TrialAnswer, reasoning: str, laid: LaidOut) -> Read:
     cut = ""
     if answer.is_cut:
         before = ", before its answer began" if reasoning and not laid.head.strip() else ""

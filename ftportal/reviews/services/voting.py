@@ -8,9 +8,11 @@ from django.utils import timezone
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
 from ftportal.reviews.models import ReviewItem, SpotCheck, SpotCheckState, Vote
-from ftportal.reviews.selectors import progress, vote_to_undo
+from ftportal.reviews.selectors import progress, votable_items, vote_to_undo
 from ftportal.reviews.services.allowed import ReviewRefusedError, reviewer_check, spot_check_lock
 from ftportal.reviews.services.judgements import Judgement, fields_of, said
+from ftportal.reviews.services.leases import item_release
+from ftportal.reviews.services.quorum import item_settle
 from ftportal.reviews.sides import candidate_is_left
 
 
@@ -22,10 +24,10 @@ class JudgedBeforeError(ReviewRefusedError):
 def vote_cast(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement]) -> Vote:
     """Record one reviewer's judgement of one item.
 
-    The same judgement again, from a form that was sent twice, changes nothing. A vote that comes
-    when another reviewer has just filled the item still counts, as long as the spot-check as a
-    whole lacks votes, for names were hidden from it. Raises ReviewRefusedError, JudgedBeforeError
-    where the item has another vote of this reviewer's.
+    The same judgement again, from a form that was sent twice, changes nothing. An item takes the
+    votes that it lacks and no more, however many come at once; where two disagree, it lacks exactly
+    one more. Raises ReviewRefusedError, JudgedBeforeError where the item has another vote of this
+    reviewer's.
     """
     spot_check = spot_check_lock(item.spot_check)
     reviewer_check(spot_check, reviewer)
@@ -44,6 +46,8 @@ def vote_cast(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement
             "All votes are in and names may be seen, so no vote is taken any more.",
             "Look at the findings.",
         )
+    if not votable_items(reviewer).filter(pk=item.pk).exists():
+        raise ReviewRefusedError(_why_not_votable(item), "Go on with the next one.")
     vote = Vote.objects.create(
         item=item,
         reviewer=reviewer,
@@ -51,9 +55,9 @@ def vote_cast(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgement
         names_were_visible=spot_check.votes_complete_at is not None,
         **fields,
     )
-    if spot_check.votes_complete_at is None and progress(spot_check).has_quorum:
-        spot_check.votes_complete_at = timezone.now()
-        spot_check.save(update_fields=["votes_complete_at"])
+    item_settle(item)
+    item_release(item=item, reviewer=reviewer)
+    _completion_note(spot_check)
     record("review.voted", spot_check, after={"prompt": item.position + 1}, actor=reviewer)
     return vote
 
@@ -82,6 +86,8 @@ def vote_change(*, item: ReviewItem, reviewer: User, **judgement: Unpack[Judgeme
     vote.changed_at = timezone.now()
     vote.names_were_visible |= spot_check.votes_complete_at is not None
     vote.save()
+    item_settle(item)
+    _completion_note(spot_check)
     record(
         "review.vote_changed",
         spot_check,
@@ -110,7 +116,16 @@ def vote_undo(
     before = {"prompt": item.position + 1, "preference": vote.preference}
     record("review.vote_taken_back", locked, before=before, actor=reviewer)
     vote.delete()
+    item_settle(item)
+    _completion_note(locked)
     return item
+
+
+def _completion_note(spot_check: SpotCheck) -> None:
+    """Keep when all votes were in for the first time: from then on names may have been seen."""
+    if spot_check.votes_complete_at is None and progress(spot_check).has_quorum:
+        spot_check.votes_complete_at = timezone.now()
+        spot_check.save(update_fields=["votes_complete_at"])
 
 
 def _open_check(spot_check: SpotCheck) -> None:
@@ -122,3 +137,10 @@ def _open_check(spot_check: SpotCheck) -> None:
         )
     if spot_check.state != SpotCheckState.OPEN:
         raise ReviewRefusedError("This spot-check is not open for votes.", "Go back to the queue.")
+
+
+def _why_not_votable(item: ReviewItem) -> str:
+    needed = ReviewItem.objects.get(pk=item.pk).votes_needed
+    if item.votes.count() >= needed:
+        return "This prompt got its votes meanwhile, so yours was not needed."
+    return "This check was given to other reviewers by name."

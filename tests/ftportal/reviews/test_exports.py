@@ -14,12 +14,15 @@ from ftportal.datasets.reading import reading_finish
 from ftportal.datasets.services import prompt_set_create
 from ftportal.reviews.judging.exports import chosen_answers
 from ftportal.reviews.models import Generation, SpotCheck
+from ftportal.reviews.policy import STRICT
 from ftportal.reviews.services import (
     ReviewRefusedError,
     chosen_batch_make,
+    review_policy_set,
     spot_check_decide,
     vote_cast,
 )
+from ftportal.reviews.services.policies import FIELDS as POLICY_FIELDS
 from ftportal.reviews.sides import candidate_is_left
 from tests.ftportal.house import check_make, engine_run
 from tests.tiny_model import tiny_tokenizer_write
@@ -108,6 +111,10 @@ def test_every_vote_is_a_line_with_its_sides_resolved(
 
 
 def test_reviewers_have_pseudonyms(client_of: Any, cast: Any, decided: SpotCheck) -> None:
+    named = lines_of(client_of(cast.otto), decided)
+    assert {line["reviewer"] for line in named} == {"Rob"}
+    strict = {name: getattr(STRICT, name) for name in POLICY_FIELDS}
+    review_policy_set(actor=cast.ada, **strict)
     lines = lines_of(client_of(cast.otto), decided)
     names = {line["reviewer"] for line in lines}
     assert len(names) == 1

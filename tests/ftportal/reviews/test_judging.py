@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from ftportal.reviews.models import Generation, SpotCheck, Vote
+from ftportal.reviews.models import Generation, ItemLease, SpotCheck, Vote
 from ftportal.reviews.services import spot_check_decide
 from ftportal.reviews.sides import candidate_is_left
 from tests.ftportal.house import check_make, votes_give
@@ -132,6 +132,7 @@ def test_a_vote_is_on_what_was_seen(rob: Any, check: SpotCheck) -> None:
 
 def test_a_decision_meanwhile_is_told(rob: Any, check: SpotCheck, cast: Any) -> None:
     page = opened(rob, check)
+    ItemLease.objects.all().delete()  # the page stayed open longer than its prompt is held
     votes_give(check, cast.rosa)
     spot_check_decide(spot_check=check, decided_by=cast.rosa, approve=True, reason="fine")
     answer = judge(rob, page)
@@ -145,7 +146,7 @@ def test_an_item_that_others_have_judged_says_so(rob: Any, check: SpotCheck, cas
     votes_give(check, cast.rosa, limit=1)
     number = Vote.objects.get().item.position + 1
     body = text_of(rob.get(url("item", check.pk, number)))
-    assert "Others judge this prompt" in body
+    assert "This prompt is for other reviewers" in body
     assert 'name="preference"' not in body
     assert "it makes things up" not in body
 

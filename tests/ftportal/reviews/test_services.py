@@ -9,7 +9,7 @@ from django.utils import timezone
 from ftportal.audit.models import AuditEntry
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import Job
-from ftportal.reviews.generation import generate_config
+from ftportal.reviews.followups import generate_config
 from ftportal.reviews.models import Generation, GenerationSet, SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.selectors import ballot_next, progress, waiting_for
 from ftportal.reviews.services import (
@@ -74,15 +74,25 @@ def test_the_prompt_set_says_how_long_answers_are(pair: SimpleNamespace) -> None
     assert (answer.token_count, answer.is_cut) == (9, False)
 
 
-def test_answers_are_reused(pair: SimpleNamespace, cast: Any) -> None:
+def test_no_answers_are_used_twice_and_both_sides_share_a_seed(
+    pair: SimpleNamespace, cast: Any
+) -> None:
     prompt_set = prompts_make(3)
     second = checkpoint_make(pair.model, "Second", pair.baseline)
-    for candidate in (pair.candidate, second):
+    checks = [
         spot_check_open(
             candidate=candidate, baseline=pair.baseline, prompt_set=prompt_set, submitter=None
         )
-    assert GenerationSet.objects.count() == 3
-    assert SpotCheck.objects.count() == 2
+        for candidate in (pair.candidate, second)
+    ]
+    assert GenerationSet.objects.count() == 4
+    seeds = [
+        {check.candidate_answers.settings["seed"], check.baseline_answers.settings["seed"]}
+        for check in checks
+    ]
+    assert [len(one) for one in seeds] == [1, 1]
+    assert seeds[0] != seeds[1]  # but for one in two thousand million
+    assert all(one.settings["temperature"] > 0 for one in GenerationSet.objects.all())
 
 
 def test_an_engine_that_leaves_a_prompt_out_opens_nothing(pair: SimpleNamespace) -> None:
@@ -342,7 +352,7 @@ def test_more_defects_than_the_plan_allows_can_only_be_rejected(
 ) -> None:
     spot_check = check_make(pair.candidate, pair.baseline, prompts=12)
     votes_give(spot_check, cast.rob, defects=2)
-    with pytest.raises(ReviewRefusedError, match=r"2 defects that count.* allows 1"):
+    with pytest.raises(ReviewRefusedError, match=r"2 defects to count.* allows 1"):
         spot_check_decide(spot_check=spot_check, decided_by=cast.rob, approve=True, reason="fine")
     decided = spot_check_decide(
         spot_check=spot_check, decided_by=cast.rob, approve=False, reason="it makes things up"

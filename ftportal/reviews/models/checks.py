@@ -11,7 +11,10 @@ from ftportal.pages.dates import moment_words
 
 
 class GenerationSet(models.Model):
-    """One checkpoint's answers to a prompt set under fixed settings; made once, reused."""
+    """One checkpoint's answers to the prompts of one check, under settings with a seed of its own.
+
+    Never shared between checks: the side whose text came again would be known as the champion's.
+    """
 
     checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="+")
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="+")
@@ -72,6 +75,10 @@ class SpotCheckState(models.TextChoices):
     OPEN = "open", "In review"
     APPROVED = "approved", "Approved"
     REJECTED = "rejected", "Rejected"
+    CLOSED = "closed", "Closed"
+
+
+UNDECIDED = (SpotCheckState.GENERATING, SpotCheckState.OPEN)
 
 
 class DefectRule(models.TextChoices):
@@ -97,6 +104,9 @@ class SpotCheck(models.Model):
         help_text="who started the run: never counts as a reviewer of it",
     )
     votes_an_item = models.PositiveSmallIntegerField(default=1)
+    voters_may_decide = models.BooleanField(
+        default=True, help_text="whether who has voted on it may also approve or reject it"
+    )
     defects_allowed = models.PositiveSmallIntegerField(default=0)
     defect_rule = models.CharField(max_length=3, choices=DefectRule, default=DefectRule.NEW)
     state = models.CharField(
@@ -111,18 +121,25 @@ class SpotCheck(models.Model):
     votes_complete_at = models.DateTimeField(
         null=True, blank=True, help_text="first time that all votes were in, and names to be seen"
     )
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_reason = models.TextField(
+        blank=True, help_text="why nobody decides it any more; names no candidate"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(
-                fields=("candidate", "baseline", "prompt_set"), name="one_spot_check_a_pair"
+                fields=("candidate", "baseline", "prompt_set"),
+                condition=Q(state__in=("generating", "open")),
+                name="one_undecided_check_a_pair",
             ),
         )
 
     def __str__(self) -> str:
-        return f"{self.candidate} against {self.baseline}"
+        """The blind title: lists, messages and the audit log must not name the sides by mistake."""
+        return self.blind_title
 
     @property
     def blind_title(self) -> str:
@@ -130,9 +147,19 @@ class SpotCheck(models.Model):
         return f"Spot-check of {moment_words(self.created_at)}"
 
     @property
+    def named_title(self) -> str:
+        """Who was compared with whom: only where `blindness.names_shown` says so."""
+        return f"{self.candidate} against {self.baseline}"
+
+    @property
     def is_decided(self) -> bool:
         """Whether somebody approved or rejected it."""
         return self.state in (SpotCheckState.APPROVED, SpotCheckState.REJECTED)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it ended without a decision."""
+        return self.state == SpotCheckState.CLOSED
 
 
 class ReviewItem(models.Model):
@@ -141,6 +168,9 @@ class ReviewItem(models.Model):
     spot_check = models.ForeignKey(SpotCheck, on_delete=models.CASCADE, related_name="items")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
     position = models.PositiveIntegerField()
+    votes_needed = models.PositiveSmallIntegerField(
+        default=1, help_text="the plan's, and one more where two reviewers disagree"
+    )
 
     class Meta:
         ordering = ("position",)
