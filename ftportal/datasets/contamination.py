@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ftportal.datasets.models import HeldOutSet, PromptSet
+from ftportal.accounts.sight import hidden_models
+from ftportal.datasets.models import Batch, HeldOutSet, PromptSet
 
 Source = Callable[[], Iterable[tuple[str, str]]]
 """Yields (name of the benchmark or set, text)."""
@@ -17,6 +18,21 @@ _sources: dict[str, Source] = {}
 def register_source(name: str, source: Source) -> None:
     """Have every new batch held against the texts of a source."""
     _sources[name] = source
+
+
+def slice_name(batch: Batch | str) -> str:
+    """What reports call the examples that a batch has set aside."""
+    return f"held-out examples of {batch}"
+
+
+def name_shown(name: str) -> str:
+    """The name of a text in a report, in words that the person who looks may read."""
+    hidden = hidden_models()
+    if hidden:
+        batches = Batch.objects.everything().filter(language_model__in=hidden)
+        if name in map(slice_name, batches):
+            return slice_name("a batch that you may not see")
+    return name
 
 
 def references_write(path: Path) -> Path:

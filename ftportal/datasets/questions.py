@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.notices import NOTICES
+from ftportal.datasets.contamination import name_shown
 from ftportal.datasets.models import Batch
 
 
@@ -81,7 +82,7 @@ def _contamination_question(report: Mapping[str, Any]) -> list[Question]:
     if not count:
         return []
     rows = [
-        [row["line"], f"{row['where']}, {row['name']}", row["excerpt"]]
+        [row["line"], f"{row['where']}, {name_shown(row['name'])}", row["excerpt"]]
         for row in screening["contaminated"]
     ]
     return [

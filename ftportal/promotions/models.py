@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 
 
@@ -56,7 +57,8 @@ class PromotionEvent(models.Model):
     )
     created_at = models.DateTimeField()
 
-    objects = LedgerQuerySet.as_manager()
+    restricted_by = ("language_model",)
+    objects = SightManager.from_queryset(LedgerQuerySet)()
 
     class Meta:
         ordering = ("-number",)

@@ -26,6 +26,7 @@ class ReviewsConfig(AppConfig):
                 config=generate_config,
                 on_finish=followups.generate_finish,
                 sweep=followups.sweep,
+                restricted_by=("generation_set__checkpoint__language_model",),
                 resumable=False,
             )
         )

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Prompt, PromptSet
 from ftportal.jobs.models import Job
@@ -20,6 +21,9 @@ class GenerationSet(models.Model):
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="generation_set")
     complete = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["GenerationSet"] = SightManager()
 
     class Meta:
         constraints = (
@@ -41,6 +45,9 @@ class Generation(models.Model):
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
     text = models.TextField()
     finish_reason = models.CharField(max_length=20, blank=True)
+
+    restricted_by = ("generation_set__checkpoint__language_model",)
+    objects: SightManager["Generation"] = SightManager()
 
     class Meta:
         constraints = (
@@ -98,6 +105,9 @@ class SpotCheck(models.Model):
     decision_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("candidate__language_model",)
+    objects: SightManager["SpotCheck"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
         constraints = (
@@ -126,6 +136,9 @@ class ReviewItem(models.Model):
     spot_check = models.ForeignKey(SpotCheck, on_delete=models.CASCADE, related_name="items")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT)
     position = models.PositiveIntegerField()
+
+    restricted_by = ("spot_check__candidate__language_model",)
+    objects: SightManager["ReviewItem"] = SightManager()
 
     class Meta:
         ordering = ("position",)
@@ -160,6 +173,9 @@ class Vote(models.Model):
     right_defective = models.BooleanField(default=False)
     right_reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("item__spot_check__candidate__language_model",)
+    objects: SightManager["Vote"] = SightManager()
 
     class Meta:
         ordering = ("pk",)
