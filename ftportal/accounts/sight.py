@@ -111,8 +111,10 @@ def leading_to(
     others = relation.related_model._base_manager.all()
     if language_models is not None:
         others = others.filter(**{f"{rest}__in": language_models})
-    if relation.auto_created:  # the other table points here
-        return models.Q(pk__in=others.values(relation.field.attname))
+    if relation.auto_created:
+        # The other table points here, or nowhere: nothing is outside a list that holds a NULL.
+        key = relation.field.attname
+        return models.Q(pk__in=others.filter(**{f"{key}__isnull": False}).values(key))
     return models.Q(**{f"{first}__in": others.values("pk")})
 
 

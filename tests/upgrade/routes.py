@@ -7,7 +7,7 @@ from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import Link, User
-from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.jobs.models import Job
@@ -39,6 +39,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
+    "checkpoints:model_people": LanguageModel.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
     "datasets:batch_answer": Batch.objects,
@@ -171,6 +172,7 @@ POST_ONLY = {
 """What takes a form and shows no page: 405."""
 ROLES = {
     "checkpoints:model_new": {"administrator"},
+    "checkpoints:model_people": {"administrator"},
     "datasets:batch_new": {"trainer"},
     "datasets:held_out_set_new": {"trainer", "administrator"},
     "datasets:prompt_set_new": {"trainer", "administrator"},
