@@ -1,14 +1,30 @@
 """What pages read about promotions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.urls import reverse
+from django.utils.http import urlencode
 
+from ftportal.accounts.models import User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
-from ftportal.promotions.gates import BARRED, INCONCLUSIVE, WAITING, Gate, GateKey, gates
-from ftportal.promotions.models import PromotionEvent
+from ftportal.pages.periods import Period
+from ftportal.promotions.evidence import evidence_on
+from ftportal.promotions.gates import (
+    BARRED,
+    INCONCLUSIVE,
+    WAITING,
+    Gate,
+    GateKey,
+    files_gate,
+    gates,
+    gates_by_database,
+)
+from ftportal.promotions.models import PromotionAction, PromotionEvent
 from ftportal.promotions.stages import anchors_and_champions, stage, stages
 
 __all__ = [
@@ -17,6 +33,7 @@ __all__ = [
     "anchors_and_champions",
     "candidate_of",
     "candidates",
+    "candidates_of",
     "champion_event",
     "gates",
     "ledger",
@@ -59,6 +76,11 @@ class Candidate:
         return "inconclusive" if self.needs_acceptance else "waiting"
 
     @property
+    def rank(self) -> int:
+        """Its place in a list: what a releaser can promote comes first, what is barred last."""
+        return ("ready", "inconclusive", "waiting", "barred").index(self.word)
+
+    @property
     def waits_for(self) -> str:
         """The gates that have not passed yet, to stand after the word once."""
         names = [gate.name[0].lower() + gate.name[1:] for gate in self.gates if not gate.passed]
@@ -78,13 +100,53 @@ def candidate_of(checkpoint: Checkpoint) -> Candidate:
     return Candidate(checkpoint=checkpoint, gates=gates(checkpoint))
 
 
+def candidates_of(checkpoints: Iterable[Checkpoint]) -> list[Candidate]:
+    """Checkpoints with their gates: who can be promoted first, then as they came.
+
+    The queries grow with the language models, not with the checkpoints.
+    """
+    by_model: dict[LanguageModel, list[Checkpoint]] = defaultdict(list)
+    for one in checkpoints:
+        by_model[one.language_model].append(one)
+    ranked = [
+        Candidate(checkpoint=one, gates=gates_by_database(one, evidence))
+        for model, group in by_model.items()
+        for evidence in [evidence_on(model, group)]
+        for one in group
+    ]
+    return sorted(ranked, key=lambda one: one.rank)
+
+
+def with_files(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The same with the gate of the files, which asks the disk; in their order anew."""
+    complete = []
+    for one in candidates:
+        first, *others = one.gates
+        files = files_gate(one.checkpoint, thorough=False)
+        complete.append(replace(one, gates=[first, files, *others]))
+    return sorted(complete, key=lambda one: one.rank)
+
+
 def candidates(language_model: LanguageModel) -> QuerySet[Checkpoint]:
-    """Trained checkpoints with their files there that are not champion now."""
+    """Trained checkpoints with their files there that are not champion now, newest first."""
     return (
         language_model.checkpoints.filter(parent__isnull=False, deleted_at__isnull=True)
         .exclude(pk=champion(language_model).pk)
         .select_related("language_model", "parent", "made_by__submitter")
+        .order_by("-created_at", "-pk")
     )
+
+
+def place_of(checkpoint: Checkpoint) -> str:
+    """The address of a candidate on the promotions page."""
+    query = urlencode({"model": checkpoint.language_model.name})
+    return f"{reverse('promotions:promotions')}?{query}#candidate-{checkpoint.pk}"
+
+
+def events_of(checkpoint: Checkpoint) -> QuerySet[PromotionEvent]:
+    """What the ledger says of a checkpoint: how it became champion, and why it was rolled back."""
+    left = Q(from_checkpoint=checkpoint, action=PromotionAction.ROLLBACK)
+    return ledger(checkpoint.language_model).filter(Q(to_checkpoint=checkpoint) | left)
 
 
 def ledger(language_model: LanguageModel) -> QuerySet[PromotionEvent]:
@@ -92,6 +154,68 @@ def ledger(language_model: LanguageModel) -> QuerySet[PromotionEvent]:
     return PromotionEvent.objects.filter(language_model=language_model).select_related(
         "actor", "from_checkpoint", "to_checkpoint"
     )
+
+
+def ledger_entries(
+    *, model: str = "", kind: str = "", actor: str = "", text: str = "", period: Period
+) -> QuerySet[PromotionEvent]:
+    """The entries of all ledgers by what is asked for; empty arguments do not filter.
+
+    actor: a login name, or - for the portal itself. text: in the reason or a checkpoint's name.
+    """
+    entries = PromotionEvent.objects.select_related(
+        "language_model", "actor", "from_checkpoint", "to_checkpoint"
+    )
+    if model:
+        entries = entries.filter(language_model__name=model)
+    if kind:
+        entries = entries.filter(action=kind)
+    if actor:
+        entries = entries.filter(**{"actor": None} if actor == "-" else {"actor__username": actor})
+    if text:
+        entries = entries.filter(
+            Q(reason__icontains=text)
+            | Q(to_checkpoint__name__icontains=text)
+            | Q(from_checkpoint__name__icontains=text)
+        )
+    return period.of(entries, "created_at")
+
+
+def ledger_actors() -> list[User]:
+    """Everybody who has changed a champion, by name."""
+    actors = PromotionEvent.objects.exclude(actor=None).order_by().values("actor")
+    return sorted(User.objects.filter(pk__in=actors), key=str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsOf:
+    """Who was champion of a language model at some moment."""
+
+    language_model: LanguageModel
+    checkpoint: Checkpoint
+    event: PromotionEvent | None
+    """The entry that put it in force; None before the ledger's first one."""
+
+
+def champions_as_of(at: datetime) -> list[AsOf]:
+    """The champion of every language model at that moment; the anchor before the first entry."""
+    before = PromotionEvent.objects.filter(language_model=OuterRef("pk"), created_at__lte=at)
+    models = LanguageModel.objects.annotate(
+        event_key=Subquery(before.order_by("-number").values("pk")[:1])
+    )
+    anchors = {one.language_model_id: one for one in Checkpoint.objects.filter(parent=None)}
+    events = PromotionEvent.objects.select_related("actor", "to_checkpoint").in_bulk(
+        [one.event_key for one in models if one.event_key]
+    )
+    return [
+        AsOf(
+            language_model=model,
+            checkpoint=event.to_checkpoint if event else anchors[model.pk],
+            event=event,
+        )
+        for model in models
+        for event in [events.get(model.event_key)]
+    ]
 
 
 def champion_event(language_model: LanguageModel) -> PromotionEvent | None:

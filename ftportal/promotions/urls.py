@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from ftportal.promotions import views
+from ftportal.promotions import ledger_views, views
 
 app_name = "promotions"
 urlpatterns = [
     path("promotions/", views.promotions, name="promotions"),
+    path("promotions/ledger/", ledger_views.ledger, name="ledger"),
     path("promotions/promote/<int:pk>/", views.promote, name="promote"),
     path("promotions/compare/<int:pk>/", views.compare, name="compare"),
     path("promotions/rollback/", views.rollback, name="rollback"),

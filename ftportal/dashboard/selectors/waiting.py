@@ -13,8 +13,12 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.jobs.models import JobState
-from ftportal.promotions.models import PromotionEvent
-from ftportal.promotions.selectors import anchors_and_champions, candidate_of
+from ftportal.promotions.selectors import (
+    anchors_and_champions,
+    candidates_of,
+    place_of,
+    with_files,
+)
 from ftportal.reviews import selectors as reviews
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
@@ -177,8 +181,7 @@ def _open_reviews(user: User) -> list[Waiting]:
 def _promotions(user: User) -> list[Waiting]:
     """Candidates that only a releaser's word keeps from the champion's place.
 
-    Gates cost queries, so only those are looked at that were approved against a champion of now;
-    one that was champion and was rolled back is nobody's turn.
+    Only those are looked at that were approved against a champion of now.
     """
     _, champions = anchors_and_champions()
     approved = SpotCheck.objects.filter(
@@ -186,14 +189,13 @@ def _promotions(user: User) -> list[Waiting]:
         baseline__in=champions.values(),
         state=SpotCheckState.APPROVED,
     )
-    former = PromotionEvent.objects.filter(to_checkpoint=OuterRef("pk"))
     checkpoints = (
-        Checkpoint.objects.filter(Exists(approved), ~Exists(former), deleted_at__isnull=True)
+        Checkpoint.objects.filter(Exists(approved), deleted_at__isnull=True)
         .exclude(pk__in=champions.values())
         .select_related("language_model")
     )
     waiting = []
-    for candidate in map(candidate_of, checkpoints):
+    for candidate in with_files(candidates_of(checkpoints)):
         if candidate.is_ready:
             title, detail = "Promote", "measured, reviewed, every gate passed"
         elif candidate.needs_acceptance:
@@ -206,7 +208,7 @@ def _promotions(user: User) -> list[Waiting]:
                 icon="promotion",
                 title=f"{title} {candidate.checkpoint}",
                 detail=detail,
-                url=reverse("promotions:promotions"),
+                url=place_of(candidate.checkpoint),
                 since=candidate.checkpoint.created_at,
             )
         )

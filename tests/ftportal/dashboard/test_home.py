@@ -118,7 +118,7 @@ def test_the_path_counts_every_step(contrast: SimpleNamespace) -> None:
         "Checkpoints": (3, ""),
         "Evaluations": (3, ""),
         "Reviews": (0, "1 open"),
-        "Promotions": (0, ""),
+        "Promotions": (1, ""),  # the ledger begins with the model
     }
 
 
