@@ -44,6 +44,8 @@ ACTIONS = {
     "review.voted": "Voted",
     "review.vote_taken_back": "Took a vote back",
     "review.decided": "Decided a spot-check",
+    "files.reread": "Had files read again",
+    "files.differ": "Files are not what they were",
     "champion.first": "Became the first champion",
     "champion.promoted": "Promoted a checkpoint",
     "champion.rolled_back": "Rolled back",

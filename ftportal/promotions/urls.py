@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ftportal.promotions import ledger_views, views
+from ftportal.promotions import ledger_views, reread_views, views
 
 app_name = "promotions"
 urlpatterns = [
@@ -11,5 +11,7 @@ urlpatterns = [
     path("promotions/promote/<int:pk>/", views.promote, name="promote"),
     path("promotions/compare/<int:pk>/", views.compare, name="compare"),
     path("promotions/rollback/", views.rollback, name="rollback"),
+    path("promotions/reread/<int:pk>/", reread_views.reread, name="reread"),
+    path("promotions/files/<int:pk>/", reread_views.panel, name="reread_panel"),
     path("promotions/panel/<int:pk>/", views.checkpoint_panel, name="checkpoint_panel"),
 ]

@@ -246,6 +246,7 @@ QUESTIONS = {
     "datasets:batch_new": ("mends",),
     "evaluations:evaluations": ("checkpoint",),
     "mixtures:mixture_new": ("of", "model"),
+    "promotions:ledger": ("model",),
     "promotions:promotions": ("model",),
     "runs:run_new": ("parent", "mixture"),
     "runs:runs": ("parent",),
