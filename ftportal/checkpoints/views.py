@@ -108,7 +108,7 @@ def model_people(request: HttpRequest, pk: int) -> HttpResponse:
     form = PeopleForm(request.POST or None, model=model)
     if request.method == "POST" and form.is_valid():
         changed = model_people_set(language_model=model, **form.cleaned_data)
-        messages.success(request, f"{changed}: {_seen_by_words(changed)}.")
+        messages.success(request, f"{changed} is seen by {_seen_by_words(changed)}.")
         return redirect("checkpoints:checkpoint", pk=changed.pretrained.pk)
     context = {"model": model, "form": form}
     status = 422 if form.errors else 200
@@ -118,6 +118,6 @@ def model_people(request: HttpRequest, pk: int) -> HttpResponse:
 def _seen_by_words(model: LanguageModel) -> str:
     """Who sees a model, in words."""
     if not model.is_restricted:
-        return "seen by everybody with a login"
+        return "everybody with a login"
     names = ", ".join(str(one) for one in model.people.order_by("first_name", "username"))
-    return f"seen by {names} and administrators" if names else "seen by administrators only"
+    return f"{names} and administrators" if names else "administrators only"

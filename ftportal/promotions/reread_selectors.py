@@ -72,7 +72,7 @@ def _weights() -> Iterator[Notice]:
         .filter(checkpoint__in={*anchors.values(), *champions.values()})
         .filter(pk=Subquery(newest.order_by("-read_at", "-pk").values("pk")[:1]))
     )
-    thing_of = {thing.checkpoint_id: thing for thing in things}
+    thing_of = {thing.checkpoint_id or 0: thing for thing in things}
     for checkpoint in Checkpoint.objects.filter(pk__in=thing_of).select_related("language_model"):
         thing = thing_of[checkpoint.pk]
         model = checkpoint.language_model

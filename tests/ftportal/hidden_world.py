@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
@@ -20,7 +21,7 @@ from ftportal.jobs.registry import kind_of
 from ftportal.learnability.models import Learnability
 from ftportal.mixtures.models import Mixture, MixturePart
 from ftportal.promotions.ledger import ledger_append
-from ftportal.promotions.models import PromotionAction
+from ftportal.promotions.models import PromotionAction, Reread, RereadThing
 from ftportal.reviews.models import Generation, Preference, SpotCheck, SpotCheckState, Vote
 from ftportal.runs.models import Metric, Run, RunBatch
 from tests.ftportal.dashboard import world
@@ -51,11 +52,29 @@ def hidden_world_make(cast: SimpleNamespace) -> LanguageModel:
             reason=f"{WORD} is better",
             evidence={},
         )
+    _read_again(child)
     candidate = checkpoint_make(model, f"{WORD} candidate", child, run_by=cast.tina)
     measured_make(candidate)
     reviewed_make(candidate)
     world.spot_check_make(candidate=candidate, baseline=model.pretrained)
     return model
+
+
+def _read_again(child: Checkpoint) -> None:
+    """It differs, which would stand on Home."""
+    reread = Reread.objects.create(
+        language_model=child.language_model, job=_job("reread", JobState.SUCCEEDED)
+    )
+    RereadThing.objects.create(
+        reread=reread,
+        checkpoint=child,
+        what=WORD,
+        sha256=child.manifest_hash,
+        file_count=1,
+        size_bytes=1,
+        problem=f"{WORD} was changed",
+        read_at=timezone.now(),
+    )
 
 
 def reviewed_make(candidate: Checkpoint) -> SpotCheck:
