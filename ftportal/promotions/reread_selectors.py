@@ -65,15 +65,16 @@ def reread_notices() -> list[Notice]:
 
 
 def _weights() -> Iterator[Notice]:
-    anchors, champions = anchors_and_champions()
     newest = RereadThing.objects.filter(checkpoint=OuterRef("checkpoint"))
-    things = (
-        RereadThing.objects.exclude(problem="")
-        .filter(checkpoint__in={*anchors.values(), *champions.values()})
-        .filter(pk=Subquery(newest.order_by("-read_at", "-pk").values("pk")[:1]))
+    things = RereadThing.objects.exclude(problem="").filter(
+        pk=Subquery(newest.order_by("-read_at", "-pk").values("pk")[:1])
     )
     thing_of = {thing.checkpoint_id or 0: thing for thing in things}
-    for checkpoint in Checkpoint.objects.filter(pk__in=thing_of).select_related("language_model"):
+    if not thing_of:
+        return
+    anchors, champions = anchors_and_champions()
+    standing = thing_of.keys() & {*anchors.values(), *champions.values()}
+    for checkpoint in Checkpoint.objects.filter(pk__in=standing).select_related("language_model"):
         thing = thing_of[checkpoint.pk]
         model = checkpoint.language_model
         is_champion = champions.get(model.pk) == checkpoint.pk

@@ -69,7 +69,7 @@ def hangs_on_a_model(table: Any, seen: frozenset[Any] = frozenset()) -> bool:
 
 
 def test_every_table_that_hangs_on_a_model_leaves_out_what_is_hidden() -> None:
-    tables = [table for table in ours() if hangs_on_a_model(table)]
+    tables: list[Any] = [table for table in ours() if hangs_on_a_model(table)]
     assert len(tables) > 20
     unguarded = [
         f"{table._meta.label}.{manager.name}"
@@ -166,6 +166,7 @@ def opened(language_model: LanguageModel, cast: SimpleNamespace) -> SimpleNamesp
     return SimpleNamespace(model=language_model, batch=batch, child=child)
 
 
+@pytest.mark.slow
 def test_every_address_of_a_hidden_thing_is_not_there(
     cast: SimpleNamespace, outsider: User, opened: SimpleNamespace, client_of: ClientOf
 ) -> None:
@@ -188,6 +189,7 @@ def test_every_address_of_a_hidden_thing_is_not_there(
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_who_is_named_and_administrators_have_these_addresses(
     cast: SimpleNamespace, outsider: User, opened: SimpleNamespace, client_of: ClientOf
 ) -> None:
@@ -226,6 +228,7 @@ def open_addresses() -> list[str]:
     return addresses
 
 
+@pytest.mark.slow
 def test_pages_are_as_if_the_hidden_world_were_not(
     cast: SimpleNamespace, outsider: User, opened: SimpleNamespace, client_of: ClientOf
 ) -> None:
@@ -288,6 +291,7 @@ def names_of(hidden: LanguageModel) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_naming_a_hidden_thing_is_as_naming_nothing(
     cast: SimpleNamespace, outsider: User, opened: SimpleNamespace, client_of: ClientOf
 ) -> None:

@@ -25,6 +25,8 @@ NEWER = {
     "learnability.Learnability",
     "mixtures.Mixture",
     "mixtures.MixturePart",
+    "promotions.Reread",
+    "promotions.RereadThing",
 }
 """Tables that the version before did not have, so that its data have no rows for them."""
 

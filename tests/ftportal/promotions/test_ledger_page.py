@@ -202,6 +202,7 @@ def test_it_is_empty_without_a_model(cast: SimpleNamespace, client_of: Any) -> N
     assert "No entries yet" in body and "There is no language model yet" in body
 
 
+@pytest.mark.slow
 def test_the_queries_do_not_grow_with_entries(
     cast: SimpleNamespace, data_dir: Path, client_of: Any
 ) -> None:
