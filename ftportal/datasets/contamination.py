@@ -4,7 +4,7 @@ Floors above hand their texts down by registering a source; this floor knows non
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ftportal.accounts.sight import hidden_models
@@ -25,14 +25,14 @@ def slice_name(batch: Batch | str) -> str:
     return f"held-out examples of {batch}"
 
 
-def name_shown(name: str) -> str:
-    """The name of a text in a report, in words that the person who looks may read."""
+def names_shown(names: Sequence[str]) -> list[str]:
+    """The names of texts in a report, in words that the person who looks may read."""
     hidden = hidden_models()
-    if hidden:
-        batches = Batch.objects.everything().filter(language_model__in=hidden)
-        if name in map(slice_name, batches):
-            return slice_name("a batch that you may not see")
-    return name
+    if not hidden:
+        return list(names)
+    batches = Batch.objects.everything().filter(language_model__in=hidden)
+    theirs = set(map(slice_name, batches))
+    return [slice_name("a batch that you may not see") if one in theirs else one for one in names]
 
 
 def references_write(path: Path) -> Path:

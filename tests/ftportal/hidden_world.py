@@ -53,6 +53,7 @@ def hidden_world_make(cast: SimpleNamespace) -> LanguageModel:
             evidence={},
         )
     _read_again(child)
+    _job("ingest", JobState.SUCCEEDED)  # of a batch that was deleted
     candidate = checkpoint_make(model, f"{WORD} candidate", child, run_by=cast.tina)
     measured_make(candidate)
     reviewed_make(candidate)
