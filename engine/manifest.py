@@ -8,7 +8,7 @@ directory's content, whatever the order or time in which its files were written.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,6 +16,8 @@ MANIFEST_NAME = "manifest.json"
 COMPLETE = "COMPLETE"
 """The file whose presence says that a state can be resumed from; written last."""
 _CHUNK_BYTES = 1 << 20
+OnRead = Callable[[int], None]
+"""Called with the number of bytes that were just read."""
 
 
 class FileEntry(TypedDict):
@@ -36,12 +38,17 @@ class ManifestError(Exception):
     """A directory does not hold what its manifest says; the text names the first wrong file."""
 
 
-def file_sha256(path: Path | str) -> str:
+def read_quietly(size_bytes: int) -> None:
+    """For those who do not ask how far it is."""
+
+
+def file_sha256(path: Path | str, on_read: OnRead = read_quietly) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it in chunks."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            on_read(len(chunk))
     return digest.hexdigest()
 
 
@@ -92,7 +99,9 @@ def manifest_read(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
     return manifest
 
 
-def manifest_check(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
+def manifest_check(
+    directory: Path | str, name: str = MANIFEST_NAME, on_read: OnRead = read_quietly
+) -> Manifest:
     """Compare every file with the manifest and return it.
 
     Raises ManifestError, naming the first file that is missing, was added, or was changed.
@@ -109,7 +118,7 @@ def manifest_check(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest
         size_bytes = present[file_name].stat().st_size
         if size_bytes != entry["size_bytes"]:
             raise ManifestError(f"{file_name} has {size_bytes} bytes, not {entry['size_bytes']}")
-        if file_sha256(present[file_name]) != entry["sha256"]:
+        if file_sha256(present[file_name], on_read) != entry["sha256"]:
             raise ManifestError(f"{file_name} was changed: its SHA-256 does not match")
     return manifest
 

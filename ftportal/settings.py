@@ -13,6 +13,7 @@
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
+| FTPORTAL_REREAD_HOUR | hour (UTC) from which on champions and anchors are read again | 3 |
 | FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
@@ -57,6 +58,10 @@ FTPORTAL_BENCHMARK_DATA = Path(
 FTPORTAL_LEASE_SECONDS = environment.integer("FTPORTAL_LEASE_SECONDS", default=60, minimum=2)
 FTPORTAL_SAVE_SECONDS = environment.integer("FTPORTAL_SAVE_SECONDS", default=120, minimum=1)
 FTPORTAL_SWEEP_SECONDS = environment.integer("FTPORTAL_SWEEP_SECONDS", default=15, minimum=1)
+FTPORTAL_REREAD_HOUR = environment.integer("FTPORTAL_REREAD_HOUR", default=3)
+if FTPORTAL_REREAD_HOUR > 23:
+    message = f"FTPORTAL_REREAD_HOUR={FTPORTAL_REREAD_HOUR} is not an hour: write 0 to 23"
+    raise ImproperlyConfigured(message)
 
 DEBUG = environment.boolean("FTPORTAL_DEBUG", default=False)
 HTTPS = environment.boolean("FTPORTAL_HTTPS", default=True)
@@ -109,6 +114,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "ftportal.audit.acting.ActingMiddleware",
+    "ftportal.accounts.sight.SightMiddleware",
     "ftportal.accounts.middleware.SessionMiddleware",
     "ftportal.accounts.dates.DatesMiddleware",
     "allauth.account.middleware.AccountMiddleware",

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.accounts.sight import SightManager
 from ftportal.pages.describing import Described
 
 
@@ -20,6 +21,15 @@ class LanguageModel(models.Model):
     licence = models.CharField(max_length=80, blank=True)
     parameter_count = models.PositiveBigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    is_restricted = models.BooleanField(
+        default=False, help_text="only the people named, and administrators, see anything of it"
+    )
+    people = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="+", help_text="who sees it all the same"
+    )
+
+    restricted_by = ("pk",)
+    objects: SightManager["LanguageModel"] = SightManager()
 
     class Meta:
         ordering = ("name",)
@@ -33,7 +43,7 @@ class LanguageModel(models.Model):
         return self.checkpoints.get(parent__isnull=True)
 
 
-class WithoutExports(models.Manager["Checkpoint"]):
+class WithoutExports(SightManager["Checkpoint"]):
     """What can be trained from, judged by people and promoted."""
 
     def get_queryset(self) -> models.QuerySet["Checkpoint"]:
@@ -68,8 +78,9 @@ class Checkpoint(Described):
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="when its files went")
 
+    restricted_by = ("language_model",)
     objects = WithoutExports()
-    with_exports: models.Manager["Checkpoint"] = models.Manager()
+    with_exports: SightManager["Checkpoint"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -107,6 +118,9 @@ class Alias(models.Model):
     name = models.CharField(max_length=40, default="champion")
     checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="aliases")
     updated_at = models.DateTimeField(auto_now=True)
+
+    restricted_by = ("language_model",)
+    objects: SightManager["Alias"] = SightManager()
 
     class Meta:
         constraints = (

@@ -1,16 +1,25 @@
 """What pages and other floors read about checkpoints."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from engine.manifest import ManifestError, manifest_read
+from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 
 CHAMPION = "champion"
+
+
+def models_hidden_from(user: Any) -> Iterable[int]:
+    """Keys of the restricted models of which a person, who may not be logged in, sees nothing."""
+    if isinstance(user, User) and user.has_role(Role.ADMINISTRATOR):
+        return ()
+    restricted = LanguageModel.objects.filter(is_restricted=True).values_list("pk", flat=True)
+    return restricted.exclude(people=user) if isinstance(user, User) else restricted
 
 
 def champion(language_model: LanguageModel) -> Checkpoint:

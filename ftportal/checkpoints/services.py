@@ -11,6 +11,7 @@ from django.utils import timezone
 from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_write
 from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from ftportal.accounts.models import User
 from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
@@ -106,6 +107,31 @@ def _announce_on_commit(checkpoint: Checkpoint) -> None:
     transaction.on_commit(
         lambda: checkpoint_registered.send_robust(sender=Checkpoint, checkpoint=checkpoint)
     )
+
+
+@transaction.atomic
+def model_people_set(
+    *, language_model: LanguageModel, is_restricted: bool, people: Sequence[User]
+) -> LanguageModel:
+    """Let everybody see a model and all that hangs on it, or only these people.
+
+    Administrators see it in any case. Names are kept while it is not restricted.
+    """
+    model = LanguageModel.objects.select_for_update().get(pk=language_model.pk)
+    before = _seen_by(model)
+    model.is_restricted = is_restricted
+    model.save(update_fields=["is_restricted"])
+    model.people.set(people)
+    after = _seen_by(model)
+    if after != before:
+        record("model.people", model, before={"seen_by": before}, after={"seen_by": after})
+    return model
+
+
+def _seen_by(model: LanguageModel) -> list[str] | str:
+    if not model.is_restricted:
+        return "everybody"
+    return [one.username for one in model.people.order_by("username")] or "administrators only"
 
 
 def checkpoint_register(

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
-from ftportal.checkpoints.forms import ModelForm
+from ftportal.checkpoints.forms import ModelForm, PeopleForm
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import checkpoint_files, checkpoint_list, lineage
 from ftportal.checkpoints.services import (
@@ -19,6 +19,7 @@ from ftportal.checkpoints.services import (
     checkpoint_describe,
     delete_objections,
     language_model_register,
+    model_people_set,
 )
 from ftportal.pages.describing import describe_page
 from ftportal.pages.lists import page_of
@@ -63,6 +64,7 @@ def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
         "files": checkpoint_files(shown),
         "children": shown.children.all(),
         "objections": delete_objections(shown),
+        "seen_by": _seen_by_words(shown.language_model),
     }
     return render(request, "checkpoints/checkpoint.html", context)
 
@@ -114,3 +116,26 @@ def model_new(request: HttpRequest) -> HttpResponse:
     status = 422 if refusal or form.errors else 200
     context = {"form": form, "refusal": refusal}
     return render(request, "checkpoints/model_new.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+def model_people(request: HttpRequest, pk: int) -> HttpResponse:
+    """Who sees a language model: everybody, or the people named."""
+    require_role(request, Role.ADMINISTRATOR)
+    model = get_object_or_404(LanguageModel, pk=pk)
+    form = PeopleForm(request.POST or None, model=model)
+    if request.method == "POST" and form.is_valid():
+        changed = model_people_set(language_model=model, **form.cleaned_data)
+        messages.success(request, f"{changed} is seen by {_seen_by_words(changed)}.")
+        return redirect("checkpoints:checkpoint", pk=changed.pretrained.pk)
+    context = {"model": model, "form": form}
+    status = 422 if form.errors else 200
+    return render(request, "checkpoints/model_people.html", context, status=status)
+
+
+def _seen_by_words(model: LanguageModel) -> str:
+    """Who sees a model, in words."""
+    if not model.is_restricted:
+        return "everybody with a login"
+    names = ", ".join(str(one) for one in model.people.order_by("first_name", "username"))
+    return f"{names} and administrators" if names else "administrators only"

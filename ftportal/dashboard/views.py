@@ -31,6 +31,7 @@ from ftportal.dashboard.selectors.outcome import outcome_of
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.pages.lists import is_fragment, key_of
 from ftportal.promotions.ledger import ledgers_check
+from ftportal.promotions.reread_selectors import reread_notices
 from ftportal.runs.models import Run
 
 
@@ -53,7 +54,11 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_fragment": fragment,
     }
     if not fragment and isinstance(request.user, User):
-        context |= {"broken_ledgers": ledgers_check(), "first_steps": first_steps(request.user)}
+        context |= {
+            "broken_ledgers": ledgers_check(),
+            "reread_notices": reread_notices(),
+            "first_steps": first_steps(request.user),
+        }
     page = "dashboard/_home.html" if fragment else "dashboard/home.html"
     return render(request, page, context)
 

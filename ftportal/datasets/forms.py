@@ -40,7 +40,7 @@ class BatchForm(forms.Form):
     reasoning = forms.ChoiceField(choices=REASONING, required=False)
     language_model = forms.ModelChoiceField(
         label="Model",
-        queryset=LanguageModel.objects.all(),
+        queryset=LanguageModel.objects.none(),  # of the person who asks: see below
         empty_label=None,
         help_text="Its tokenizer counts the tokens.",
     )
@@ -48,6 +48,8 @@ class BatchForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """With only one model there is nothing to choose."""
         super().__init__(*args, **kwargs)
+        field: Any = self.fields["language_model"]
+        field.queryset = LanguageModel.objects.all()
         models = list(LanguageModel.objects.all()[:2])
         self.only_model = models[0] if len(models) == 1 else None
         if self.only_model is not None:

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from corpus.formats import FORMATS
 from corpus.reasoning import CHOICES, LEARN
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.jobs.models import Job
 from ftportal.pages.describing import Described
@@ -104,6 +105,9 @@ class Batch(Described):
     version_reason = models.CharField(
         max_length=300, blank=True, help_text="why it was read again with other choices"
     )
+
+    restricted_by = ("language_model",)
+    objects: SightManager["Batch"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -211,6 +215,9 @@ class BatchProblem(models.Model):
     message = models.TextField()
     cure = models.TextField(blank=True)
     text = models.TextField(blank=True, help_text="the beginning of what stands there")
+
+    restricted_by = ("batch__language_model",)
+    objects: SightManager["BatchProblem"] = SightManager()
 
     class Meta:
         ordering = ("line",)

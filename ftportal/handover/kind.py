@@ -100,5 +100,6 @@ EXPORT = JobKind(
     on_events=export_events,
     on_finish=export_finished,
     sweep=handover_sweep,
+    restricted_by=("export__source__language_model",),
     final_exit_codes=frozenset({BAD_INPUT}),
 )

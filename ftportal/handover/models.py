@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.jobs.models import Job
 
@@ -14,6 +15,9 @@ class AliasFolder(models.Model):
         LanguageModel, on_delete=models.CASCADE, related_name="alias_folder"
     )
     name = models.CharField(max_length=100, unique=True)
+
+    restricted_by = ("language_model",)
+    objects: SightManager["AliasFolder"] = SightManager()
 
     def __str__(self) -> str:
         return self.name
@@ -38,6 +42,9 @@ class Export(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("source__language_model",)
+    objects: SightManager["Export"] = SightManager()
 
     class Meta:
         ordering = ("source", "quantisation")
@@ -66,6 +73,9 @@ class Damage(models.Model):
     file_name = models.CharField(max_length=300)
     problem = models.CharField(max_length=300)
     seen_at = models.DateTimeField(auto_now=True)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["Damage"] = SightManager()
 
     class Meta:
         ordering = ("file_name",)

@@ -75,7 +75,7 @@ def folder_of(language_model: LanguageModel) -> AliasFolder:
         return known
     wanted = name = safe_name(language_model.name).lower()
     number = 2
-    while AliasFolder.objects.filter(name=name).exists():
+    while AliasFolder.objects.everything().filter(name=name).exists():
         name, number = f"{wanted}-{number}", number + 1
     try:
         with transaction.atomic():

@@ -111,7 +111,7 @@ def moment_words(moment: datetime, *, seconds: bool = False) -> str:
     """A moment as its reader writes it; with `seconds`, its time zone too."""
     local = timezone.localtime(moment)
     words = _style().words(local, seconds=seconds)
-    return f"{words} {_zone_words(local)}" if seconds else words
+    return f"{words} {zone_words(local)}" if seconds else words
 
 
 def day_words(moment: datetime) -> str:
@@ -119,6 +119,7 @@ def day_words(moment: datetime) -> str:
     return _style().words(timezone.localtime(moment), clock=False)
 
 
-def _zone_words(local: datetime) -> str:
-    name = local.tzname() or ""
+def zone_words(moment: datetime) -> str:
+    """The time zone in which a moment is written, summer time told from winter's."""
+    name = timezone.localtime(moment).tzname() or ""
     return f"UTC{name}" if name[:1] in "+-" else name

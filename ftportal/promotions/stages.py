@@ -5,9 +5,8 @@ from collections.abc import Collection
 
 from ftportal.checkpoints.models import Alias, Checkpoint
 from ftportal.checkpoints.selectors import CHAMPION
-from ftportal.evaluations.models import Verdict
-from ftportal.promotions.gates import loss_shown
 from ftportal.promotions.models import PromotionEvent
+from ftportal.promotions.policy import loss_shown, verdicts_by_pair
 from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 
@@ -43,7 +42,7 @@ def stages(checkpoint_ids: Collection[int], viewer: object = None) -> dict[int, 
             "to_checkpoint_id", flat=True
         )
     )
-    verdicts = _verdicts_in_force(checkpoint_ids)
+    verdicts = verdicts_by_pair(checkpoint_ids)
     reviews: dict[tuple[int, int], set[str]] = defaultdict(set)
     checks = (
         SpotCheck.objects.filter(candidate__in=checkpoint_ids)
@@ -70,22 +69,6 @@ def stages(checkpoint_ids: Collection[int], viewer: object = None) -> dict[int, 
         else:
             by_checkpoint[one.pk] = _review_stage(reviews[one.pk, champion])
     return by_checkpoint
-
-
-def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int], list[Verdict]]:
-    """(candidate, baseline) -> the last verdict of every suite that judged the pair."""
-    rows = (
-        Verdict.objects.filter(after__checkpoint__in=checkpoint_ids)
-        .select_related("before", "after__suite")
-        .defer("evidence")
-        .order_by("-created_at", "-pk")
-    )
-    last: dict[tuple[int, int], dict[str, Verdict]] = defaultdict(dict)
-    for verdict in rows:
-        pair = (verdict.after.checkpoint_id, verdict.before.checkpoint_id)
-        last[pair].setdefault(verdict.after.suite.content_hash, verdict)
-    verdicts: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
-    return verdicts | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
 
 
 def _review_stage(states: set[str]) -> str:

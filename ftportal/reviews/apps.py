@@ -27,6 +27,10 @@ class ReviewsConfig(AppConfig):
                 on_finish=followups.generate_finish,
                 on_events=trial_follow,
                 sweep=followups.sweep,
+                restricted_by=(
+                    "generation_set__checkpoint__language_model",
+                    "trial_answer__checkpoint__language_model",
+                ),
                 resumable=False,
             )
         )

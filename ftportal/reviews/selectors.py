@@ -7,7 +7,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from ftportal.accounts.models import User
-from ftportal.blends.selectors import blend_submitter
+from ftportal.blends.selectors import blend_submitters
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import PromptSet
 from ftportal.reviews.blindness import Blindness
@@ -291,7 +291,14 @@ def spot_checks_of(checkpoint: Checkpoint) -> QuerySet[SpotCheck]:
     )
 
 
+def checkpoint_submitters(checkpoints: Collection[Checkpoint]) -> dict[int, User | None]:
+    """Checkpoint -> who started the run, or asked for the blend, that made it."""
+    runs = Run.objects.filter(output__in=checkpoints).select_related("submitter")
+    return blend_submitters(checkpoints) | {
+        run.output_id: run.submitter for run in runs if run.output_id
+    }
+
+
 def checkpoint_submitter(checkpoint: Checkpoint) -> User | None:
     """Who started the run, or asked for the blend, that made the checkpoint; None where neither."""
-    run = Run.objects.filter(output=checkpoint).select_related("submitter").first()
-    return run.submitter if run else blend_submitter(checkpoint)
+    return checkpoint_submitters([checkpoint]).get(checkpoint.pk)

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from engine.process import DIVERGED
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
@@ -60,6 +61,9 @@ class Run(Described):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("parent__language_model",)
+    objects: SightManager["Run"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
 
@@ -89,6 +93,9 @@ class RunBatch(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="uses")
     weight = models.FloatField(help_text="share of the examples, before normalising")
 
+    restricted_by = ("run__parent__language_model",)
+    objects: SightManager["RunBatch"] = SightManager()
+
     class Meta:
         ordering = ("pk",)
         constraints = (models.UniqueConstraint(fields=("run", "batch"), name="a_batch_once_a_run"),)
@@ -104,6 +111,9 @@ class Metric(models.Model):
     name = models.CharField(max_length=120)
     step = models.PositiveIntegerField()
     value = models.FloatField(null=True, blank=True)
+
+    restricted_by = ("run__parent__language_model",)
+    objects: SightManager["Metric"] = SightManager()
 
     class Meta:
         ordering = ("step",)

@@ -122,7 +122,7 @@ def _name_problems(name: str) -> list[Problem]:
     if len(name) > 120:
         message = f"The name has {len(name)} characters."
         return [Problem(field="name", message=message, cure="Use at most 120.")]
-    if Run.objects.filter(name=name).exists():
+    if Run.objects.everything().filter(name=name).exists():
         message = f"There is a run named {name} already."
         cure = f"Choose another name, for example “{name_free(name)}”."
         return [Problem(field="name", message=message, cure=cure)]
@@ -131,7 +131,8 @@ def _name_problems(name: str) -> list[Problem]:
 
 def name_free(name: str) -> str:
     """The name, with a number where it is taken."""
-    taken = set(Run.objects.filter(name__startswith=name[:100]).values_list("name", flat=True))
+    runs = Run.objects.everything().filter(name__startswith=name[:100])
+    taken = set(runs.values_list("name", flat=True))
     free, number = name, 2
     while free in taken:
         free, number = f"{name[:100]} {number}", number + 1

@@ -7,7 +7,7 @@ from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import Link, User
-from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.handover.models import Export
@@ -32,6 +32,8 @@ NEWER = {
     "reviews.ReviewPolicy",
     "reviews.Trial",
     "reviews.TrialAnswer",
+    "promotions.Reread",
+    "promotions.RereadThing",
 }
 """Tables that the version before did not have, so that its data have no rows for them."""
 
@@ -48,6 +50,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
+    "checkpoints:model_people": LanguageModel.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
     "datasets:batch_answer": Batch.objects,
@@ -91,6 +94,8 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "jobs:stop": Job.objects,
     "promotions:checkpoint_panel": Checkpoint.objects,
     "promotions:compare": Checkpoint.objects,
+    "promotions:reread": Checkpoint.objects,
+    "promotions:reread_panel": Checkpoint.objects,
     "promotions:promote": Checkpoint.objects,
     "reviews:assign": SpotCheck.objects,
     "reviews:checkpoint_panel": Checkpoint.objects,
@@ -131,7 +136,7 @@ ITEM_ROUTES: dict[str, tuple[str, ...]] = {
 }
 """Routes that name an item of a spot-check by its number, and what else fills them."""
 
-FILE_ROUTES = {"handover:file": "config.json"}
+FILE_ROUTES = {"handover:file": ("config.json",)}
 """Routes that name a file of an object."""
 
 ARGUMENTS = {"accounts:welcome": ("a-link-that-is-none",)}
@@ -154,23 +159,30 @@ def addresses(
 ) -> Iterator[str]:
     """Every address of a route; none where its table `may_be_missing`. Raises LookupError where
     nothing here says how to fill it."""
-    parameters = set(pattern.pattern.converters)
-    if not parameters or name in ARGUMENTS:
+    if not pattern.pattern.converters or name in ARGUMENTS:
         yield reverse(name, args=ARGUMENTS.get(name, ()))
         return
-    if name in ITEM_ROUTES:
-        for item in ReviewItem.objects.order_by("pk"):
-            place = (item.spot_check_id, item.position + 1)
-            yield reverse(name, args=[*place, *ITEM_ROUTES[name]])
-        return
-    more = (FILE_ROUTES[name],) if name in FILE_ROUTES else ()
-    if parameters - {"name"} != {"pk"} or name not in OBJECTS:
-        raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
-    keys = list(OBJECTS[name].values_list("pk", flat=True))
-    if not keys and OBJECTS[name].model._meta.label not in may_be_missing:
+    rows = rows_of(name)
+    if not rows and rows.model._meta.label not in may_be_missing:
         raise LookupError(f"{name} cannot be filled: there is none of these")
-    for key in keys:
-        yield reverse(name, args=[key, *more])
+    for row in rows:
+        yield address(name, row)
+
+
+def rows_of(name: str) -> QuerySet[Any]:
+    """What a route is about. Raises LookupError where nothing here says it."""
+    if name in ITEM_ROUTES:
+        return ReviewItem.objects.order_by("pk")
+    if name not in OBJECTS:
+        raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
+    return OBJECTS[name].all()
+
+
+def address(name: str, row: Any) -> str:
+    """The address of a route for one thing that it is about."""
+    if name in ITEM_ROUTES:
+        return reverse(name, args=[row.spot_check_id, row.position + 1, *ITEM_ROUTES[name]])
+    return reverse(name, args=[row.pk, *FILE_ROUTES.get(name, ())])
 
 
 POST_ONLY = {
@@ -205,6 +217,7 @@ POST_ONLY = {
     "jobs:stop",
     "promotions:compare",
     "promotions:promote",
+    "promotions:reread",
     "promotions:rollback",
     "reviews:chosen_batch",
     "handover:export",
@@ -239,6 +252,7 @@ NOT_CONFIGURED = {
 """What is there only where a provider or second factors are configured: 404."""
 ROLES = {
     "checkpoints:model_new": {"administrator"},
+    "checkpoints:model_people": {"administrator"},
     "datasets:batch_new": {"trainer"},
     "datasets:held_out_set_new": {"trainer", "administrator"},
     "datasets:prompt_set_new": {"trainer", "administrator"},

@@ -56,7 +56,7 @@ def path_steps() -> list[Step]:
         open=Count("pk", filter=Q(state=SpotCheckState.OPEN)),
         preparing=Count("pk", filter=Q(state=SpotCheckState.GENERATING)),
     )
-    promotions = PromotionEvent.objects.exclude(action="initial").count()
+    promotions = PromotionEvent.objects.count()
     open_reviews = _now(reviews["open"], "open") or _now(reviews["preparing"], "being prepared")
     return [
         Step(

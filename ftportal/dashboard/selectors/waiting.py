@@ -13,7 +13,12 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.jobs.models import JobState
-from ftportal.promotions.selectors import anchors_and_champions, candidate_of
+from ftportal.promotions.selectors import (
+    anchors_and_champions,
+    candidates_of,
+    place_of,
+    with_files,
+)
 from ftportal.reviews import selectors as reviews
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
@@ -189,7 +194,7 @@ def _open_reviews(user: User) -> list[Waiting]:
 def _promotions(user: User) -> list[Waiting]:
     """Candidates that only a releaser's word keeps from the champion's place.
 
-    Gates cost queries, so only those are looked at that were approved against a champion of now.
+    Only those are looked at that were approved against a champion of now.
     """
     _, champions = anchors_and_champions()
     approved = SpotCheck.objects.filter(
@@ -203,7 +208,7 @@ def _promotions(user: User) -> list[Waiting]:
         .select_related("language_model")
     )
     waiting = []
-    for candidate in (candidate_of(one, user) for one in checkpoints):
+    for candidate in with_files(candidates_of(checkpoints, user), user):
         if candidate.own_word and user.has_role(Role.RELEASER):
             continue
         if candidate.is_ready:
@@ -218,7 +223,7 @@ def _promotions(user: User) -> list[Waiting]:
                 icon="promotion",
                 title=f"{title} {candidate.checkpoint}",
                 detail=detail,
-                url=reverse("promotions:promotions"),
+                url=place_of(candidate.checkpoint),
                 since=candidate.checkpoint.created_at,
             )
         )

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.reviews.models.checks import ReviewItem, SpotCheck
 
 
@@ -17,6 +18,9 @@ class Assignment(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("spot_check__candidate__language_model",)
+    objects: SightManager["Assignment"] = SightManager()
 
     class Meta:
         ordering = ("pk",)
@@ -38,6 +42,9 @@ class ItemLease(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
     )
     until = models.DateTimeField()
+
+    restricted_by = ("item__spot_check__candidate__language_model",)
+    objects: SightManager["ItemLease"] = SightManager()
 
     class Meta:
         constraints = (

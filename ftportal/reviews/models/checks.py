@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Prompt, PromptSet
 from ftportal.jobs.models import Job
@@ -23,6 +24,9 @@ class GenerationSet(models.Model):
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="generation_set")
     complete = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["GenerationSet"] = SightManager()
 
     class Meta:
         constraints = (
@@ -45,6 +49,9 @@ class Generation(models.Model):
     text = models.TextField()
     finish_reason = models.CharField(max_length=20, blank=True)
     token_count = models.PositiveIntegerField(null=True, blank=True)
+
+    restricted_by = ("generation_set__checkpoint__language_model",)
+    objects: SightManager["Generation"] = SightManager()
 
     class Meta:
         constraints = (
@@ -127,6 +134,9 @@ class SpotCheck(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("candidate__language_model",)
+    objects: SightManager["SpotCheck"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
         constraints = (
@@ -171,6 +181,9 @@ class ReviewItem(models.Model):
     votes_needed = models.PositiveSmallIntegerField(
         default=1, help_text="the plan's, and one more where two reviewers disagree"
     )
+
+    restricted_by = ("spot_check__candidate__language_model",)
+    objects: SightManager["ReviewItem"] = SightManager()
 
     class Meta:
         ordering = ("position",)
@@ -229,6 +242,9 @@ class Vote(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(null=True, blank=True)
+
+    restricted_by = ("item__spot_check__candidate__language_model",)
+    objects: SightManager["Vote"] = SightManager()
 
     class Meta:
         ordering = ("pk",)

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import Job
 
@@ -17,6 +18,9 @@ class Trial(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["Trial"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -35,6 +39,9 @@ class TrialAnswer(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     token_count = models.PositiveIntegerField(default=0)
     complete = models.BooleanField(default=False)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["TrialAnswer"] = SightManager()
 
     class Meta:
         ordering = ("pk",)

@@ -73,6 +73,7 @@ NOT_BY_A_PERSON = {
     "on_blend_succeeded": "what follows on blends",
     "on_checkpoint_registered": "what follows on models",
     "on_evaluation_measured": "what follows on measurements",
+    "rereads_nightly": "what follows on the clock",
     "retention_sweep": "what follows on measurements",
 }
 """Functions that write without a row, and why: nobody asked for them in that moment."""

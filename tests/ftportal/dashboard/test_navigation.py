@@ -151,10 +151,13 @@ def test_a_passed_candidate_waits_for_the_releaser(contrast: SimpleNamespace) ->
     assert waiting_for(contrast.cast.rob) == []
     (turn,) = waiting_for_others(contrast.cast.rob)
     assert turn.detail.endswith("needs a releaser")
-    for to in (contrast.careful.output, contrast.anchor):
+    for action, to in (
+        (PromotionAction.PROMOTE, contrast.careful.output),
+        (PromotionAction.ROLLBACK, contrast.anchor),
+    ):
         ledger_append(
             language_model=contrast.model,
-            action=PromotionAction.PROMOTE,
+            action=action,
             actor=contrast.cast.leo,
             to=to,
             reason="for the test",

@@ -243,8 +243,8 @@ def test_what_was_rolled_back_needs_a_new_check(ready: SimpleNamespace, cast: An
     rollback(language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="it was rude")
     candidate = candidate_of(ready.candidate)
     assert not candidate.is_ready
-    assert "It was champion and left its place" in candidate.gates[-1].detail
-    with pytest.raises(PromotionRefusedError, match="needs a new spot-check"):
+    assert "it was rude. It takes a measurement or a spot-check" in candidate.gates[-1].detail
+    with pytest.raises(PromotionRefusedError, match="made after that"):
         promote(checkpoint=ready.candidate, actor=cast.leo, reason="again")
     approval_make(ready.candidate, ready.baseline, cast.rob)
     assert candidate_of(ready.candidate).is_ready

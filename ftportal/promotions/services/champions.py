@@ -21,11 +21,10 @@ from ftportal.promotions.gates import (
     Gate,
     files_gate,
     gates,
-    policy_in_force,
-    verdicts_in_force,
 )
 from ftportal.promotions.ledger import ledger_append, ledger_check, ledger_open
 from ftportal.promotions.models import PromotionAction, PromotionEvent
+from ftportal.promotions.policy import policy_in_force, verdicts_in_force
 from ftportal.promotions.selectors import own_word, rollback_targets
 from ftportal.reviews.models import Vote
 from ftportal.reviews.policy import policy_in_force as review_policy
