@@ -112,6 +112,8 @@ class ChatEncoder:
         tokenizer.no_padding()
         settings_file = directory / "tokenizer_config.json"
         settings = json.loads(settings_file.read_bytes()) if settings_file.is_file() else {}
+        if not isinstance(settings, dict):
+            raise ValueError("tokenizer_config.json is not a JSON object")
         source = template_source_read(directory, settings)
         tokens = {"eos_token": "", **special_tokens_read(settings)}
         template = ChatTemplate(source or DEFAULT_TEMPLATE, tokens)
