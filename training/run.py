@@ -8,7 +8,8 @@ import torch
 import transformers
 from torch import nn
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from engine.attempt import Attempt, is_out_of_memory
 from engine.checks import ConfigError
 from engine.modelcheck import directory_check

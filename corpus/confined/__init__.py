@@ -130,7 +130,7 @@ class _Process:
                 pending += more
                 if b"\n" in more:
                     *lines, pending = pending.split(b"\n")
-                    yield from lines
+                    yield from map(bytes, lines)
 
     def _given_up(self) -> ConfinedError:
         self.close()

@@ -65,7 +65,7 @@ def test_several_threads_are_answered_each_with_its_own(trap: Path) -> None:
     answers: dict[str, Any] = {}
 
     def ask(word: str) -> None:
-        turns = [{**TURNS[0], "content": word}, TURNS[1]]
+        turns = [{"role": "user", "content": word}, TURNS[1]]
         (shown,) = examples_show(trap, [{"turns": turns}])
         answers[word] = "".join(text for text, *_ in shown["pieces"])
 

@@ -52,12 +52,12 @@ class _Odd(QueryDict):
         self.asked.add(str(name))
         return self.only in (None, name)
 
-    def __getitem__(self, name: str) -> str:  # type: ignore[override]
+    def __getitem__(self, name: str) -> str:
         if name not in self:
             raise KeyError(name)
         return self.value
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, name: str, default: Any = None) -> Any:
         return self.value if name in self else default
 
     def getlist(self, name: str, default: Any = None) -> Any:
@@ -200,7 +200,7 @@ def _forms() -> Iterator[type[forms.Form]]:
     for module in pkgutil.walk_packages(ftportal.__path__, "ftportal."):
         if "forms" in module.name:
             for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-                if issubclass(one, forms.BaseForm) and one.__module__ == module.name:
+                if issubclass(one, forms.Form) and one.__module__ == module.name:
                     yield one
 
 

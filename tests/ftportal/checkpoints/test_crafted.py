@@ -171,6 +171,11 @@ def _deep(model: Path) -> None:
     (folder / "notes.txt").touch()
 
 
+def _pickle_below(model: Path) -> None:
+    (model / "old").mkdir()
+    (model / "old" / "a.pt").write_bytes(b"\x80")
+
+
 FILES: dict[str, tuple[Spoil, str, str]] = {
     "a link to a file outside": (_secret_link, "config.json", "outside"),
     "a link to a neighbour": (_relative_link, "generation_config.json", "outside"),
@@ -198,11 +203,7 @@ FILES: dict[str, tuple[Spoil, str, str]] = {
         "name",
     ),
     "pickled weights": (raw("pytorch_model.bin", b"\x80\x04."), "pytorch_model.bin", "pickle"),
-    "a pickle in a folder": (
-        lambda model: [(model / "old").mkdir(), (model / "old" / "a.pt").write_bytes(b"\x80")],
-        "a.pt",
-        "pickle",
-    ),
+    "a pickle in a folder": (_pickle_below, "a.pt", "pickle"),
     "code": (raw("modeling_mine.py", "print()"), "modeling_mine.py", "Python code"),
 }
 
@@ -488,6 +489,16 @@ def test_a_hubs_reference_leads_to_its_own_snapshots_only(
         assert "place" in page.context["form"].errors
 
 
+def _pipe_for_config(model: Path) -> None:
+    (model / "config.json").unlink()
+    os.mkfifo(model / "config.json")
+
+
+def _link_for_folder(model: Path, target: Path) -> None:
+    (model / "inner").rename(model / "away")
+    (model / "inner").symlink_to(target)
+
+
 def test_what_is_swapped_after_the_look_is_not_followed(model: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
@@ -496,15 +507,9 @@ def test_what_is_swapped_after_the_look_is_not_followed(model: Path, tmp_path: P
     (model / "other.txt").write_text("notes")
     swaps: dict[str, Spoil] = {
         "other.txt": link("other.txt", str(secret)),
-        "config.json": lambda model: [
-            (model / "config.json").unlink(),
-            os.mkfifo(model / "config.json"),
-        ],
+        "config.json": _pipe_for_config,
         "tokenizer.json": lambda model: (model / "tokenizer.json").write_text("{}"),
-        "inner/notes.txt": lambda model: [
-            (model / "inner").rename(model / "away"),
-            (model / "inner").symlink_to(tmp_path),
-        ],
+        "inner/notes.txt": lambda model: _link_for_folder(model, tmp_path),
     }
     with ForeignDirectory(model) as foreign:
         files = {file.name: file for file in foreign.files()}
