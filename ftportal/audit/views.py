@@ -13,10 +13,14 @@ from ftportal.audit.models import AuditEntry
 from ftportal.audit.selectors import actors, entries
 from ftportal.audit.words import ACTIONS, action_words
 from ftportal.pages.exports import FORMATS, rows_download
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import page_of, text_of
 from ftportal.pages.periods import period_of
 
 _COLUMNS = ("at", "who", "action", "kind", "name", "before", "after", "reason", "address")
+
+
+_YEARS = range(1900, 9999)
+"""Others have no day before or after them in every time zone."""
 
 
 @require_GET
@@ -24,8 +28,7 @@ def audit(request: HttpRequest) -> HttpResponseBase:
     """Who did what, newest first; `?format=csv` and `?format=jsonl` download what is filtered."""
     require_role(request, Role.ADMINISTRATOR)
     chosen = {
-        name: request.GET.get(name, "").strip()
-        for name in ("text", "action", "actor", "since", "until")
+        name: text_of(request, name) for name in ("text", "action", "actor", "since", "until")
     }
     period = period_of(chosen)
     rows = entries(

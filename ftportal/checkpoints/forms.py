@@ -32,8 +32,8 @@ class ModelForm(forms.Form):
         if directory is None:
             roots = ", ".join(str(root) for root in model_roots())
             raise forms.ValidationError(
-                f"There is no such directory or cached model below {roots}. Put it there, or let "
-                "FTPORTAL_MODEL_ROOTS name the directory above it."
+                f"There is no such directory or cached model below {roots} that the portal may "
+                "read. Put it there, or let FTPORTAL_MODEL_ROOTS name the directory above it."
             )
         self.directory: Path = directory
         return place

@@ -2,18 +2,22 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from corpus.confined import model_check
 from engine.errors import ProblemError
-from engine.manifest import ManifestError, manifest_write
-from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from engine.manifest import MANIFEST_NAME, Manifest, ManifestError, manifest_write
+from engine.modelcheck import Problem
 from ftportal.accounts.models import User
 from ftportal.audit.describing import describe
 from ftportal.audit.services import record
+from ftportal.checkpoints.foreign import ForeignDirectory, ForeignError
+from ftportal.checkpoints.intake import intake_begin, intakes_sweep, room_check
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.signals import (
     alias_moved,
@@ -21,7 +25,7 @@ from ftportal.checkpoints.signals import (
     checkpoint_registered,
 )
 from ftportal.checkpoints.storage import (
-    model_adopt,
+    models_directory,
     output_adopt,
     size_bytes,
     stored_path,
@@ -44,20 +48,50 @@ def language_model_register(
 ) -> LanguageModel:
     """Register the model in `directory` with its pre-trained checkpoint, the rollback anchor.
 
-    The files are checked first, then brought into FTPORTAL_DATA unless they lie there already.
+    The files are copied into FTPORTAL_DATA unless they lie there already, and checked there: what
+    is refused is refused within ten seconds, and nothing of it stays. The path has no link in it.
     Raises CheckpointError where the model cannot be used or is registered already.
     """
     _name_check(name)
-    _model_check(directory)
-    adopted = model_adopt(directory, _file_name(name))
+    models_sweep()
+    model = LanguageModel(name=name, source=source, note=note, licence=licence)
     try:
-        return _language_model_create(
-            directory=adopted,
-            language_model=LanguageModel(name=name, source=source, note=note, licence=licence),
-        )
-    except CheckpointError:
-        if adopted != directory.resolve():
-            shutil.rmtree(adopted, ignore_errors=True)
+        with ForeignDirectory(directory) as foreign:
+            files = foreign.files()
+            room_check(files)
+            inside = directory.is_relative_to(models_directory().resolve())
+            if inside and foreign.has_only_plain_files:
+                return _register_in_place(directory, model)
+            with intake_begin(_file_name(name)) as intake:
+                _refuse(intake.look(foreign, files))
+                manifest = intake.fill(foreign, files)
+                model.parameter_count = intake.parameter_count
+                return _create(model, intake.published, manifest, publish=intake.publish)
+    except ForeignError as error:
+        raise _refusal(
+            Problem(where=error.where, message=error.message, cure=error.cure)
+        ) from error
+    except (ManifestError, OSError) as error:
+        raise CheckpointError(f"The model's files cannot be read: {error}") from error
+
+
+def models_sweep() -> None:
+    """Remove what a crash has left of models that were being registered."""
+    paths = Checkpoint.objects.filter(path__startswith="models/").values_list("path", flat=True)
+    intakes_sweep([models_directory() / Path(path).name for path in paths])
+
+
+def _register_in_place(directory: Path, model: LanguageModel) -> LanguageModel:
+    """Register what lies in FTPORTAL_DATA already, where nobody else changes it."""
+    check = model_check(directory)
+    _refuse(check.problems)
+    had_manifest = (directory / MANIFEST_NAME).exists()
+    model.parameter_count = check.parameter_count
+    try:
+        return _create(model, directory, manifest_write(directory), publish=lambda: None)
+    except BaseException:
+        if not had_manifest:
+            (directory / MANIFEST_NAME).unlink(missing_ok=True)
         raise
 
 
@@ -74,33 +108,39 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
-def _language_model_create(*, directory: Path, language_model: LanguageModel) -> LanguageModel:
-    try:
-        manifest = manifest_write(directory)
-    except (ManifestError, OSError) as error:
-        raise CheckpointError(f"The model's files cannot be read: {error}") from error
+def _create(
+    model: LanguageModel, directory: Path, manifest: Manifest, *, publish: Callable[[], None]
+) -> LanguageModel:
+    """Make the rows of a model whose files will lie in `directory` once `publish` was called."""
     twin = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if twin is not None:
         raise CheckpointError(
             f"These very files are registered already, as {twin}.", "Use that model."
         )
-    language_model.parameter_count = parameter_count(tensor_shapes(directory))
-    with transaction.atomic():
-        language_model.full_clean()
-        language_model.save()
-        checkpoint = Checkpoint(
-            language_model=language_model,
-            name=f"{language_model.name}, pre-trained",
-            path=stored_path(directory),
-            manifest_hash=manifest["sha256"],
-            size_bytes=size_bytes(manifest),
-            displacement_pretrained=0.0,
-        )
-        checkpoint.full_clean()
-        checkpoint.save()
-        record("model.registered", language_model, after={"sha256": manifest["sha256"]})
-        _announce_on_commit(checkpoint)
-    return language_model
+    try:
+        with transaction.atomic():
+            model.full_clean()
+            model.save()
+            checkpoint = Checkpoint(
+                language_model=model,
+                name=f"{model.name}, pre-trained",
+                path=stored_path(directory),
+                manifest_hash=manifest["sha256"],
+                size_bytes=size_bytes(manifest),
+                displacement_pretrained=0.0,
+            )
+            checkpoint.full_clean()
+            checkpoint.save()
+            record("model.registered", model, after={"sha256": manifest["sha256"]})
+            _announce_on_commit(checkpoint)
+            publish()
+    except (ValidationError, IntegrityError) as error:
+        raise CheckpointError(
+            f"{model.name} was not registered: another one of that name or with these files was "
+            "registered a moment ago, or a field is too long.",
+            "Look at the list of checkpoints, then choose another name.",
+        ) from error
+    return model
 
 
 def _announce_on_commit(checkpoint: Checkpoint) -> None:
@@ -240,14 +280,16 @@ def delete_objections(checkpoint: Checkpoint) -> list[str]:
     return reasons + [str(reason) for _, reason in answers if reason]
 
 
-def _model_check(directory: Path) -> None:
+def _refuse(problems: Sequence[Problem]) -> None:
     """Refuse what cannot or must not be loaded: pickles, code, missing weights or tokenizer."""
-    problems = model_directory_problems(directory)
     if problems:
-        first = problems[0]
-        raise CheckpointError(
-            f"This model cannot be used: {first.where}: {first.message}.", first.cure, problems
-        )
+        raise _refusal(*problems)
+
+
+def _refusal(*problems: Problem) -> CheckpointError:
+    first = problems[0]
+    message = f"This model cannot be used: {first.where}: {first.message}."
+    return CheckpointError(message, first.cure, problems)
 
 
 def checkpoint_describe(*, checkpoint: Checkpoint, name: str, note: str, tags: str) -> None:

@@ -22,7 +22,7 @@ from ftportal.checkpoints.services import (
     model_people_set,
 )
 from ftportal.pages.describing import describe_page
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import page_of, text_of
 
 _SORT = {
     "name": "name",
@@ -37,7 +37,7 @@ _SORT = {
 def checkpoints(request: HttpRequest) -> HttpResponse:
     """All checkpoints, filtered by model and text."""
     model_name = request.GET.get("model", "")
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     deleted = request.GET.get("deleted") == "yes"
     rows = checkpoint_list(model_name=model_name, text=text, deleted=deleted)
     context = {

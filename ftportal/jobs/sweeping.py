@@ -11,7 +11,7 @@ from ftportal.jobs.doorbell import ring_on_commit
 from ftportal.jobs.finishing import job_finish
 from ftportal.jobs.leases import lease_reap
 from ftportal.jobs.models import ENDED_STATES, LEASED_STATES, Job, JobState
-from ftportal.jobs.registry import kinds
+from ftportal.jobs.registry import sweeps
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def finish_ended_jobs() -> None:
 
 def sweep_kinds() -> None:
     """Let each kind find the follow-ups that were lost between two floors."""
-    for kind in kinds():
+    for one in sweeps():
         try:
-            kind.sweep()
+            one()
         except Exception:
-            logger.exception("the sweep of kind %s failed", kind.name)
+            logger.exception("the sweep %s.%s failed", one.__module__, one.__qualname__)

@@ -1,6 +1,5 @@
 """Rows of a list as a file, streamed: CSV for spreadsheets, JSON lines for programs."""
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,18 +7,11 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
-from ftportal.pages.csvs import cell_safe
+from ftportal.pages.csvs import csv_line
 
 FORMATS = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 """What `?format=` of a list may ask for."""
 _AT_ONCE = 500
-
-
-class _Line:
-    """A file for csv.writer that hands each line back."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def rows_download(
@@ -36,22 +28,21 @@ def rows_download(
     """
 
     def lines() -> Iterator[str]:
-        writer = csv.writer(_Line())
         if wanted == "csv":
-            yield writer.writerow(columns)
+            yield csv_line(columns)
         for row in rows.iterator(chunk_size=_AT_ONCE):
             values = cells(row)
             if wanted == "jsonl":
                 yield json.dumps({one: values[one] for one in columns}, ensure_ascii=False) + "\n"
             else:
-                yield writer.writerow([_cell(values[one]) for one in columns])
+                yield csv_line([_cell(values[one]) for one in columns])
 
     response = StreamingHttpResponse(lines(), content_type=f"{FORMATS[wanted]}; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.{wanted}"'
     return response
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False)
-    return cell_safe("" if value is None else value)
+def _cell(value: Any) -> str | float | None:
+    if value is None or isinstance(value, int | float):
+        return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

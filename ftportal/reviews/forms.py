@@ -19,7 +19,7 @@ _CATEGORIES = [("", "Choose a kind"), *DefectCategory.choices]
 class VoteForm(forms.Form):
     """One judgement of the item that its address names."""
 
-    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    seen = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     change = forms.BooleanField(required=False, help_text="a vote that is there is to be replaced")
     preference = forms.ChoiceField(
         choices=Preference.choices,
@@ -64,7 +64,7 @@ class DecisionForm(forms.Form):
     """Approve or reject, with a reason."""
 
     decision = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
-    reason = forms.CharField(required=False)
+    reason = forms.CharField(required=False, max_length=5000)
 
 
 class PlanForm(forms.Form):

@@ -1,9 +1,8 @@
 """Everything that a run measured, as CSV."""
 
-import csv
 from collections.abc import Iterator
 
-from ftportal.pages.csvs import Echo, cell_safe
+from ftportal.pages.csvs import csv_line
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.recipes import batch_key
 from ftportal.runs.watching import probe_key
@@ -11,15 +10,13 @@ from ftportal.runs.watching import probe_key
 
 def metrics_rows(run: Run) -> Iterator[str]:
     """Lines of step, metric, what it is about (a batch or a text by its name) and value."""
-    writer = csv.writer(Echo())
-    yield writer.writerow(["step", "metric", "about", "value"])
+    yield csv_line(["step", "metric", "about", "value"])
     names = _names(run)
     rows = Metric.objects.filter(run=run).order_by("step", "name")
     for step, metric, value in rows.values_list("step", "name", "value").iterator(chunk_size=5000):
         stem, _, key = metric.rpartition("/")
         about = names.get(key, "") if stem else ""
-        written = "" if value is None else repr(value)
-        yield writer.writerow([step, stem if about else metric, cell_safe(about), written])
+        yield csv_line([step, stem if about else metric, about, value])
 
 
 def _names(run: Run) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.pages.describing import describe_page
-from ftportal.pages.lists import is_fragment, page_of
+from ftportal.pages.lists import is_fragment, page_of, text_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.export import metrics_rows
@@ -50,9 +50,7 @@ _SORT = {
 @require_GET
 def runs(request: HttpRequest) -> HttpResponse:
     """All runs, or for HTMX the table alone."""
-    filters = {
-        name: request.GET.get(name, "").strip() for name in ("state", "method", "parent", "text")
-    }
+    filters = {name: text_of(request, name) for name in ("state", "method", "parent", "text")}
     listing = page_of(request, run_list(**filters), sort=_SORT, default="-created")
     for one in listing.object_list:
         one.method_words = method_name(one.recipe)

@@ -199,7 +199,7 @@ def _batches(rooms: SimpleNamespace) -> None:
 def _runs(rooms: SimpleNamespace) -> None:
     """A run in every state, blends, and jobs of all kinds."""
     cast, state = rooms.cast, JobState
-    fields = {
+    fields: dict[str, tuple[str, dict[str, Any]]] = {
         "Waits": (state.QUEUED, {}),
         "Goes on": (state.RUNNING, {"progress_done": 5, "progress_total": 20}),
         "Stopped": (state.CANCELLED, {"resume_state": "attempts/1/trainer/step-5"}),
@@ -222,7 +222,7 @@ def _runs(rooms: SimpleNamespace) -> None:
     rooms.blend = blend_made(rooms, 0.5, **HALF)
 
 
-SAME = {
+SAME: dict[str, Any] = {
     "right": {"local_code": world.BEFORE, "local_language": world.BEFORE},
     "nll": {"Manual": [200.0] * 10, "Library": [200.0] * 10},
 }

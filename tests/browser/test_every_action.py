@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 
 from ftportal.jobs.models import Job, JobState
 from tests.browser.axe import WIDE
@@ -237,9 +237,12 @@ def decisions(rooms: SimpleNamespace) -> Iterator[Step]:
 
 def filters_set(page: Page) -> None:
     """Choose something in every filter of every list."""
-    lists = ("accounts:people", "audit:audit", "checkpoints:checkpoints", "datasets:batches")
-    lists += ("evaluations:evaluations", "jobs:jobs", "reviews:reviews", "runs:runs")
-    for name in (*lists, "dashboard:lineage"):
+    lists = (
+        *("accounts:people", "audit:audit", "checkpoints:checkpoints", "datasets:batches"),
+        *("evaluations:evaluations", "jobs:jobs", "reviews:reviews", "runs:runs"),
+        *("dashboard:lineage", "promotions:ledger"),
+    )
+    for name in lists:
         page.goto(reverse(name))
         for choice in page.locator("main form[method=get] select").all():
             choice.select_option(index=1)
@@ -279,7 +282,12 @@ def test_every_form_is_sent(
     wrong: list[str] = []
     sent: set[str] = set()
     page = watched(context.new_page(), wrong)
-    page.on("request", lambda one: one.method == "POST" and sent.add(route_of(one.url)))
+
+    def noted(one: Request) -> None:
+        if one.method == "POST":
+            sent.add(route_of(one.url))
+
+    page.on("request", noted)
     page.on("dialog", lambda dialog: dialog.accept())
     for step in steps(rooms, tmp_path):
         take(page, step)

@@ -13,7 +13,7 @@ import pytest
 
 from engine.checks import ConfigError
 from engine.manifest import file_sha256, manifest_check
-from engine.modelcheck import parameter_count, tensor_shapes
+from engine.tensorfiles import parameter_count, tensor_shapes
 from tests.event_log import logged_events
 from tests.serving_model import TEXT, serving_model_write
 from training.ahead.exports import export_bytes, export_problem, splitter_name

@@ -12,7 +12,8 @@ from typing import Any
 from engine.attempt import Attempt
 from engine.directory import TOKENIZER_FILES, json_write
 from engine.manifest import manifest_write
-from engine.modelcheck import TensorPlace, directory_check, tensor_places
+from engine.modelcheck import directory_check
+from engine.tensorfiles import TensorPlace, tensor_places
 from training.blend.pairing import FLOAT_BYTES, Pair, pairs_of
 from training.blend.weights import Distance, file_write, stored_bytes
 from training.config.blend import BlendConfig

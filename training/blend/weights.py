@@ -10,7 +10,7 @@ from typing import IO, Any
 import torch
 
 from engine.checks import ConfigError
-from engine.modelcheck import TensorPlace
+from engine.tensorfiles import TensorPlace
 from training.blend.pairing import FLOAT_BYTES, Pair
 
 CHUNK_NUMBERS = 1 << 22

@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 
 from engine.checks import ConfigError
-from engine.modelcheck import TensorPlace, tensor_places
+from engine.tensorfiles import TensorPlace, tensor_places
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 

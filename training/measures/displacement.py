@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.modelcheck import tensor_places
+from engine.tensorfiles import tensor_places
 from training.frozen.reader import base_model
 
 _DTYPES = {

@@ -193,7 +193,7 @@ def test_a_scripted_week_answers_who_did_it(week: SimpleNamespace, client_of: An
     assert {row["who"] for row in rows(actor="-")} == {""}
     table = client.get(reverse("audit:audit"), {"format": "csv", "action": "rule.changed"})
     lines = b"".join(table.streaming_content).decode().splitlines()
-    assert lines[0].startswith("at,who,action") and len(lines) == 2
+    assert lines[0].startswith('"at","who","action"') and len(lines) == 2
 
 
 @pytest.mark.django_db
