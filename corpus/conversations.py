@@ -6,7 +6,7 @@ Uses `tokenizers` and sandboxed Jinja2 only; no torch, no transformers.
 import bisect
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from corpus.controls import ControlTokens, SplitTokens, WholeTokens, control_tok
 from corpus.encoded import EncodedExample, Segment
 from corpus.examples import TEXT, Example
 from corpus.jsontext import ExampleError
-from corpus.reasoning import reasoning_of
+from corpus.reasoning import TAGS, reasoning_of
 from corpus.templates import (
     DEFAULT_TEMPLATE,
     ChatTemplate,
@@ -29,7 +29,14 @@ from corpus.templates import (
 )
 
 _DECODE_WINDOW_TOKENS = 8
+_OPENED, _CLOSED = ("|".join(re.escape(marks[which]) for marks in TAGS) for which in (0, 1))
+_EMPTY_REASONING = re.compile(rf"\s*(?:(?:{_OPENED})\s*)?(?:{_CLOSED})\s*")
+"""What templates write before an answer that nothing was thought before: marks around nothing."""
 _Given = TypeVar("_Given")
+
+
+class RewrittenError(ExampleError):
+    """A template writes an earlier answer otherwise once more follows: see `ChatEncoder.unfold`."""
 
 
 class Piece(NamedTuple):
@@ -82,12 +89,40 @@ class ChatEncoder:
         A decision is the assistant's content with its end-of-turn token, not the role header. The
         text is tokenised once as a whole, as `apply_chat_template` does, but for control tokens
         inside the turns' texts: those are plain text. Raises ExampleError where no turn is a
-        decision or the template gives no stable prefixes.
+        decision, RewrittenError where the template writes a decision otherwise once more follows.
         """
         if example.turns[0].role == TEXT:
             return self._text_encode(example.turns[0].content)
         written = self._write(example)
         return written.encoded(self._tokenise(written.text, written.plain_at))
+
+    def unfold(self, example: Example) -> list[Example]:
+        """Return the conversation as it stands at its decisions: as few as show every decision.
+
+        Most templates of models that think take the reasoning out of earlier answers, and some mark
+        the last answer. So an answer that is not the last is learnt from a conversation that ends
+        with it, as the model will write it; the others only read it as the template leaves it.
+        Raises ExampleError where a decision does not begin as the template asks for an answer.
+        """
+        messages, decisions, tools = messages_prepare(example, self.template)
+        render = self._renderer(example, tools)
+        turns = [i for i, turn in enumerate(example.turns) if turn.train]
+        places = [i for i, is_decision in enumerate(decisions) if is_decision]
+        groups: list[list[int]] = []
+        text = ""
+        for turn, place in reversed(list(zip(turns, places, strict=True))):
+            before, through = self._around(messages, place, render)
+            if not (groups and text.startswith(through)):
+                text = through
+                groups.append([])
+            if not through.startswith(before):
+                raise ExampleError(
+                    f"the model's chat template writes message {place + 1} otherwise than it asks "
+                    "for an answer there, so its tokens cannot be told apart",
+                    "Mark the turn train: false.",
+                )
+            groups[-1].append(turn)
+        return [_cut(example, group) for group in reversed(groups)]
 
     def rendered(self, example: Example) -> str:
         """The text of an example as the model's template writes it."""
@@ -212,27 +247,39 @@ class ChatEncoder:
                 "no decision tokens: no assistant turn to learn from",
                 "Add an assistant turn, or mark one with train: true.",
             )
-        render = partial(
-            self.template.render,
-            tools=tools,
-            arguments=example.template_arguments,
-            day=example.day,
-        )
+        render = self._renderer(example, tools)
         text = render(messages)
         spans = []
         for i, is_decision in enumerate(decisions):
             if not is_decision:
                 continue
-            before = render(messages[:i], add_generation_prompt=True)
-            through = text if i + 1 == len(messages) else render(messages[: i + 1])
+            before, through = self._around(messages, i, render)
             if not (text.startswith(through) and through.startswith(before)):
-                raise ExampleError(
+                raise RewrittenError(
                     f"the model's chat template writes message {i + 1} or what stands before it "
                     "differently once more messages follow, so its tokens cannot be told apart",
                     "Learn only the last turn (decision rule last), and begin with a user turn.",
                 )
             spans.append(self._decision(messages[i], len(before), through, example))
         return text, spans
+
+    def _renderer(
+        self, example: Example, tools: Sequence[Mapping[str, Any]] | None
+    ) -> Callable[..., str]:
+        return partial(
+            self.template.render,
+            tools=tools,
+            arguments=example.template_arguments,
+            day=example.day,
+        )
+
+    @staticmethod
+    def _around(
+        messages: Sequence[Mapping[str, Any]], place: int, render: Callable[..., str]
+    ) -> tuple[str, str]:
+        """What stands before an answer when it is asked for, and the text that ends with it."""
+        before = render(messages[:place], add_generation_prompt=True)
+        return before, render(messages[: place + 1])
 
     def _decision(
         self, message: Mapping[str, Any], start: int, through: str, example: Example
@@ -250,6 +297,10 @@ class ChatEncoder:
                 thought = at, at + len(reasoning)
                 if example.reads_reasoning:
                     start = _reasoning_end(through, at + len(reasoning), end)
+        elif empty := _EMPTY_REASONING.match(through, start):
+            # Learnt, it would teach the model to close its thinking at once.
+            start = empty.end()
+            remarks.add("no_reasoning")
         return _Decision(start=start, end=end, remarks=frozenset(remarks), reasoning=thought)
 
     def _turn_end(self, through: str, start: int) -> int:
@@ -258,6 +309,16 @@ class ChatEncoder:
         if len(stripped) > start and stripped.endswith(self._end_tokens):
             return len(stripped)
         return len(through)
+
+
+def _cut(example: Example, turns: Sequence[int]) -> Example:
+    """The conversation up to the last of these turns, which alone are learnt."""
+    end = max(turns) + 1
+    kept = (
+        replace(turn, train=i in turns) if turn.role == "assistant" else turn
+        for i, turn in enumerate(example.turns[:end])
+    )
+    return replace(example, turns=tuple(kept))
 
 
 def _reasoning_end(text: str, at: int, end: int) -> int:

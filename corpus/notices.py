@@ -47,6 +47,19 @@ NOTICES: dict[str, NoticeKind] = {
         "<think> and </think>, if it is to be learnt.",
         is_asked=True,
     ),
+    "no_reasoning": NoticeKind(
+        title="An answer without reasoning, where the chat template writes empty reasoning",
+        cure="The empty reasoning is read and not learnt, or the model would learn to close its "
+        "thinking at once.",
+        is_asked=False,
+    ),
+    "unfolded": NoticeKind(
+        title="A conversation is learnt as it stands at each of its answers",
+        cure="The model's chat template writes an answer otherwise once more follows: most leave "
+        "its reasoning out. So the conversation is an example for each answer that changes, as the "
+        "model will write it, and what stands before is read once for each.",
+        is_asked=False,
+    ),
     "rejected_unused": NoticeKind(
         title="Preference data: the chosen answers are learnt",
         cure="The rejected answers are not used: the model learns what to say, not what to avoid.",

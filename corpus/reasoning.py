@@ -34,14 +34,15 @@ MARKS = (
     ("Here is my thought process:", "Here is my response:"),  # Granite
 )
 """What stands before and behind a model's reasoning, family by family."""
-_TAGS = MARKS[:6]
+TAGS = MARKS[:6]
+"""Those that are told from any text."""
 _BEFORE_THE_ANSWER = re.compile(
     r"(?:\s*(?:<\|start\|>assistant|<\|channel\|>final<\|message\|>|<\|START_RESPONSE\|>))+"
 )
 _BEHIND_THE_ANSWER = "<|END_RESPONSE|>"
 _THOUGHTS_MAX = 20
 """Pieces of reasoning that are looked for before an answer."""
-MARK_TOKENS = frozenset(mark for marks in _TAGS for mark in marks) | {
+MARK_TOKENS = frozenset(mark for marks in TAGS for mark in marks) | {
     *("<|channel>", "<channel|>"),
     *("<|channel|>", "<|message|>", "<|end|>", "<|start|>"),
     *("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
@@ -98,7 +99,7 @@ def answer_split(text: str) -> tuple[str, str]:
         inside, _, rest = begin[len(marks[0]) :].partition(marks[1])
         thoughts.append(inside)
         rest = _unwrapped(rest)
-    for _, mark in _TAGS if not thoughts else ():
+    for _, mark in TAGS if not thoughts else ():
         before, closing, behind = f"\n{rest}".partition(f"\n{mark}")
         if closing:
             thoughts, rest = [before], behind

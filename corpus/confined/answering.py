@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from corpus.confined.limits import CHECK_SECONDS, SHOW_SECONDS, TRY_SECONDS, seconds_allow
-from corpus.conversations import ChatEncoder
+from corpus.conversations import ChatEncoder, Piece, RewrittenError
 from corpus.examples import Example, ToolCall, Turn, decisions_mark, example_from_json
 from corpus.jsontext import ExampleError
 from engine.modelcheck import Problem, model_directory_problems
@@ -46,14 +47,30 @@ def _encoder(directory: Path) -> ChatEncoder:
 def _example_show(encoder: ChatEncoder, record: Mapping[str, Any]) -> dict[str, Any]:
     example = example_from_json(record)
     try:
-        encoded, pieces = encoder.encode(example), encoder.pieces(example)
+        shown = _as_learnt(encoder, example)
+        encoded = [encoder.encode(one) for one in shown]
+        pieces = [encoder.pieces(one) for one in shown]
     except ExampleError as error:  # its tokens are not counted yet
         return {"problem": f"{error.message}. {error.cure}"}
+    for one in pieces[1:]:
+        one.insert(0, _AGAIN)
     return {
-        "pieces": pieces,
-        "context_token_count": encoded.context_token_count,
-        "decision_token_count": encoded.decision_token_count,
+        "pieces": list(chain.from_iterable(pieces)),
+        "context_token_count": sum(one.context_token_count for one in encoded),
+        "decision_token_count": sum(one.decision_token_count for one in encoded),
     }
+
+
+_AGAIN = Piece("\n\n⋯ the same conversation, as it stands at its next answer ⋯\n\n", False)
+
+
+def _as_learnt(encoder: ChatEncoder, example: Example) -> list[Example]:
+    """An example that the counting pass has not seen yet may be unfolded by it."""
+    try:
+        encoder.encode(example)
+    except RewrittenError:
+        return encoder.unfold(example)
+    return [example]
 
 
 def _decision_show(encoder: ChatEncoder, asked: tuple[Mapping[str, Any], int]) -> str:

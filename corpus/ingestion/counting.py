@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from corpus.conversations import ChatEncoder
+from corpus.conversations import ChatEncoder, RewrittenError
 from corpus.encoded import EncodedExample
 from corpus.examples import Example, example_from_json
 from corpus.ingestion.config import IngestionConfig
@@ -29,7 +29,7 @@ from engine.checks import ConfigError
 _AT_ONCE = 128
 """Examples that are tokenised together."""
 _PART_SECONDS = 0.5
-SUFFIXES = (".problems", ".dropped")
+SUFFIXES = (".problems", ".dropped", ".unfolded")
 
 
 @dataclass(kw_only=True)
@@ -47,6 +47,8 @@ class TokenTally(Counts):
     decision_length_max: int = 0
     """The longest decision, in tokens."""
     problem_count: int = 0
+    unfolded_count: int = 0
+    """Conversations that became several examples."""
     context_histogram: Counter[str] = field(default_factory=Counter)
     """Examples by the context tokens they have: the key is the lower end of a power of two."""
     decision_histogram: Counter[str] = field(default_factory=Counter)
@@ -71,10 +73,14 @@ class TokenTally(Counts):
         self.decision_histogram[_bin(decision)] += 1
         self.length_histogram[_bin(context + decision)] += 1
         for kind in sorted(encoded.remarks):
-            self.notices[kind] += 1
-            rows = self.notice_rows.setdefault(kind, [])
-            if len(rows) < NOTICE_ROWS:
-                rows.append([line, "", ""])
+            self.notice(kind, line)
+
+    def notice(self, kind: str, line: int) -> None:
+        """Count a notice on one line."""
+        self.notices[kind] += 1
+        rows = self.notice_rows.setdefault(kind, [])
+        if len(rows) < NOTICE_ROWS:
+            rows.append([line, "", ""])
 
 
 def _bin(count: int) -> str:
@@ -138,7 +144,9 @@ class CountingPass:
             began = time.monotonic()
             for batch, results in counted:
                 for record, encoded in zip(batch.records, results, strict=True):
-                    if isinstance(encoded, ExampleError):
+                    if isinstance(encoded, RewrittenError):
+                        self._unfold(record, files)
+                    elif isinstance(encoded, ExampleError):
                         self._problem(record["line"], encoded, files)
                     else:
                         self.tally.add(encoded, record["line"], record["held_out"])
@@ -153,6 +161,27 @@ class CountingPass:
         self._progress.tell(position)
         self.attempt.check_stop()
         return position
+
+    def _unfold(self, record: Mapping[str, Any], files: Mapping[str, IO[bytes]]) -> None:
+        """Write a conversation as several examples of one name, on one side of the held-out slice.
+
+        All but the longest are marked as parts of it: what they say is looked through once.
+        """
+        line = record["line"]
+        try:
+            parts = self.encoder.unfold(example_from_json(record))
+            encoded = [self.encoder.encode(part) for part in parts]
+        except ExampleError as error:
+            self._problem(line, error, files)
+            return
+        for number, (part, tokens) in enumerate(zip(parts, encoded, strict=True), start=1):
+            named = {name: record[name] for name in ("line", "sha256", "held_out")}
+            named |= {"part": True} if number < len(parts) else {}
+            written = json.dumps({**named, **part.to_json()}, separators=(",", ":"))
+            files[".unfolded"].write(written.encode() + b"\n")
+            self.tally.add(tokens, line, record["held_out"])
+        self.tally.unfolded_count += 1
+        self.tally.notice("unfolded", line)
 
     def _problem(self, line: int, error: ExampleError, files: Mapping[str, IO[bytes]]) -> None:
         self.tally.problem_count += 1

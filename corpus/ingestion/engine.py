@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def _counting(config: IngestionConfig, attempt: Attempt, output: Path) -> dict[s
         examples = config.source
     tally = CountingPass(config, attempt, parts, examples).run(parts.resume())
     _problems_write(parts.lines(".problems"), output, config.limits["max_problems"])
-    if tally.problem_count:
-        _examples_drop(examples, output / "examples.jsonl", parts.lines(".dropped"))
+    if tally.problem_count or tally.unfolded_count:
+        _examples_rewrite(examples, output / "examples.jsonl", parts)
     parts.drop()
     return tally.to_json()
 
@@ -76,15 +77,26 @@ def _problems_write(lines: Iterable[bytes], output: Path, most: int) -> None:
             file.write(line)
 
 
-def _examples_drop(examples: Path, target: Path, dropped: Iterable[bytes]) -> None:
-    """Write the examples that could be tokenised."""
-    lines = {int(line) for line in dropped}
+def _examples_rewrite(examples: Path, target: Path, parts: Parts) -> None:
+    """Write the examples that could be tokenised, those that were unfolded in their new form."""
+    dropped = {int(line) for line in parts.lines(".dropped")}
+    unfolded = groupby(parts.lines(".unfolded"), key=_line_number)
+    number, group = next(unfolded, (0, iter(())))
     kept = target.with_suffix(".kept")
     with examples.open("rb") as source, kept.open("wb") as file:
         for line in source:
-            if json.loads(line)["line"] not in lines:
+            here = _line_number(line)
+            if here == number:
+                file.writelines(group)
+                number, group = next(unfolded, (0, iter(())))
+            elif here not in dropped:
                 file.write(line)
     kept.replace(target)
+
+
+def _line_number(example: bytes) -> int:
+    number: int = json.loads(example)["line"]
+    return number
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -86,7 +86,8 @@ class ScreeningPass:
         total, done, shown = self.examples.stat().st_size, 0, time.monotonic()
         with self.examples.open("rb") as file:
             while lines := [line for _, line in zip(range(_AT_ONCE), file, strict=False)]:
-                yield [json.loads(line) for line in lines]
+                records = [json.loads(line) for line in lines]
+                yield [record for record in records if not record.get("part")]
                 done += sum(map(len, lines))
                 if time.monotonic() - shown > 0.5:
                     shown = time.monotonic()
