@@ -22,6 +22,8 @@ class BenchmarkTasks:
     item_count: int
     cluster_field: str | None = None
     """The field of a document that says which source it shares with others."""
+    counts: str = ""
+    """The yes/no metric that counts where an item has it; empty: the first of `answers.METRICS`."""
     is_group: bool = False
     """Whether several tasks make up this benchmark."""
 

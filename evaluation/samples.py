@@ -47,7 +47,8 @@ def rows_of(
             if sample["filter"] != first_filter:
                 continue
             _check_finite(benchmark.config.name, sample)
-            sample_metric = next((name for name in METRICS if sample.get(name) in (0, 1)), None)
+            names = (benchmark.counts, *METRICS)
+            sample_metric = next((name for name in names if sample.get(name) in (0, 1)), None)
             metric = metric or sample_metric
             if sample_metric is None:
                 continue

@@ -67,7 +67,7 @@ def _own(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
     if content_hash(text) != benchmark.content_hash:
         cure = "Upload the benchmark again: figures from different items cannot be compared."
         raise refused(benchmark, "its items are not those that were chosen", cure)
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n")  # `splitlines` cuts at U+2028 and U+0085 too
     # By hash, so that every beginning is a fair sample, the same one for every model.
     lines.sort(key=lambda line: hashlib.sha256(line.encode()).hexdigest())
     chosen = lines[: benchmark.limit]
@@ -80,8 +80,13 @@ def _own(benchmark: BenchmarkConfig, scratch: Path) -> BenchmarkTasks:
 _CHOICES: dict[str, Any] = {
     "output_type": "multiple_choice",
     "doc_to_choice": "choices",
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    "metric_list": [
+        {"metric": metric, "aggregation": "mean", "higher_is_better": True}
+        for metric in ("acc", "acc_norm")
+    ],
 }
+"""`acc` counts, as in every earlier measurement; `acc_norm`, by the characters of the choices,
+stands beside it, for where they are of very different length."""
 _WORDS: dict[str, Any] = {
     "output_type": "generate_until",
     "generation_kwargs": {"until": ["\n"], "max_gen_toks": 64, "do_sample": False},
@@ -120,4 +125,6 @@ def _of_lines(
         **task,
     }
     tasks = TaskManager(include_defaults=False).load([whole])["tasks"]
-    return BenchmarkTasks(config=benchmark, tasks=tasks, indices={}, item_count=len(lines))
+    return BenchmarkTasks(
+        config=benchmark, tasks=tasks, indices={}, item_count=len(lines), counts="acc"
+    )

@@ -67,7 +67,7 @@ def local_items(name: str, limit: int | None = None) -> list[dict[str, Any]]:
     """
     if name not in _TITLES:
         raise KeyError(f"{name} is none of the local benchmarks: {', '.join(_TITLES)}")
-    lines = (LOCAL_DIRECTORY / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (LOCAL_DIRECTORY / f"{name}.jsonl").read_text(encoding="utf-8").strip().split("\n")
     groups: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for line in lines:
         item = json.loads(line)

@@ -115,6 +115,31 @@ def test_the_engine_measures_them(
     assert all(row["margin_nats"] is not None for row in rows.values())
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85"])
+def test_signs_that_end_a_line_elsewhere_end_none_here(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path, sign: str
+) -> None:
+    odd = {"question": f"Grass{sign}is", "choices": [f"gr{sign}een", "r"], "answer": 0}
+    benchmark = own(tmp_path, [*CHOICE_LINES, odd])
+    code, directory = attempt(measure_config | {"benchmarks": [benchmark], "held_out": []})
+    assert code == 0
+    rows = [json.loads(line) for line in (directory / "output/samples.jsonl").open()]
+    assert len(rows) == len(CHOICE_LINES) + 1
+    assert f"gr{sign}een" in {row["target"] for row in rows}
+
+
+def test_accuracy_counts_and_stands_beside_the_one_by_length(
+    measure_config: dict[str, Any], attempt: Any, tmp_path: Path
+) -> None:
+    code, directory = attempt(
+        measure_config | {"benchmarks": [own(tmp_path, CHOICE_LINES)], "held_out": []}
+    )
+    assert code == 0
+    scores = json.loads((directory / "output/scores.json").read_text())["scores"]
+    first, beside = (one for one in scores if one["benchmark"] == "own_test")
+    assert (first["metric"], first["unit"], beside["metric"]) == ("acc", "share", "acc_norm")
+
+
 def test_a_limit_takes_the_same_items_wherever_they_stand_and_changed_ones_are_refused(
     measure_config: dict[str, Any], attempt: Any, tmp_path: Path
 ) -> None:
