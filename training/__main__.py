@@ -4,11 +4,19 @@ import sys
 from typing import Any
 
 from engine.attempt import Attempt, attempt_run
+from engine.commented import Layout, commented
 from engine.packages import packages_hide
 from engine.process import environment_set
-from training.config import RunConfig, example_config
-from training.config.commented import commented
+from training import config as settings
+from training.config import BatchConfig, ProbeConfig, RunConfig, example_config
 from training.ranks.launch import foreign_launcher_refuse, process_count, ranks_run
+
+LAYOUT = Layout(
+    constants=settings,
+    groups=settings.GROUPS,
+    lists={"batches": BatchConfig, "probes": ProbeConfig},
+)
+"""How the example config is laid out."""
 
 
 def _work(attempt: Attempt, record: Any) -> None:
@@ -30,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     engine reads it with them.
     """
     if (sys.argv[1:] if arguments is None else arguments) == ["--example-config"]:
-        sys.stdout.write(commented(RunConfig, example_config()) + "\n")
+        sys.stdout.write(commented(RunConfig, example_config(), LAYOUT) + "\n")
         return 0
     return attempt_run("training", _work, arguments)
 

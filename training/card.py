@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from engine.commented import field_comments
+from training import config as settings
 from training.config import GROUPS, RunConfig
-from training.config.commented import field_comments
 
 _TOLD_APART = ("model", "anchor_model", "batches", "probes", "device", "threads")
 """Fields of the config that the table of settings leaves out: places, and what has its own."""
@@ -73,10 +74,10 @@ def _context_words(config: RunConfig) -> str:
 def _settings(config: RunConfig) -> str:
     """A row for every setting, groups taken apart, in the order of the config."""
     rows = []
-    record, comments = config.to_json(), field_comments(RunConfig)
+    record, comments = config.to_json(), field_comments(RunConfig, settings)
     for name, value in record.items():
         if name in GROUPS:
-            meanings = field_comments(GROUPS[name])
+            meanings = field_comments(GROUPS[name], settings)
             rows += [(f"{name}.{key}", one, meanings.get(key, "")) for key, one in value.items()]
         elif name not in _TOLD_APART:
             rows.append((name, value, comments.get(name, "")))

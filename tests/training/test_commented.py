@@ -10,11 +10,12 @@ import pytest
 
 from engine.attempt import config_read
 from engine.checks import ConfigError
+from engine.commented import field_comments
 from engine.process import BAD_INPUT, DONE
 from tests.training.toys import events_of
+from training import config as settings
 from training.__main__ import main
 from training.config import GROUPS, BatchConfig, ProbeConfig, RunConfig, example_config
-from training.config.commented import field_comments
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -34,7 +35,7 @@ def test_the_printed_example_is_read_as_it_is(
 
 @pytest.mark.parametrize("cls", [RunConfig, BatchConfig, ProbeConfig, *GROUPS.values()])
 def test_every_field_has_its_comment(cls: type) -> None:
-    comments = field_comments(cls)
+    comments = field_comments(cls, settings)
     assert {item.name for item in dataclasses.fields(cls)} == comments.keys()
     assert all(comments.values())
 
