@@ -56,7 +56,18 @@ def model_load(config: RunConfig) -> Any:
     wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if wrong:
         raise ConfigError("model", f"lacks the weight {wrong[0]}", cure)
+    _text_alone_learns(model)
     return model
+
+
+def _text_alone_learns(model: Any) -> None:
+    """Take what text never reaches, such as vision, out of what is trained."""
+    if model.config.get_text_config() is model.config:
+        return
+    parts = (model.get_decoder(), model.get_output_embeddings())
+    reached = {id(one) for part in parts for one in part.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in reached)
 
 
 def embedding_gradient_by_row(model: Any) -> None:

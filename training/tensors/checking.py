@@ -1,0 +1,101 @@
+"""Whether plain transformers loads a model directory by its own class, told without its numbers.
+
+The class is built on torch's meta device and given tensors of the files' shapes there, so all of
+transformers' own rules for names apply and no weight is read.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from engine.attempt import EngineError
+from engine.modelcheck import tensor_shapes
+from engine.process import FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a directory's tensors fit the class that its config.json names."""
+
+    class_name: str
+    missing: tuple[str, ...]
+    """What the class needs and the files lack, or hold in another shape."""
+    unexpected: tuple[str, ...]
+    """What the files hold and the class does not know."""
+
+
+def own_class(directory: Path | str) -> Any:
+    """Return the class of transformers that a directory's config.json names, for causal language
+    models without a name the one that transformers chooses; ValueError where it has none."""
+    settings = json.loads((Path(directory) / "config.json").read_bytes())
+    names = settings.get("architectures") or []
+    if not names:
+        return AutoModelForCausalLM
+    found = getattr(transformers, str(names[0]), None)
+    if found is None:
+        raise ValueError(f"transformers {transformers.__version__} has no class {names[0]}")
+    return found
+
+
+def fit_of(directory: Path | str) -> Fit:
+    """Compare names and shapes. Raises ValueError, KeyError or OSError where the class or its
+    config cannot be made."""
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    known = own_class(directory)
+    empty = {
+        name: torch.empty(shape, device="meta") for name, shape in tensor_shapes(directory).items()
+    }
+    place = {"": "meta"}
+    with _quiet():
+        loaded: Any
+        if known is AutoModelForCausalLM:
+            known = type(AutoModelForCausalLM.from_config(config))
+        loaded = known.from_pretrained(
+            None, config=config, state_dict=empty, device_map=place, output_loading_info=True
+        )
+    model, info = loaded
+    return Fit(
+        class_name=type(model).__name__,
+        missing=tuple(sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})),
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+    )
+
+
+def checkpoint_check(directory: Path, parent: Path) -> Fit:
+    """Refuse (EngineError) a checkpoint that other tools could not load as they load its parent."""
+    try:
+        fit, before = fit_of(directory), fit_of(parent)
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        raise _failure(f"cannot be loaded by transformers: {error}") from error
+    if fit.class_name != before.class_name:
+        raise _failure(f"is a {fit.class_name}, and its parent a {before.class_name}")
+    if lost := sorted(set(fit.missing) - set(before.missing)):
+        raise _failure(f"lacks {lost[0]}, which {fit.class_name} needs")
+    if odd := sorted(set(fit.unexpected) - set(before.unexpected)):
+        raise _failure(f"has {odd[0]}, which {fit.class_name} does not know")
+    if set(tensor_shapes(directory)) != set(tensor_shapes(parent)):
+        raise _failure("has other tensors than its parent")
+    return fit
+
+
+def _failure(message: str) -> EngineError:
+    cure = "Nothing was kept of it; the last saved state is there. Please report this model's type."
+    return EngineError(FAILED, "checkpoint", f"the checkpoint {message}", cure)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, transformers prints no report of its own: it is told here in one sentence."""
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(level)
