@@ -18,9 +18,6 @@ from engine.process import BAD_INPUT
 from engine.products import linear_layers_prepare
 from evaluation.config import EngineConfig
 
-ATTENTION = "sdpa"
-"""Pinned: another kernel changes the last bits of a likelihood."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
@@ -33,6 +30,8 @@ class Loaded:
     """Stands before every text, so that its first token has something to follow."""
     context_limit_tokens: int | None
     """The longest sequence the model was made for; None where its config does not say."""
+    attention: str
+    """What computes attention: another kernel changes the last bits of a likelihood."""
     products: str
     """Which library multiplies in its linear layers: oneDNN where that is faster, else torch's."""
 
@@ -49,7 +48,7 @@ def model_load(config: EngineConfig) -> Loaded:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
             dtype=getattr(torch, config.dtype),
-            attn_implementation=ATTENTION,
+            attn_implementation=None,  # torch's own, or plain products where a class needs them
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -77,6 +76,7 @@ def model_load(config: EngineConfig) -> Loaded:
         device=device,
         prefix_token_id=prefix,
         context_limit_tokens=limit,
+        attention=model.config._attn_implementation,
         products=_products(model, config, device),
     )
 
@@ -105,7 +105,7 @@ def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
     return {
         "dtype": config.dtype,
         "device": loaded.device.type,
-        "attention": ATTENTION,
+        "attention": loaded.attention,
         "products": loaded.products,
         "batch_size": config.batch_size,
         "seed": config.seed,

@@ -64,7 +64,10 @@ class LoRA(Method):
         return FLOAT32_BYTES * rank * sum(map(sum, _adapted(shapes)))
 
     def attach(self, model: Any, settings: Settings) -> Any:
-        """Return the model with a LoRA adapter on every linear layer but the head."""
+        """Return the model with a LoRA adapter on every linear layer that is taught but the head.
+
+        Experts that transformers keeps in one tensor get theirs where PEFT knows them.
+        """
         from peft import LoraConfig, get_peft_model
 
         adapter = LoraConfig(
@@ -72,9 +75,22 @@ class LoRA(Method):
             lora_alpha=self.alpha(settings),  # type: ignore[arg-type]
             lora_dropout=0.0,
             target_modules="all-linear",
+            exclude_modules=_left_out(model) or None,
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, adapter)
+
+
+def _left_out(model: Any) -> list[str]:
+    """Return the layers that get no adapter: what is not taught, and a Mamba mixer's output, whose
+    weight its kernels take without asking the layer."""
+    names = []
+    for name, module in model.named_modules():
+        if any(not one.requires_grad for one in module.parameters(recurse=False)):
+            names.append(name)
+        if hasattr(module, "A_log") and hasattr(module, "in_proj"):
+            names.append(f"{name}.out_proj")
+    return names
 
 
 def _adapted(shapes: Shapes) -> list[tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """The weights of a model in training, as its parent's files name and divide them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from torch import nn
 
 from training.frozen.reader import base_model
 from training.tensors.mapping import Group, TensorMap
+
+_WRAPPED = re.compile(r"(\.base_layer)+\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +75,20 @@ def _sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter, Any]]:
     """Return by the plain model's names its parameters and the LoRA modules that adapt them."""
     base = base_model(model)
     adapted = {
-        f"{name}.base_layer.weight": module
+        # What adapts a weight that is not a layer's, such as all experts together, names it.
+        plain_name(f"{name}.{getattr(module, 'parameter_name', 'weight')}"): module
         for name, module in base.named_modules()
         if hasattr(module, "get_delta_weight")
     }
-    return {
-        name.replace(".base_layer.", "."): (parameter, adapted.get(name))
-        for name, parameter in base.named_parameters()
-        if ".lora_" not in name
+    parameters = {
+        plain_name(name): one for name, one in base.named_parameters() if ".lora_" not in name
     }
+    return {name: (parameter, adapted.get(name)) for name, parameter in parameters.items()}
+
+
+def plain_name(name: str) -> str:
+    """Return a parameter's name as it was before LoRA wrapped its layer, perhaps several times."""
+    return _WRAPPED.sub(".", name)
 
 
 def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
