@@ -36,14 +36,18 @@ def model_load(config: RunConfig) -> Any:
 
     Raises ConfigError where the architecture is unknown or a weight is missing.
     """
-    path = Path(config.model)
+    return causal_model(Path(config.model), getattr(torch, config.dtype))
+
+
+def causal_model(path: Path, dtype: torch.dtype) -> Any:
+    """Return a directory's model as it is taught by text; raises as `model_load` does."""
     cure = "Use a complete causal language model that transformers knows."
     try:
         settings = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         eager = settings.model_type in _EAGER_ATTENTION
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
-            dtype=getattr(torch, config.dtype),
+            dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

@@ -94,7 +94,7 @@ def _left_out(model: Any) -> list[str]:
 
 
 def _adapted(shapes: Shapes) -> list[tuple[int, ...]]:
-    return [shape for name, shape in shapes.items() if is_projected(name, shape)]
+    return [s for name, s in shapes.items() if len(s) == 2 and is_projected(name, s)]
 
 
 METHOD = LoRA()
