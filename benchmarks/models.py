@@ -14,13 +14,11 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, machine_words
 from engine.attempt import attempt_run
 from engine.manifest import manifest_check
 from engine.modelcheck import model_directory_problems
@@ -119,7 +117,9 @@ class Bench:
         if before.keys() != after.keys():
             raise TrialError("its checkpoint has other tensors")
         moved = math.sqrt(
-            sum((after[n].double() - one.double()).square().sum().item() for n, one in before.items())
+            sum(
+                (after[n] - one.float()).double().square().sum().item() for n, one in before.items()
+            )
         )
         if not moved or not math.isclose(moved, summary["displacement"] or 0.0, rel_tol=1e-4):
             said = summary["displacement"]
@@ -161,9 +161,7 @@ class Bench:
         """Go on from the middle of a session; the same bits must come out."""
         whole = self.run(save_every_steps=STEPS // 2)
         state = next(one["path"] for one in _events(whole) if one["event"] == "saved")
-        again = self.run(
-            *("--attempt", "1", "--resume", str(state)), save_every_steps=STEPS // 2
-        )
+        again = self.run(*("--attempt", "1", "--resume", str(state)), save_every_steps=STEPS // 2)
         for name in ("model.safetensors", "config.json"):
             if (whole / "output" / name).read_bytes() != (again / "output" / name).read_bytes():
                 raise TrialError("the resumed session made other weights")
@@ -232,7 +230,17 @@ def main() -> int:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             trial = trial_make(title, shape, Path(scratch))
-        sys.stdout.write(json.dumps({"family": title, "class": trial.class_name, **trial.cells, "seconds": round(trial.seconds, 1)}) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                {
+                    "family": title,
+                    "class": trial.class_name,
+                    **trial.cells,
+                    "seconds": round(trial.seconds, 1),
+                }
+            )
+            + "\n"
+        )
         sys.stdout.flush()
     return 0
 

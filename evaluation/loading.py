@@ -52,15 +52,16 @@ def model_load(config: EngineConfig) -> Loaded:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
         message = f"cannot be loaded: {str(error).splitlines()[0]}"
         raise EngineError(BAD_INPUT, "model", message, "Choose another checkpoint.") from error
     model, info = loaded
-    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    wrong = sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})
     if wrong:  # transformers draws them at random, and that would be measured
-        message = f"lacks the weight {wrong[0]}"
+        message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
         raise EngineError(BAD_INPUT, "model", message, "Choose a complete checkpoint.")
     prefix = tokenizer.bos_token_id
     prefix = tokenizer.eos_token_id if prefix is None else prefix

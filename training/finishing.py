@@ -15,9 +15,7 @@ from training.output import output_write
 from training.tensors.mapping import TensorMap
 
 
-def session_finish(
-    session: Session, encoder: ChatEncoder, tensors: TensorMap
-) -> dict[str, Any]:
+def session_finish(session: Session, encoder: ChatEncoder, tensors: TensorMap) -> dict[str, Any]:
     """Measure the change, write attempts/<N>/output, and return the done event's summary.
 
     All ranks must call it; the first one does it, the others return nothing.

@@ -51,15 +51,17 @@ def causal_model(path: Path, dtype: torch.dtype) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
             attn_implementation="eager" if eager else None,
         )
     except (ValueError, KeyError, OSError) as error:
         raise ConfigError("model", f"cannot be loaded: {error}", cure) from error
     model, info = loaded
-    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    wrong = sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})
     if wrong:
-        raise ConfigError("model", f"lacks the weight {wrong[0]}", cure)
+        message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
+        raise ConfigError("model", message, cure)
     _text_alone_learns(model)
     return model
 

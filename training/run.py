@@ -37,6 +37,7 @@ from training.preflight import Preflight
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
+from training.tensors.adapting import unadapted_parts
 from training.tensors.mapping import TensorMap
 
 
@@ -78,6 +79,9 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)
+    if config.method.kind.is_adapter and (left := unadapted_parts(model, tensors)):
+        message = f"these get no adapter and stay as they are: {', '.join(left)}"
+        attempt.events.warning(where="method.name", message=message)
     holding, can_pad, can_gather = _hold(config, model, curriculum, attempt, device, ranks)
     Heap().trim()  # of what imports and the check have left
     progress.next()

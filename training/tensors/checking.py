@@ -58,12 +58,18 @@ def fit_of(directory: Path | str) -> Fit:
         if known is AutoModelForCausalLM:
             known = type(AutoModelForCausalLM.from_config(config))
         loaded = known.from_pretrained(
-            None, config=config, state_dict=empty, device_map=place, output_loading_info=True
+            None,
+            config=config,
+            state_dict=empty,
+            device_map=place,
+            ignore_mismatched_sizes=True,  # they are told by name instead
+            output_loading_info=True,
         )
     model, info = loaded
+    missing = {*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])}
     return Fit(
         class_name=type(model).__name__,
-        missing=tuple(sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})),
+        missing=tuple(sorted(missing)),
         unexpected=tuple(sorted(info["unexpected_keys"])),
     )
 
@@ -73,7 +79,8 @@ def checkpoint_check(directory: Path, parent: Path) -> Fit:
     try:
         fit, before = fit_of(directory), fit_of(parent)
     except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise _failure(f"cannot be loaded by transformers: {error}") from error
+        words = str(error).strip().splitlines()[0]
+        raise _failure(f"cannot be loaded by transformers: {words}") from error
     if fit.class_name != before.class_name:
         raise _failure(f"is a {fit.class_name}, and its parent a {before.class_name}")
     if lost := sorted(set(fit.missing) - set(before.missing)):

@@ -73,7 +73,7 @@ def tensor_bytes(tensor: torch.Tensor) -> Iterator[bytes]:
 
 
 def place_bytes(place: TensorPlace) -> Iterator[bytes]:
-    """Yield the bytes of a tensor that lies in a file; OSError where the file has become shorter."""
+    """Yield the bytes of a tensor in a file; OSError where the file has become shorter."""
     with place.file.open("rb") as file:
         file.seek(place.offset_bytes)
         left = place.size_bytes

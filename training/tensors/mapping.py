@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     WeightConverter,
@@ -168,7 +167,9 @@ class _Reading:
         first, *others = converter.target_patterns
         names = [target, *(target.replace(first, other) for other in others)]
         # Before they are converted, tensors go by the files' names after renaming.
-        parts = {self._prefixed(apply_renamings(one, self._renamings), target): one for one in files}
+        parts = {
+            self._prefixed(apply_renamings(one, self._renamings), target): one for one in files
+        }
         return Group(
             parameters=tuple(names),
             files=tuple(files),

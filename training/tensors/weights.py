@@ -30,7 +30,7 @@ class StoredWeights:
 
     def __init__(self, model: nn.Module, tensors: TensorMap) -> None:
         self._tensors = tensors
-        self._sources = _sources(model)
+        self._sources = weight_sources(model)
 
     def sources(self) -> Iterator[Source]:
         """Yield what stands in the files as it is; tied weights once."""
@@ -71,7 +71,7 @@ def _one_name(group: Group) -> str:
     return own if own in group.files else group.files[0]
 
 
-def _sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter, Any]]:
+def weight_sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter, Any]]:
     """Return by the plain model's names its parameters and the LoRA modules that adapt them."""
     base = base_model(model)
     adapted = {
