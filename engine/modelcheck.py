@@ -1,7 +1,7 @@
 """What a model directory must be before anything of it is loaded, told from its files alone.
 
-Weights must be safetensors (pickles can run code), nothing may bring code of its own, and the
-tokenizer must be there. No torch here: the portal refuses bad directories before any GPU time.
+Weights must be safetensors (pickles can run code), the class must be one of transformers' own, and
+the tokenizer must be there. No torch here: the portal refuses bad directories before any GPU time.
 """
 
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.architectures import architecture_objection
 from engine.checks import ConfigError
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
@@ -53,7 +54,7 @@ def model_directory_problems(path: Path | str) -> list[Problem]:
     return [
         *_config_problems(directory),
         *_adapter_problems(directory),
-        *_code_problems(directory),
+        *_class_problems(directory),
         *_pickle_problems(directory),
         *_weight_problems(directory),
         *_tokenizer_problems(directory),
@@ -123,18 +124,13 @@ def _adapter_problems(directory: Path) -> list[Problem]:
     ]
 
 
-def _code_problems(directory: Path) -> list[Problem]:
-    cure = "Use a model that the transformers library knows without code of its own."
-    problems = [
-        Problem(where=file.name, message="the directory contains Python code", cure=cure)
-        for file in sorted(directory.rglob("*.py"))
-    ]
-    for file in sorted(directory.glob("*.json")):
-        value = _json_object(file) if file.stat().st_size < 10 << 20 else None
-        if value is not None and "auto_map" in value:
-            message = "asks for remote code (auto_map)"
-            problems.append(Problem(where=file.name, message=message, cure=cure))
-    return problems
+def _class_problems(directory: Path) -> list[Problem]:
+    """Code of a directory's own is no reason: it is never run. Not to know the class is one."""
+    config = _json_object(directory / "config.json")
+    objection = architecture_objection(config) if config is not None else None
+    if objection is None:
+        return []
+    return [Problem(where="config.json", message=objection.message, cure=objection.cure)]
 
 
 def _pickle_problems(directory: Path) -> list[Problem]:
