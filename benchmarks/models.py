@@ -3,8 +3,8 @@
     python -m benchmarks.models [FAMILY ...] [--write docs/results/models.md]
 
 Every family is a tiny random model of its own class in a directory. It is looked at as registration
-does, taught with frozen context, taught with LoRA, measured, blended with its parent, and resumed
-in mid-session; what fails says why.
+does, taught with frozen context, taught with LoRA, measured, asked, blended with its parent, and
+resumed in mid-session; what fails says why.
 """
 
 import argparse
@@ -14,11 +14,13 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine_words
+from engine.architectures import architecture_objection
 from engine.attempt import attempt_run
 from engine.manifest import manifest_check
 from engine.modelcheck import model_directory_problems
@@ -31,6 +33,7 @@ FAMILIES = {
     "Qwen3-Next": "qwen3_next",
     "Qwen3.5, text": "qwen3_5",
     "Qwen3.5, as published": "qwen3_5_published",
+    "Qwen3.5-MoE, as published": "qwen3_5_moe_published",
     "Gemma 2": "gemma2",
     "Gemma 3, text": "gemma3",
     "Gemma 3, as published": "gemma3_published",
@@ -48,7 +51,27 @@ FAMILIES = {
     "GPT-2": "gpt2",
 }
 """By the name that people know, the shape of `tests.training.published`."""
-CELLS = ("registered", "frozen", "frozen batch", "LoRA", "measured", "blended", "resumed")
+REFUSED: dict[str, dict[str, Any]] = {
+    "T5": {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]},
+    "BERT": {"model_type": "bert", "architectures": ["BertForMaskedLM"]},
+    "Whisper": {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]},
+    "Qwen3-VL": {"model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"]},
+    "GPT-OSS, as published": {
+        "model_type": "gpt_oss",
+        "architectures": ["GptOssForCausalLM"],
+        "quantization_config": {"quant_method": "mxfp4"},
+    },
+    "a class of its own": {
+        "model_type": "ours",
+        "architectures": ["OurForCausalLM"],
+        "auto_map": {"AutoModelForCausalLM": "modeling_ours.OurForCausalLM"},
+    },
+}
+"""Configs that registration refuses, by what people call the model."""
+CELLS = (
+    *("registered", "frozen", "frozen, batch", "LoRA", "measured", "answered", "blended"),
+    "resumed",
+)
 STEPS = 4
 _TEXTS = ["Prose of ships that sail at dawn. " * 4, "A shorter document."]
 
@@ -146,6 +169,29 @@ class Bench:
         directory = self._directory(config)
         _ended_well(attempt_run("evaluation", work, [str(directory)]), directory / "attempts/0")
 
+    def answered(self, model: Path) -> None:
+        """Have a checkpoint answer two prompts side by side, and one by one: the same must come."""
+        from evaluation.config import GenerateConfig, PromptConfig
+        from evaluation.generation import answers_generate
+        from evaluation.loading import model_load
+
+        prompts = tuple(
+            PromptConfig(sha256=text, messages=({"role": "user", "content": text},))
+            for text in ("Hi", "A much longer question, about ships?")
+        )
+        config = GenerateConfig(model=str(model), prompts=prompts, device="cpu", max_new_tokens=8)
+        loaded, answers = model_load(config), []
+        for size in (1, 2):
+            made = answers_generate(
+                replace(config, batch_size=size),
+                loaded,
+                on_token=lambda share: None,
+                on_warning=lambda message: None,
+            )
+            answers.append([one["text"] for one in made])
+        if answers[0] != answers[1]:
+            raise TrialError("prompts side by side get other answers than one by one")
+
     def blended(self, candidate: Path) -> None:
         """Blend a checkpoint with the parent."""
         from training.blend.__main__ import main
@@ -209,40 +255,89 @@ def trial_make(title: str, shape: str, folder: Path) -> Trial:
     trial.class_name = cell("registered", bench.registered) or ""
     together = {"examples_per_step": 3, "context": {"conversations_at_once": 3}}
     frozen = cell("frozen", lambda: bench.run(context={"conversations_at_once": 1}))
-    cell("frozen batch", lambda: bench.run(**together))
+    cell("frozen, batch", lambda: bench.run(**together))
     cell("LoRA", lambda: bench.run(method={"name": "lora"}))
-    output = (frozen or bench.folder) / "output" if frozen else bench.model
+    output = frozen / "output" if frozen else bench.model
     cell("measured", lambda: bench.measured(output))
-    if frozen:
-        cell("blended", lambda: bench.blended(output))
+    cell("answered", lambda: bench.answered(output))
+    cell("blended", lambda: bench.blended(output))
     cell("resumed", bench.resumed)
     trial.seconds = time.monotonic() - started
     return trial
 
 
+def refusal(config: dict[str, Any]) -> str:
+    """Why registration refuses a model with this config.json."""
+    objection = architecture_objection(config)
+    return objection.message if objection else "not refused"
+
+
+def report(trials: Sequence[Trial]) -> str:
+    """The table as docs/results/models.md has it."""
+    head = ["family", "class", *CELLS, "seconds"]
+    rows = [
+        [one.title, f"`{one.class_name}`", *(_mark(one, n) for n in CELLS), f"{one.seconds:.1f}"]
+        for one in trials
+    ]
+    failed = [
+        f"- {one.title}, {name}: {one.cells[name]}"
+        for one in trials
+        for name in CELLS
+        if one.cells[name] != "yes"
+    ]
+    refused = [[title, refusal(config)] for title, config in REFUSED.items()]
+    return f"""# What the engines make of each family of models
+
+Made by `make models-table`, each cell by really doing it with a tiny random model of the family's
+own class, in float32 on the CPU. {machine_words("peft")}.
+
+- registered: its directory is taken, and its own class finds every tensor it needs and no other
+- frozen: four steps with frozen context, conversation by conversation; batch: three side by side.
+  Before its first step a session compares its gradients with those of plain forwards without a
+  cache. Afterwards the checkpoint has the tensors of the model that it was made from, by the same
+  names, loads by the same class, and its files differ by what the session says that moved
+- LoRA: the same with an adapter on every layer and expert, merged into the weights
+- measured: perplexity and a benchmark of its checkpoint; answered: two prompts side by side get
+  the answers that they get one by one
+- blended: half-way to its parent; resumed: from the middle of a session, to the same bits
+
+{_table(head, rows)}
+
+{chr(10).join(failed) or "Nothing failed."}
+
+## Refused when it is registered
+
+{_table(["model", "the reason that is told"], refused)}
+"""
+
+
+def _mark(trial: Trial, name: str) -> str:
+    return "yes" if trial.cells[name] == "yes" else "**no**"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> int:
-    """Print a row a family as it is done; with --write the table goes to a file too."""
+    """Print a line of JSON a family as it is done; 1 where something failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES.values())}")
+    parser.add_argument("--write", type=Path, help="where the table goes")
     options = parser.parse_args()
+    trials = []
     for title, shape in FAMILIES.items():
         if options.families and shape not in options.families:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            trial = trial_make(title, shape, Path(scratch))
-        sys.stdout.write(
-            json.dumps(
-                {
-                    "family": title,
-                    "class": trial.class_name,
-                    **trial.cells,
-                    "seconds": round(trial.seconds, 1),
-                }
-            )
-            + "\n"
-        )
+            trials.append(trial_make(title, shape, Path(scratch)))
+        line = {"family": title, **trials[-1].cells, "seconds": round(trials[-1].seconds, 1)}
+        sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
-    return 0
+    if options.write:
+        options.write.write_text(report(trials), encoding="utf-8")
+    return 0 if all(one.is_well for one in trials) else 1
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from corpus.conversations import ChatEncoder
 from engine.attempt import EngineError
@@ -42,9 +43,7 @@ def model_load(config: EngineConfig) -> Loaded:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            config.model, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = _tokenizer_read(config.model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
             dtype=getattr(torch, config.dtype),
@@ -80,6 +79,18 @@ def model_load(config: EngineConfig) -> Loaded:
         attention=model.config._attn_implementation,
         products=_products(model, config, device),
     )
+
+
+def _tokenizer_read(directory: str) -> Any:
+    """The tokenizer by its class, or by its tokenizer.json alone where that class is code of the
+    directory's own, which is never run."""
+    settings = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        return AutoTokenizer.from_pretrained(directory, **settings)
+    except ValueError:
+        if "auto_map" not in json.loads((Path(directory) / "tokenizer_config.json").read_bytes()):
+            raise
+    return PreTrainedTokenizerFast.from_pretrained(directory, **settings)
 
 
 def encoder_read(config: EngineConfig) -> ChatEncoder:

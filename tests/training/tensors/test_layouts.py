@@ -65,6 +65,13 @@ def test_experts_that_lie_in_several_files_stay_there(tmp_path: Path) -> None:
         assert places[1][name].file.name == place.file.name
 
 
+def test_experts_that_are_stored_as_one_tensor_stay_one(tmp_path: Path) -> None:
+    directory = published_write("qwen3_moe", tmp_path / "model")
+    rewrite(directory, lambda _: dict(causal_model(directory, torch.float32).state_dict()))
+    _, after = taught_again(directory, tmp_path / "output")
+    assert "model.layers.0.mlp.experts.gate_up_proj" in after
+
+
 def test_gpt2_as_it_was_first_published_keeps_its_names_and_masks(tmp_path: Path) -> None:
     """Without the prefix of the class, and with the causal masks as tensors."""
     directory = published_write("gpt2", tmp_path / "model")
