@@ -29,6 +29,11 @@ _BESIDE_FILES = (
 """What a model of this kind has beside its weights and its config.json."""
 
 
+def files_beside(name: str) -> bool:
+    """Whether a file of this name belongs to a model beside its weights and its config.json."""
+    return name in _BESIDE_FILES
+
+
 def files_beside_copy(source: Path, target: Path) -> None:
     """Copy what a checkpoint takes along from the model that it was made of."""
     for name in _BESIDE_FILES:

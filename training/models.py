@@ -62,11 +62,11 @@ def causal_model(path: Path, dtype: torch.dtype) -> Any:
     if wrong:
         message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
         raise ConfigError("model", message, cure)
-    _text_alone_learns(model)
+    text_alone_learns(model)
     return model
 
 
-def _text_alone_learns(model: Any) -> None:
+def text_alone_learns(model: Any) -> None:
     """Take what text never reaches, such as vision, out of what is trained."""
     if model.config.get_text_config() is model.config:
         return

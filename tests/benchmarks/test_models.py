@@ -1,4 +1,4 @@
-"""The table of families: one family done, what fails said, and the table that is kept up to date."""
+"""The table of families: one family done, what fails said, and the table that is kept."""
 
 from pathlib import Path
 

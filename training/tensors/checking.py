@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from engine.attempt import EngineError
 from engine.modelcheck import tensor_shapes
 from engine.process import FAILED
+from training.models import text_alone_learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,47 +32,60 @@ class Fit:
     """What the files hold and the class does not know."""
 
 
-def own_class(directory: Path | str) -> Any:
-    """Return the class of transformers that a directory's config.json names, for causal language
-    models without a name the one that transformers chooses; ValueError where it has none."""
-    settings = json.loads((Path(directory) / "config.json").read_bytes())
-    names = settings.get("architectures") or []
-    if not names:
-        return AutoModelForCausalLM
-    found = getattr(transformers, str(names[0]), None)
-    if found is None:
-        raise ValueError(f"transformers {transformers.__version__} has no class {names[0]}")
-    return found
-
-
 def fit_of(directory: Path | str) -> Fit:
     """Compare names and shapes. Raises ValueError, KeyError or OSError where the class or its
     config cannot be made."""
-    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    known = own_class(directory)
-    empty = {
-        name: torch.empty(shape, device="meta") for name, shape in tensor_shapes(directory).items()
-    }
-    place = {"": "meta"}
-    with _quiet():
-        loaded: Any
-        if known is AutoModelForCausalLM:
-            known = type(AutoModelForCausalLM.from_config(config))
-        loaded = known.from_pretrained(
-            None,
-            config=config,
-            state_dict=empty,
-            device_map=place,
-            ignore_mismatched_sizes=True,  # they are told by name instead
-            output_loading_info=True,
-        )
-    model, info = loaded
+    config = _config(directory)
+    settings = json.loads((Path(directory) / "config.json").read_bytes())
+    names = settings.get("architectures") or []
+    known = _causal_class(config)
+    if names:
+        known = getattr(transformers, str(names[0]), None)
+    if known is None:
+        raise ValueError(f"transformers {transformers.__version__} has no class {names[0]}")
+    model, info = _loaded_empty(known, config, directory)
     missing = {*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])}
     return Fit(
         class_name=type(model).__name__,
         missing=tuple(sorted(missing)),
         unexpected=tuple(sorted(info["unexpected_keys"])),
     )
+
+
+def empty_causal_model(directory: Path | str) -> Any:
+    """Return the model of a directory as it is taught by text, on the meta device: names and shapes
+    without numbers. Raises as `fit_of` does."""
+    config = _config(directory)
+    model, _ = _loaded_empty(_causal_class(config), config, directory)
+    text_alone_learns(model)
+    return model
+
+
+def _config(directory: Path | str) -> Any:
+    return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def _causal_class(config: Any) -> Any:
+    """The class that transformers itself chooses for continuing text; KeyError without one."""
+    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+
+
+def _loaded_empty(known: Any, config: Any, directory: Path | str) -> tuple[Any, dict[str, Any]]:
+    """A class, and what transformers says of loading tensors of the directory's shapes into it."""
+    if type(config) is not known.config_class:
+        config = config.get_text_config()
+    shapes = tensor_shapes(directory)
+    with _quiet():
+        loaded: Any = known.from_pretrained(
+            None,
+            config=config,
+            state_dict={name: torch.empty(one, device="meta") for name, one in shapes.items()},
+            device_map={"": "meta"},
+            ignore_mismatched_sizes=True,  # they are told by name instead
+            output_loading_info=True,
+        )
+    model, info = loaded
+    return model, info
 
 
 def checkpoint_check(directory: Path, parent: Path) -> Fit:
