@@ -13,7 +13,7 @@
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
-| FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
+| FTPORTAL_HUB | whether models and benchmark data may come from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
 | FTPORTAL_LEDGER_KEY(_FILE) | seals the ledger; keep it apart from the database | ledger/key |

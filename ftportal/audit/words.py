@@ -13,6 +13,7 @@ ACTIONS = {
     "person.logged_in": "Logged in",
     "person.login_failed": "Failed to log in",
     "model.registered": "Registered a language model",
+    "model.fetched": "Had a language model fetched",
     "checkpoint.deleted": "Deleted a checkpoint's files",
     "batch.uploaded": "Uploaded a batch",
     "batch.answered": "Answered what a batch asks",

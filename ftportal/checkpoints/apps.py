@@ -8,3 +8,10 @@ class CheckpointsConfig(AppConfig):
 
     name = "ftportal.checkpoints"
     label = "checkpoints"
+
+    def ready(self) -> None:
+        """Make the intake of models known to jobs."""
+        from ftportal.checkpoints import kind
+        from ftportal.jobs.registry import register
+
+        register(kind.INTAKE)

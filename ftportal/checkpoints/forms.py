@@ -3,18 +3,30 @@
 from pathlib import Path
 
 from django import forms
+from django.conf import settings
 
+from engine.checks import ConfigError
 from ftportal.checkpoints.storage import model_find, model_roots
+from training.config.intake import IntakeConfig
+
+PLACE_HELP = (
+    "A directory on this server, or organisation/name of a model on the hub, with @revision for "
+    "another than main."
+)
 
 
 class ModelForm(forms.Form):
-    """Register a language model that lies on this server."""
+    """Register a language model that lies on this server, or on the hub where that is allowed."""
+
+    directory: Path | None = None
+    """Where the model lies; None where it is to be fetched."""
+    hub_id = revision = ""
 
     name = forms.CharField(max_length=120, help_text="How pages call it, for example Qwen3 0.6B.")
     place = forms.CharField(
         label="Directory or hub id",
         max_length=500,
-        help_text="A directory on this server, or organisation/name of a model in the hub's cache.",
+        help_text=PLACE_HELP,
     )
     licence = forms.CharField(max_length=80, required=False, help_text="For example Apache-2.0.")
     note = forms.CharField(
@@ -22,14 +34,27 @@ class ModelForm(forms.Form):
     )
 
     def clean_place(self) -> str:
-        """Only what lies below an allowed root can be registered; `directory` keeps where."""
+        """Only what lies below an allowed root can be registered, or is fetched from the hub."""
         place: str = self.cleaned_data["place"].strip()
         directory = model_find(place)
+        if directory is None and settings.FTPORTAL_HUB and self._is_on_hub(place):
+            return place
         if directory is None:
             roots = ", ".join(str(root) for root in model_roots())
             raise forms.ValidationError(
                 f"There is no such directory or cached model below {roots}. Put it there, or let "
-                "FTPORTAL_MODEL_ROOTS name the directory above it."
+                "FTPORTAL_MODEL_ROOTS name the directory above it. FTPORTAL_HUB=true lets workers "
+                "fetch models from the hub."
             )
-        self.directory: Path = directory
+        self.directory = directory
         return place
+
+    def _is_on_hub(self, place: str) -> bool:
+        """Whether this is a hub id, perhaps with a revision; both are kept."""
+        name, _, revision = place.partition("@")
+        try:
+            IntakeConfig(hub_id=name, revision=revision or None)
+        except ConfigError:
+            return False
+        self.hub_id, self.revision = name, revision
+        return True

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.jobs.models import Job
+
 
 class LanguageModel(models.Model):
     """What is being taught. Its pre-trained checkpoint is the rollback anchor."""
@@ -76,6 +78,42 @@ class Checkpoint(models.Model):
     def directory(self) -> Path:
         """Where the weights lie."""
         return Path(settings.FTPORTAL_DATA) / self.path
+
+
+class Intake(models.Model):
+    """A model that a worker looks at before it is taught, and fetches where it is on the hub."""
+
+    name = models.CharField(max_length=120, help_text="what the model is or will be called")
+    hub_id = models.CharField(max_length=200, blank=True, help_text="empty for local files")
+    revision = models.CharField(max_length=200, blank=True, help_text="as it was asked for")
+    note = models.CharField(max_length=300, blank=True)
+    licence = models.CharField(max_length=80, blank=True)
+    language_model = models.OneToOneField(
+        LanguageModel, null=True, blank=True, on_delete=models.CASCADE, related_name="intake"
+    )
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="intake")
+    findings = models.JSONField(default=dict, blank=True, help_text="what the engine said")
+    refusal = models.CharField(
+        max_length=500, blank=True, help_text="why what was fetched could not be registered"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: the hub id with the commit that was fetched."""
+        commit = self.findings.get("commit") or self.revision
+        return f"{self.hub_id}@{commit}" if commit else self.hub_id
+
+    @property
+    def is_taught_in_part(self) -> bool:
+        """Whether its files hold what text does not reach."""
+        return bool(self.findings.get("tensors_carried"))
 
 
 class Alias(models.Model):

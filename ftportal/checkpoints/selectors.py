@@ -7,8 +7,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from engine.architectures import code_words
 from engine.manifest import ManifestError, manifest_read
-from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from engine.process import BAD_INPUT
+from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
+from ftportal.jobs.models import JobState
 
 CHAMPION = "champion"
 
@@ -138,3 +141,30 @@ def _lengths(record: Any) -> tuple[float | None, float | None]:
         float(norm) if isinstance(norm, int | float) else None,
         float(relative) if isinstance(relative, int | float) else None,
     )
+
+
+def intake_of(language_model: LanguageModel) -> Intake | None:
+    """What a worker has found out about a model; None where none was asked."""
+    return Intake.objects.filter(language_model=language_model).select_related("job").first()
+
+
+def intakes_open() -> QuerySet[Intake]:
+    """Models that are being fetched, or could not be, newest first."""
+    return Intake.objects.filter(language_model__isnull=True).select_related("job")
+
+
+def model_refusal(language_model: LanguageModel) -> Intake | None:
+    """The intake that refused a model; None where it may be taught, or is not known yet."""
+    intake = intake_of(language_model)
+    if intake is None or intake.job.state != JobState.FAILED:
+        return None
+    return intake if intake.job.exit_code == BAD_INPUT else None
+
+
+def code_notice(checkpoint: Checkpoint) -> str:
+    """A sentence about code in a checkpoint's directory, which is never run; "" without any."""
+    try:
+        config = json.loads((checkpoint.directory / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return code_words(checkpoint.directory, config) if isinstance(config, dict) else ""

@@ -11,15 +11,21 @@ from django.utils import timezone
 from engine.errors import ProblemError
 from engine.manifest import ManifestError, manifest_write
 from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from ftportal.accounts.models import User
 from ftportal.audit.services import record
-from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
+from ftportal.checkpoints.models import Alias, Checkpoint, Intake, LanguageModel
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
 from ftportal.checkpoints.storage import (
     model_adopt,
+    model_move_in,
     output_adopt,
     size_bytes,
     stored_path,
 )
+from ftportal.jobs.models import Job, JobState
+from ftportal.jobs.services import job_submit
+
+INTAKE_KIND = "intake"
 
 
 class CheckpointError(ProblemError):
@@ -205,3 +211,62 @@ def _model_check(directory: Path) -> None:
         raise CheckpointError(
             f"This model cannot be used: {first.where}: {first.message}.", first.cure, problems
         )
+
+
+@transaction.atomic
+def model_check(*, language_model: LanguageModel, submitter: User | None) -> Intake:
+    """Have a worker look at a model that was just registered: its class, what is taught of it."""
+    job = job_submit(
+        kind=INTAKE_KIND, title=f"Look at {language_model}"[:200], created_by=submitter
+    )
+    return Intake.objects.create(name=language_model.name, language_model=language_model, job=job)
+
+
+@transaction.atomic
+def model_fetch(
+    *, name: str, hub_id: str, revision: str, note: str, licence: str, submitter: User | None
+) -> Intake:
+    """Have a worker fetch a model from the hub and register it. Raises CheckpointError."""
+    _name_check(name)
+    job = job_submit(kind=INTAKE_KIND, title=f"Fetch {hub_id}"[:200], created_by=submitter)
+    intake = Intake(
+        name=name, hub_id=hub_id, revision=revision, note=note, licence=licence, job=job
+    )
+    intake.full_clean()
+    intake.save()
+    record("model.fetched", intake, after={"hub_id": hub_id, "revision": revision})
+    return intake
+
+
+def intake_finish(*, job: Job) -> None:
+    """Register the model that a job has fetched. Idempotent, safe to repeat after a crash."""
+    intake = Intake.objects.filter(job=job).first()
+    if intake is None or not intake.hub_id or job.state != JobState.SUCCEEDED:
+        return
+    if intake.language_model_id or intake.refusal:
+        return
+    directory = model_move_in(job.output_directory, f"{_file_name(intake.name)}-{job.pk.hex[:8]}")
+    model = LanguageModel(
+        name=_model_name_free(intake.name),
+        source=intake.source,
+        note=intake.note,
+        licence=intake.licence or str(intake.findings.get("licence", ""))[:80],
+    )
+    try:
+        with transaction.atomic():
+            intake.language_model = _language_model_create(
+                directory=directory, language_model=model
+            )
+            intake.save(update_fields=["language_model"])
+    except CheckpointError as error:
+        intake.language_model, intake.refusal = None, str(error)[:500]
+        intake.save(update_fields=["refusal"])
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _model_name_free(name: str) -> str:
+    """The name that was asked for, with a number where another model has taken it meanwhile."""
+    free, number = name, 2
+    while LanguageModel.objects.filter(name=free).exists():
+        free, number = f"{name[:110]} ({number})", number + 1
+    return free

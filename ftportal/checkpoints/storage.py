@@ -154,6 +154,16 @@ def model_adopt(directory: Path, name: str) -> Path:
     return target
 
 
+def model_move_in(directory: Path, name: str) -> Path:
+    """Move a fetched model's files into FTPORTAL_DATA; safe to repeat after a crash."""
+    target = models_directory() / name
+    if not directory.is_dir() and target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _move(directory, target)
+    return target
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     if source.is_symlink():
         try:

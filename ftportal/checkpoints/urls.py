@@ -10,4 +10,5 @@ urlpatterns = [
     path("checkpoints/<int:pk>/", views.checkpoint, name="checkpoint"),
     path("checkpoints/<int:pk>/delete/", views.checkpoint_remove, name="checkpoint_delete"),
     path("models/new/", views.model_new, name="model_new"),
+    path("models/intakes/<int:pk>/", views.intake, name="intake"),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.attempt import Attempt
 from engine.checks import ConfigError
+from engine.directory import json_write
 from engine.manifest import manifest_write
 from engine.modelcheck import directory_check, tensor_shapes
 from training.config.intake import IntakeConfig
@@ -36,11 +37,14 @@ def take_in(config: IntakeConfig, attempt: Attempt) -> dict[str, Any]:
     """Return the done event's summary. Raises ConfigError, naming why, for what cannot be taught;
     EngineError where the hub cannot be reached, StoppedError on request.
 
-    A fetched model lies in attempts/<N>/output afterwards, with its manifest.
+    A fetched model lies in attempts/<N>/output afterwards, with its manifest; of one that was
+    there, findings.json.
     """
     if config.hub_id is None:
         findings = findings_of(Path(config.model or ""), attempt)
         summary = asdict(findings)
+        with attempt.output_directory() as output:
+            json_write(output / "findings.json", summary)
     else:
         from training.intake.hub import Fetch
 

@@ -39,6 +39,8 @@ NOT_BY_A_PERSON = {
     "early_sweep": "what follows on jobs",
     "evaluation_finish": "what a job ended with",
     "first_administrator_link": "made by the start of the portal, before there is anybody",
+    "intake_finish": "what a job ended with",
+    "model_check": "part of a registration, which is recorded",
     "job_submit": "what a recorded change has done, or the portal's own next step",
     "learnability_finish": "what a job ended with",
     "output_take": "what reading ended with",

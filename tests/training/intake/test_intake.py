@@ -37,7 +37,8 @@ def test_a_published_model_is_told_apart(tmp_path: Path) -> None:
     assert summary["carried_names"] == ["model.visual", "mtp.fc", "mtp.layers", "mtp.norm"]
     assert summary["tensors_carried"] == 24 < summary["tensors"]
     assert summary["unknown_names"] == []
-    assert not (tmp_path / "job/attempts/0/output").exists()
+    written = (tmp_path / "job/attempts/0/output/findings.json").read_bytes()
+    assert json.loads(written) == summary
 
 
 @pytest.mark.parametrize(
