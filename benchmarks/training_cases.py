@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from corpus.examples import Example, Turn, decisions_mark
 from training.config import BatchConfig, MethodConfig, RunConfig
 

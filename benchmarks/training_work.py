@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.training_cases import Case
-from engine.modelcheck import tensor_places
+from engine.tensorfiles import tensor_places
 
 _EMBEDDINGS = ("embed_tokens", "lm_head", "wte")
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from tokenizers import Encoding, Tokenizer
 
 from corpus.controls import ControlTokens, SplitTokens, WholeTokens, control_tokens_mark
+from corpus.encoded import EncodedExample, Segment
 from corpus.examples import TEXT, Example
 from corpus.jsontext import ExampleError
 from corpus.reasoning import reasoning_of
@@ -29,50 +30,6 @@ from corpus.templates import (
 
 _DECODE_WINDOW_TOKENS = 8
 _Given = TypeVar("_Given")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """Tokens start..end-1 of an example, all decision or all context."""
-
-    start: int
-    end: int
-    is_decision: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedExample:
-    """The tokens of one example and what they are for."""
-
-    token_ids: list[int]
-    segments: list[Segment]
-    """In order, without gaps, alternating context and decision; they cover every token."""
-    remarks: frozenset[str] = frozenset()
-    """Keys of `corpus.notices.NOTICES` that the tokens show."""
-    left_out: frozenset[int] = frozenset()
-    """Places of decision tokens that are not learnt: they are read, as context is, and give no
-    loss."""
-    reasoning: tuple[tuple[int, int], ...] = ()
-    """Tokens start..end-1 that are the assistant's reasoning, learnt or only read."""
-
-    @property
-    def decisions(self) -> list[Segment]:
-        """The decisions that have something to learn, in order."""
-        return [s for s in self.segments if s.is_decision and self.targets(s)]
-
-    def targets(self, decision: Segment) -> list[int]:
-        """Return the places of a decision's tokens that are learnt."""
-        return [i for i in range(decision.start, decision.end) if i not in self.left_out]
-
-    @property
-    def decision_token_count(self) -> int:
-        """Tokens that are learnt."""
-        return sum(s.end - s.start for s in self.segments if s.is_decision) - len(self.left_out)
-
-    @property
-    def context_token_count(self) -> int:
-        """Tokens that are only read."""
-        return len(self.token_ids) - self.decision_token_count
 
 
 class Piece(NamedTuple):
@@ -112,6 +69,8 @@ class ChatEncoder:
         tokenizer.no_padding()
         settings_file = directory / "tokenizer_config.json"
         settings = json.loads(settings_file.read_bytes()) if settings_file.is_file() else {}
+        if not isinstance(settings, dict):
+            raise ValueError("tokenizer_config.json is not a JSON object")
         source = template_source_read(directory, settings)
         tokens = {"eos_token": "", **special_tokens_read(settings)}
         template = ChatTemplate(source or DEFAULT_TEMPLATE, tokens)

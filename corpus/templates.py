@@ -5,9 +5,13 @@ nothing of tools get tool turns as text: see `messages_prepare`. No torch or tra
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import jinja2
@@ -19,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from corpus import reasoning
 from corpus.examples import Example, ToolCall, Turn
 from corpus.jsontext import ExampleError
+from engine.checks import ConfigError
 
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}"
@@ -29,7 +34,25 @@ DEFAULT_TEMPLATE = (
 )
 """Used, and saved with the output, for a model that brings no template of its own."""
 
+_ERROR_CHARACTERS = 300
 _TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
+
+
+RENDER_SECONDS = 10
+"""One conversation takes milliseconds; a template that is not through by then never will be."""
+_REFUSALS = (
+    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError, SyntaxError),
+)
+"""What a template that cannot do with something raises, while it is compiled or rendered."""
+
+
+class TemplateStuckError(ConfigError):
+    """A chat template does not come to its end: nothing can be made of any conversation."""
+
+    def __init__(self, message: str) -> None:
+        cure = "Register the model with another chat template; this one loops."
+        super().__init__("chat template", message, cure)
 
 
 class _GenerationTag(Extension):
@@ -46,7 +69,7 @@ class ChatTemplate:
     """One compiled template with the special tokens it may name."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        """Compile `source`; raises ValueError where it is not a Jinja template."""
+        """Compile `source`; ValueError where it is not a Jinja template, else as `render`."""
         self.source = source
         self.special_tokens = dict(special_tokens)
         self.knows_tool_calls = "tool_calls" in source
@@ -60,11 +83,12 @@ class ChatTemplate:
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
         try:
-            self._template = environment.from_string(source)
-            self.variables = meta.find_undeclared_variables(environment.parse(source))
-            """What it can be given: messages, tools, and arguments of its own."""
-        except jinja2.TemplateError as error:
-            raise ValueError(f"the chat template cannot be read: {error}") from error
+            with _limited(RENDER_SECONDS):  # constant sums are done here
+                self._template = environment.from_string(source)
+                self.variables = meta.find_undeclared_variables(environment.parse(source))
+                """What it can be given: messages, tools, and arguments of its own."""
+        except _REFUSALS as error:
+            raise ValueError(f"the chat template cannot be read: {_shown(error)}") from error
 
     def render(
         self,
@@ -78,7 +102,8 @@ class ChatTemplate:
         """Return the text of a conversation; ExampleError where the template refuses it.
 
         arguments: those of the template's own (`chat_template_kwargs`); one that it does not know
-        is refused. day: what it takes for today.
+        is refused. day: what it takes for today. In a process's main thread a template that loops
+        raises TemplateStuckError after RENDER_SECONDS.
         """
         unknown = sorted(set(arguments or ()) - self.variables)
         if unknown:
@@ -88,20 +113,48 @@ class ChatTemplate:
             )
         now = datetime.fromisoformat(day) if day else datetime.now()
         try:
-            return self._template.render(
-                **(arguments or {}),
-                strftime_now=now.strftime,
-                messages=list(messages),
-                tools=list(tools) if tools else None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self.special_tokens,
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            with _limited(RENDER_SECONDS):
+                return self._template.render(
+                    **(arguments or {}),
+                    strftime_now=now.strftime,
+                    messages=list(messages),
+                    tools=list(tools) if tools else None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                    **self.special_tokens,
+                )
+        except _REFUSALS as error:
             raise ExampleError(
-                f"the model's chat template refuses this conversation: {error}",
+                f"the model's chat template refuses this conversation: {_shown(error)}",
                 "Change the roles or their order to what the template allows.",
             ) from error
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise TemplateStuckError in what is done here after so long, wherever it is.
+
+    Only where this is the main thread, which alone hears signals, and nobody else set an alarm.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stuck(number: int, frame: FrameType | None) -> None:
+        raise TemplateStuckError(f"one conversation was not written down within {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, stuck)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _shown(error: BaseException) -> str:
+    return str(error)[:_ERROR_CHARACTERS] or type(error).__name__
 
 
 def _tojson(
@@ -137,11 +190,14 @@ def template_source_read(directory: Path, settings: Mapping[str, Any]) -> str | 
     """Return the template of a model directory, or None: the .jinja file goes before the config."""
     file = directory / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("the chat template cannot be read: it is not UTF-8") from None
     source = settings.get("chat_template")
     if isinstance(source, list):  # several named ones; the default is for plain conversations
-        named = {item.get("name"): item.get("template") for item in source}
-        source = named.get("default")
+        named = [item for item in source if isinstance(item, dict)]
+        source = next((one.get("template") for one in named if one.get("name") == "default"), None)
     return source if isinstance(source, str) else None
 
 

@@ -33,7 +33,7 @@ def architecture_objection(config: Mapping[str, Any]) -> Objection | None:
     if config.get("quantization_config"):
         return _quantised(config["quantization_config"])
     if kind not in CAUSAL or config.get("is_encoder_decoder") is True:
-        named = f"{name}, type {kind}" if name else f"type {kind}"
+        named = f"{name}, type {kind[:80]}" if name else f"type {kind[:80]}"
         code = ". Code from a directory is never run" if _CODE_KEY in config else ""
         message = f"transformers {VERSION} has no language model that continues text for {named}"
         return Objection(message + code, _CURE)
@@ -49,12 +49,12 @@ def architecture_objection(config: Mapping[str, Any]) -> Objection | None:
 
 def _class_name(config: Mapping[str, Any]) -> str:
     names = config.get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else ""
+    return str(names[0])[:80] if isinstance(names, list) and names else ""
 
 
 def _quantised(settings: Any) -> Objection:
     method = settings.get("quant_method") if isinstance(settings, Mapping) else None
-    message = f"its weights are quantised ({method or 'quantization_config'})"
+    message = f"its weights are quantised ({str(method)[:80] if method else 'quantization_config'})"
     return Objection(
         message, "Use the model's version in 16 or 32 bits: a checkpoint stores such weights."
     )

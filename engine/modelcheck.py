@@ -4,19 +4,32 @@ Weights must be safetensors (pickles can run code), the class must be one of tra
 the tokenizer must be there. No torch here: the portal refuses bad directories before any GPU time.
 """
 
-import json
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.architectures import architecture_objection
 from engine.checks import ConfigError
+from engine.jsonfiles import json_file_read
+from engine.tensorfiles import WeightsError, tensor_places
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
-_HEADER_LIMIT_BYTES = 100 << 20
-_INDEX_NAME = "model.safetensors.index.json"
-_SINGLE_NAME = "model.safetensors"
+_CONFIG_LIMIT_BYTES = 2 << 20
+_JSON_LIMIT_BYTES = 10 << 20
+TOKENIZER_LIMIT_BYTES = 64 << 20
+_TEMPLATE_LIMIT_BYTES = 1 << 20
+_OBJECTS = (
+    *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "preprocessor_config.json", "processor_config.json"),
+)
+"""Files that need not be there, and hold an object where they are."""
+_SIZES = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+    *("head_dim", "intermediate_size", "vocab_size"),
+)
+"""What plans are made of before a model is loaded."""
+_SIZE_MAX = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +41,13 @@ class Problem:
     cure: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TensorPlace:
-    """Where a tensor's bytes lie and how to read them."""
+def model_directory_problems(
+    path: Path | str, tell: Callable[[str], None] = lambda what: None, *, weights: bool = True
+) -> list[Problem]:
+    """Return every reason why the engine refuses this model directory; empty when it is fine.
 
-    file: Path
-    offset_bytes: int
-    size_bytes: int
-    dtype: str
-    """As safetensors calls it: F32, BF16, ..."""
-    shape: tuple[int, ...]
-
-
-def model_directory_problems(path: Path | str) -> list[Problem]:
-    """Return every reason why the engine refuses this model directory; empty when it is fine."""
+    tell: is told what is looked at next. weights: whether those are looked at too.
+    """
     directory = Path(path)
     if not directory.is_dir():
         return [
@@ -51,64 +57,64 @@ def model_directory_problems(path: Path | str) -> list[Problem]:
                 cure="Choose a checkpoint that is still there.",
             )
         ]
-    return [
-        *_config_problems(directory),
-        *_adapter_problems(directory),
-        *_class_problems(directory),
-        *_pickle_problems(directory),
-        *_weight_problems(directory),
-        *_tokenizer_problems(directory),
-    ]
+    problems: list[Problem] = []
+    for what, check in _CHECKS.items():
+        if weights or check is not _weight_problems:
+            tell(what)
+            problems += check(directory)
+    return problems
 
 
-def directory_check(where: str, path: str) -> None:
-    """Refuse a model directory with problems; ConfigError names the first of them."""
-    problems = model_directory_problems(path)
+def directory_check(where: str, path: str, *, weights: bool = True) -> None:
+    """Refuse a model directory with problems; ConfigError names the first of them.
+
+    weights: False where they are still to come.
+    """
+    problems = model_directory_problems(path, weights=weights)
     if problems:
         first = problems[0]
         raise ConfigError(where, f"{first.where} {first.message}", first.cure)
 
 
-def tensor_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of a model directory, from the safetensors headers alone.
-
-    Raises ValueError or OSError, naming the file, where weights are missing or cut short.
-    """
-    return {name: place.shape for name, place in tensor_places(path).items()}
-
-
-def tensor_places(path: Path | str) -> dict[str, TensorPlace]:
-    """Return where every tensor of a model directory lies; raises as `tensor_shapes` does."""
-    directory = Path(path)
-    places: dict[str, TensorPlace] = {}
-    for name in _weight_files(directory):
-        places.update(_header_read(directory / name))
-    return places
-
-
-def parameter_count(shapes: dict[str, tuple[int, ...]]) -> int:
-    """Return how many numbers tensors of these shapes hold."""
-    return sum(math.prod(shape) for shape in shapes.values())
-
-
-def _json_object(path: Path) -> dict[str, Any] | None:
+def _object_read(
+    directory: Path, name: str, limit_bytes: int, cure: str
+) -> dict[str, Any] | Problem:
+    """The JSON object in a file, or why there is none."""
+    path = directory / name
+    if not path.is_file():
+        return Problem(where=name, message="is missing", cure=cure)
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        value = json_file_read(path, limit_bytes=limit_bytes)
+    except (OSError, ValueError) as error:
+        return Problem(where=name, message=str(error), cure=cure)
+    if isinstance(value, dict):
+        return value
+    return Problem(where=name, message="is not a JSON object", cure=cure)
 
 
 def _config_problems(directory: Path) -> list[Problem]:
-    if _json_object(directory / "config.json") is not None:
-        return []
+    cure = "Export the model with save_pretrained, which writes config.json."
+    config = _object_read(directory, "config.json", _CONFIG_LIMIT_BYTES, cure)
+    if isinstance(config, Problem):
+        return [config]
+    parts = (config, config.get("text_config") or {})
+    wrong = [name for part in parts for name in _wrong_sizes(part)]
     return [
-        Problem(
-            where="config.json",
-            message="is missing or no JSON object",
-            cure="Export the model with save_pretrained, which writes config.json.",
-        )
+        Problem(where="config.json", message=f"has a {name} that is not a size", cure=cure)
+        for name in wrong[:1]
     ]
+
+
+def _wrong_sizes(config: Any) -> list[str]:
+    """The sizes in a config that are no whole numbers above 0, nor lists of them."""
+    if not isinstance(config, dict):
+        return ["text_config"]
+    return [name for name in _SIZES if not _is_size(config.get(name, 1))]
+
+
+def _is_size(value: Any) -> bool:
+    several = value if isinstance(value, list) and value else [value]
+    return value is None or all(type(one) is int and 0 < one < _SIZE_MAX for one in several)
 
 
 def _adapter_problems(directory: Path) -> list[Problem]:
@@ -126,11 +132,24 @@ def _adapter_problems(directory: Path) -> list[Problem]:
 
 def _class_problems(directory: Path) -> list[Problem]:
     """Code of a directory's own is no reason: it is never run. Not to know the class is one."""
-    config = _json_object(directory / "config.json")
-    objection = architecture_objection(config) if config is not None else None
+    try:
+        config = json_file_read(directory / "config.json", limit_bytes=_CONFIG_LIMIT_BYTES)
+    except (OSError, ValueError):
+        return []  # told by what reads it first
+    objection = architecture_objection(config) if isinstance(config, dict) else None
     if objection is None:
         return []
     return [Problem(where="config.json", message=objection.message, cure=objection.cure)]
+
+
+def _other_json_problems(directory: Path) -> list[Problem]:
+    cure = "Export the model and its tokenizer again, or leave the file out."
+    read = (
+        _object_read(directory, name, _JSON_LIMIT_BYTES, cure)
+        for name in _OBJECTS
+        if (directory / name).exists()
+    )
+    return [one for one in read if isinstance(one, Problem)]
 
 
 def _pickle_problems(directory: Path) -> list[Problem]:
@@ -146,72 +165,35 @@ def _pickle_problems(directory: Path) -> list[Problem]:
 
 
 def _tokenizer_problems(directory: Path) -> list[Problem]:
-    if _json_object(directory / "tokenizer.json") is not None:
-        return []
-    return [
-        Problem(
-            where="tokenizer.json",
-            message="is missing or no JSON object",
-            cure="Save the model's fast tokenizer into the directory.",
-        )
-    ]
+    cure = "Save the model's fast tokenizer into the directory."
+    tokenizer = _object_read(directory, "tokenizer.json", TOKENIZER_LIMIT_BYTES, cure)
+    problems = [tokenizer] if isinstance(tokenizer, Problem) else []
+    template = directory / "chat_template.jinja"
+    if template.is_file() and template.stat().st_size > _TEMPLATE_LIMIT_BYTES:
+        message = f"has more than {_TEMPLATE_LIMIT_BYTES:,} bytes"
+        problems.append(Problem(where=template.name, message=message, cure="Shorten it."))
+    return problems
 
 
 def _weight_problems(directory: Path) -> list[Problem]:
+    cure = "Save the model's weights as safetensors, all parts in this directory."
     try:
-        shapes = tensor_shapes(directory)
-    except (OSError, ValueError) as error:
-        return [
-            Problem(
-                where="weights",
-                message=str(error),
-                cure="Save the model's weights as safetensors, all parts in this directory.",
-            )
-        ]
-    if shapes:
-        return []
-    message, cure = "the safetensors file holds no tensors", "Save the model's weights again."
-    return [Problem(where="weights", message=message, cure=cure)]
+        tensor_places(directory)
+    except WeightsError as error:
+        return [Problem(where=error.file, message=error.message, cure=cure)]
+    except OSError as error:
+        where = Path(error.filename or "weights").name
+        return [Problem(where=where, message=f"cannot be read: {error.strerror}", cure=cure)]
+    return []
 
 
-def _weight_files(directory: Path) -> list[str]:
-    index = _json_object(directory / _INDEX_NAME)
-    if index is None:
-        if not (directory / _SINGLE_NAME).is_file():
-            raise ValueError("there are no safetensors weights")
-        return [_SINGLE_NAME]
-    names = sorted(set(index.get("weight_map", {}).values()))
-    for name in names:
-        if Path(name).name != name or not (directory / name).is_file():
-            raise ValueError(f"{name} is named by the index but missing")
-    return names
-
-
-def _header_read(path: Path) -> dict[str, TensorPlace]:
-    """Return the tensors of a safetensors file, after a look that no byte is missing."""
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if not 0 < header_bytes <= min(_HEADER_LIMIT_BYTES, size_bytes - 8):
-            raise ValueError(f"{path.name} is not a safetensors file")
-        try:
-            header = json.loads(file.read(header_bytes))
-            header.pop("__metadata__", None)
-            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-            places = {name: _place(path, 8 + header_bytes, e) for name, e in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            raise ValueError(f"{path.name} has no readable header") from None
-    if 8 + header_bytes + end != size_bytes:
-        raise ValueError(f"{path.name} is cut short or has bytes to spare")
-    return places
-
-
-def _place(path: Path, data_start_bytes: int, entry: dict[str, Any]) -> TensorPlace:
-    start, end = entry["data_offsets"]
-    return TensorPlace(
-        file=path,
-        offset_bytes=data_start_bytes + start,
-        size_bytes=end - start,
-        dtype=entry["dtype"],
-        shape=tuple(entry["shape"]),
-    )
+_CHECKS: dict[str, Callable[[Path], list[Problem]]] = {
+    "config.json": _config_problems,
+    "a JSON file": _other_json_problems,
+    "adapter_config.json": _adapter_problems,
+    "the model's class": _class_problems,
+    "a pickle file": _pickle_problems,
+    "the weights": _weight_problems,
+    "tokenizer.json": _tokenizer_problems,
+}
+"""By what each looks at."""

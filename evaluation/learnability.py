@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from corpus.examples import example_from_json
 from corpus.ingestion.parts import Progress
 from corpus.jsontext import ExampleError

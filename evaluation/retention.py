@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from corpus.examples import example_from_json
 from corpus.jsontext import ExampleError
 from engine.attempt import EngineError

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from engine.attempt import Attempt, EngineError
-from engine.modelcheck import tensor_shapes
 from engine.process import OUT_OF_MEMORY
+from engine.tensorfiles import tensor_shapes
 from training.ahead.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
 from training.ahead.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.config import RunConfig

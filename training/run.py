@@ -8,13 +8,15 @@ import torch
 import transformers
 from torch import nn
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from engine.attempt import Attempt, is_out_of_memory
 from engine.checks import ConfigError
-from engine.modelcheck import directory_check, tensor_shapes
+from engine.modelcheck import directory_check
 from engine.process import Heap
 from engine.products import linear_layers_prepare
 from engine.states import state_check
+from engine.tensorfiles import tensor_shapes
 from training.ahead.warnings import RecipeWarning, data_warnings, recipe_warnings
 from training.config import RunConfig
 from training.defences.penalties import penalty_prepare

@@ -12,7 +12,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from benchmarks.machine import ROOT
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from corpus.examples import example_from_json
 from evaluation.suites.heldout import python_documentation_documents, python_source_documents
 from training.config import BatchConfig

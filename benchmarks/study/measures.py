@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from benchmarks.study.data import StudyData
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from engine.products import linear_layers_prepare
 
 

@@ -16,7 +16,8 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from corpus.examples import Example, example_from_json
 from corpus.ingestion.config import IngestionConfig
 from corpus.ingestion.parts import SAVE_EVERY_SECONDS, Parts, Progress

@@ -33,12 +33,14 @@ class PasswordForm(forms.Form):
     password = forms.CharField(
         label="Password",
         strip=False,
+        max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         error_messages={"required": "Choose a password."},
     )
     again = forms.CharField(
         label="The password again",
         strip=False,
+        max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         error_messages={"required": "Write it a second time."},
     )
@@ -73,6 +75,7 @@ class OwnPasswordForm(PasswordForm):
     old = forms.CharField(
         label="The password of now",
         strip=False,
+        max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         error_messages={"required": "Write your password of now."},
     )

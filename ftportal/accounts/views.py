@@ -41,7 +41,7 @@ from ftportal.accounts.services import (
     roles_set,
     sessions_end,
 )
-from ftportal.pages.lists import key_of, page_of
+from ftportal.pages.lists import key_of, page_of, text_of
 
 _SORT = {"name": "first_name", "login": "username", "seen": "seen_at", "since": "date_joined"}
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -57,7 +57,7 @@ def persons(request: HttpRequest) -> HttpResponse:
 def _people_page(
     request: HttpRequest, form: InviteForm, link: str = "", name: str = "", status: int = 200
 ) -> HttpResponse:
-    text, deactivated = request.GET.get("text", "").strip(), bool(request.GET.get("deactivated"))
+    text, deactivated = text_of(request, "text"), bool(request.GET.get("deactivated"))
     rows = people(text=text, deactivated=deactivated)
     context = {
         "listing": page_of(request, rows, sort=_SORT, default="name"),

@@ -1,6 +1,5 @@
 """The audit page, and its export."""
 
-import csv
 import json
 from collections.abc import Iterator
 from datetime import date
@@ -16,10 +15,14 @@ from ftportal.accounts.roles import require_role
 from ftportal.audit.models import AuditEntry
 from ftportal.audit.selectors import actors, entries
 from ftportal.audit.words import ACTIONS, action_words
-from ftportal.pages.csvs import cell_safe
-from ftportal.pages.lists import page_of
+from ftportal.pages.csvs import csv_line
+from ftportal.pages.lists import page_of, text_of
 
 _COLUMNS = ("at", "who", "action", "kind", "name", "before", "after", "reason", "address")
+
+
+_YEARS = range(1900, 9999)
+"""Others have no day before or after them in every time zone."""
 
 
 @require_GET
@@ -27,8 +30,7 @@ def audit(request: HttpRequest) -> HttpResponseBase:
     """Who did what, newest first; `?format=csv` and `?format=jsonl` download what is filtered."""
     require_role(request, Role.ADMINISTRATOR)
     chosen = {
-        name: request.GET.get(name, "").strip()
-        for name in ("text", "action", "actor", "since", "until")
+        name: text_of(request, name) for name in ("text", "action", "actor", "since", "until")
     }
     rows = entries(
         text=chosen["text"],
@@ -55,9 +57,10 @@ def audit(request: HttpRequest) -> HttpResponseBase:
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if day.year in _YEARS else None
 
 
 def changes_of(entry: AuditEntry) -> list[dict[str, str]]:
@@ -93,25 +96,17 @@ def _cells(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-class _Line:
-    """A file for csv.writer that hands each line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
 def _download(rows: Any, wanted: str) -> StreamingHttpResponse:
     def lines() -> Iterator[str]:
-        writer = csv.writer(_Line())
         if wanted == "csv":
-            yield writer.writerow(_COLUMNS)
+            yield csv_line(_COLUMNS)
         for entry in rows.iterator():
             cells = _cells(entry)
             if wanted == "jsonl":
                 yield json.dumps(cells, ensure_ascii=False) + "\n"
                 continue
             cells |= {name: json.dumps(cells[name]) for name in ("before", "after")}
-            yield writer.writerow([cell_safe(cells[name]) for name in _COLUMNS])
+            yield csv_line([cells[name] for name in _COLUMNS])
 
     kind = "text/csv" if wanted == "csv" else "application/x-ndjson"
     response = StreamingHttpResponse(lines(), content_type=f"{kind}; charset=utf-8")

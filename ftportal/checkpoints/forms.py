@@ -1,6 +1,7 @@
 """Forms of the checkpoints app."""
 
 from pathlib import Path
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -9,9 +10,13 @@ from engine.checks import ConfigError
 from ftportal.checkpoints.storage import model_find, model_roots
 from training.config.intake import IntakeConfig
 
-PLACE_HELP = (
-    "A directory on this server, or organisation/name of a model on the hub, with @revision for "
-    "another than main."
+_HUB_HELP = (
+    "A directory on this server, or organisation/name of a model on the Hugging Face hub, with "
+    "@revision for another than main. What is not on this server yet is fetched by a worker."
+)
+_CACHE_HELP = (
+    "A directory on this server, or organisation/name of a model in its hub cache, with @revision "
+    "for another than main."
 )
 
 
@@ -26,12 +31,15 @@ class ModelForm(forms.Form):
     place = forms.CharField(
         label="Directory or hub id",
         max_length=500,
-        help_text=PLACE_HELP,
     )
     licence = forms.CharField(max_length=80, required=False, help_text="For example Apache-2.0.")
     note = forms.CharField(
         max_length=300, required=False, help_text="For example: de-quantised from 4 bit."
     )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["place"].help_text = _HUB_HELP if settings.FTPORTAL_HUB else _CACHE_HELP
 
     def clean_place(self) -> str:
         """Only what lies below an allowed root can be registered, or is fetched from the hub."""
@@ -42,9 +50,9 @@ class ModelForm(forms.Form):
         if directory is None:
             roots = ", ".join(str(root) for root in model_roots())
             raise forms.ValidationError(
-                f"There is no such directory or cached model below {roots}. Put it there, or let "
-                "FTPORTAL_MODEL_ROOTS name the directory above it. FTPORTAL_HUB=true lets workers "
-                "fetch models from the hub."
+                f"There is no such directory or cached model below {roots} that the portal may "
+                "read. Put it there, or let FTPORTAL_MODEL_ROOTS name the directory above it. "
+                "FTPORTAL_HUB=true lets workers fetch models from the hub."
             )
         self.directory = directory
         return place

@@ -1,6 +1,5 @@
 """Intakes as jobs: the engine's configuration, what it has found out, and the end."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -8,17 +7,17 @@ from django.conf import settings
 from engine.checks import ConfigError
 from engine.events import Done, Event
 from engine.seals import Seal
-from ftportal.checkpoints.models import Intake
+from ftportal.checkpoints.models import Checkpoint, Intake
 from ftportal.checkpoints.seals import checkpoint_seals
-from ftportal.checkpoints.services import INTAKE_KIND, intake_finish
-from ftportal.jobs.models import Job, JobState
+from ftportal.checkpoints.services import INTAKE_KIND, intake_finish, intakes_drop, models_sweep
+from ftportal.jobs.models import Job
 from ftportal.jobs.registry import JobKind, JobRefusedError
 from training.config.intake import IntakeConfig
 
 HUB_CURE = "Set FTPORTAL_HUB=true for the workers, or put the model's files on this server."
 
 
-def intake_config(job: Job) -> Mapping[str, Any]:
+def intake_config(job: Job) -> dict[str, Any]:
     """config.json of an intake; JobRefusedError where the hub may not be asked."""
     intake = Intake.objects.select_related("language_model").get(job=job)
     if intake.hub_id and not settings.FTPORTAL_HUB:
@@ -26,8 +25,8 @@ def intake_config(job: Job) -> Mapping[str, Any]:
     try:
         if intake.hub_id:
             revision = intake.revision or None
-            return IntakeConfig(hub_id=intake.hub_id, revision=revision).to_json()
-        return IntakeConfig(model=str(_pretrained(intake).directory.resolve())).to_json()
+            return dict(IntakeConfig(hub_id=intake.hub_id, revision=revision).to_json())
+        return dict(IntakeConfig(model=str(_pretrained(intake).directory.resolve())).to_json())
     except ConfigError as error:
         raise JobRefusedError(error.where, error.message, error.cure) from error
 
@@ -38,7 +37,7 @@ def intake_seals(job: Job) -> list[Seal]:
     return [] if intake.hub_id else checkpoint_seals(_pretrained(intake))
 
 
-def _pretrained(intake: Intake) -> Any:
+def _pretrained(intake: Intake) -> Checkpoint:
     if intake.language_model is None:
         raise ValueError(f"{intake} has no model")
     return intake.language_model.pretrained
@@ -57,15 +56,9 @@ def intake_finished(job: Job) -> None:
 
 
 def intake_sweep() -> None:
-    """Register models that were fetched but not registered."""
-    lost = Intake.objects.filter(
-        job__state=JobState.SUCCEEDED,
-        job__finish_handled=True,
-        language_model__isnull=True,
-        refusal="",
-    ).exclude(hub_id="")
-    for intake in lost.select_related("job"):
-        intake_finish(job=intake.job)
+    """Remove what crashes and fetches that nobody went on with have left."""
+    models_sweep()
+    intakes_drop()
 
 
 INTAKE = JobKind(

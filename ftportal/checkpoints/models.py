@@ -1,5 +1,6 @@
 """Language models, the checkpoints of their weights, and the aliases that point at them."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -7,6 +8,9 @@ from django.db import models
 from django.db.models import Q
 
 from ftportal.jobs.models import Job
+
+FETCHED_KEPT = timedelta(days=7)
+"""How long the files of a fetch that did not end well wait for somebody to go on with it."""
 
 
 class LanguageModel(models.Model):

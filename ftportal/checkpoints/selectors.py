@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from engine.architectures import code_words
 from engine.manifest import ManifestError, manifest_read
 from engine.process import BAD_INPUT
-from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
-from ftportal.jobs.models import JobState
+from ftportal.checkpoints.models import FETCHED_KEPT, Checkpoint, Intake, LanguageModel
+from ftportal.jobs.models import ENDED_STATES, JobState
 
 CHAMPION = "champion"
 
@@ -149,7 +150,17 @@ def intake_of(language_model: LanguageModel) -> Intake | None:
 
 
 def intakes_open() -> QuerySet[Intake]:
-    """Models that are being fetched, or could not be, newest first."""
+    """Models that are being fetched, or could not be within the last week, newest first."""
+    return _unregistered().exclude(job__finished_at__lt=timezone.now() - FETCHED_KEPT)
+
+
+def intakes_given_up() -> QuerySet[Intake]:
+    """Models that could not be fetched, and that nobody went on with for a week."""
+    ended = _unregistered().filter(job__state__in=ENDED_STATES, job__finish_handled=True)
+    return ended.filter(job__finished_at__lt=timezone.now() - FETCHED_KEPT)
+
+
+def _unregistered() -> QuerySet[Intake]:
     return Intake.objects.filter(language_model__isnull=True).select_related("job")
 
 

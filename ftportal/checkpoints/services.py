@@ -2,30 +2,37 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from corpus.confined import model_check
 from engine.errors import ProblemError
-from engine.manifest import ManifestError, manifest_write
-from engine.modelcheck import Problem, model_directory_problems, parameter_count, tensor_shapes
+from engine.manifest import MANIFEST_NAME, Manifest, ManifestError, manifest_write
+from engine.modelcheck import Problem
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
+from ftportal.checkpoints.foreign import ForeignDirectory, ForeignError
+from ftportal.checkpoints.incoming import incoming_begin, incoming_sweep, room_check
 from ftportal.checkpoints.models import Alias, Checkpoint, Intake, LanguageModel
+from ftportal.checkpoints.selectors import intakes_given_up
 from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
 from ftportal.checkpoints.storage import (
-    model_adopt,
     model_move_in,
+    models_directory,
     output_adopt,
     size_bytes,
     stored_path,
 )
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.services import job_submit
+from training.config.intake import FETCHED_NAME
 
 INTAKE_KIND = "intake"
+_OUTPUTS = "attempts/*/output"
 
 
 class CheckpointError(ProblemError):
@@ -44,20 +51,70 @@ def language_model_register(
 ) -> LanguageModel:
     """Register the model in `directory` with its pre-trained checkpoint, the rollback anchor.
 
-    The files are checked first, then brought into FTPORTAL_DATA unless they lie there already.
+    The files are copied into FTPORTAL_DATA unless they lie there already, and checked there: what
+    is refused is refused within ten seconds, and nothing of it stays. The path has no link in it.
     Raises CheckpointError where the model cannot be used or is registered already.
     """
     _name_check(name)
-    _model_check(directory)
-    adopted = model_adopt(directory, _file_name(name))
+    models_sweep()
+    model = LanguageModel(name=name, source=source, note=note, licence=licence)
     try:
-        return _language_model_create(
-            directory=adopted,
-            language_model=LanguageModel(name=name, source=source, note=note, licence=licence),
-        )
-    except CheckpointError:
-        if adopted != directory.resolve():
-            shutil.rmtree(adopted, ignore_errors=True)
+        with ForeignDirectory(directory) as foreign:
+            files = foreign.files()
+            room_check(files)
+            inside = directory.is_relative_to(models_directory().resolve())
+            if inside and foreign.has_only_plain_files:
+                return _register_in_place(directory, model)
+            with incoming_begin(_file_name(name)) as incoming:
+                _refuse(incoming.look(foreign, files))
+                manifest = incoming.fill(foreign, files)
+                model.parameter_count = incoming.parameter_count
+                return _create(model, incoming.published, manifest, publish=incoming.publish)
+    except ForeignError as error:
+        raise _refusal(
+            Problem(where=error.where, message=error.message, cure=error.cure)
+        ) from error
+    except (ManifestError, OSError) as error:
+        raise CheckpointError(f"The model's files cannot be read: {error}") from error
+
+
+def model_take_in(
+    *, name: str, source: str, note: str, licence: str, directory: Path, submitter: User | None
+) -> LanguageModel:
+    """Register a model and have a worker look at it. Raises as `language_model_register` does."""
+    model = language_model_register(
+        name=name, source=source, note=note, licence=licence, directory=directory
+    )
+    model_look(language_model=model, submitter=submitter)
+    return model
+
+
+def intakes_drop() -> None:
+    """Remove what was fetched of models that have not been registered for a week."""
+    for intake in intakes_given_up():
+        for left in [intake.job.directory / FETCHED_NAME, *intake.job.directory.glob(_OUTPUTS)]:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def models_sweep() -> None:
+    """Remove what a crash has left of models that were being registered."""
+    paths = Checkpoint.objects.filter(path__startswith="models/").values_list("path", flat=True)
+    incoming_sweep([models_directory() / Path(path).name for path in paths])
+
+
+def _register_in_place(
+    directory: Path, model: LanguageModel, publish: Callable[[], object] = lambda: None
+) -> LanguageModel:
+    """Register what lies in FTPORTAL_DATA already, where nobody else changes it."""
+    check = model_check(directory)
+    _refuse(check.problems)
+    had_manifest = (directory / MANIFEST_NAME).exists()
+    model.parameter_count = check.parameter_count
+    try:
+        return _create(model, directory, manifest_write(directory), publish=publish)
+    except BaseException:
+        if not had_manifest:
+            (directory / MANIFEST_NAME).unlink(missing_ok=True)
         raise
 
 
@@ -74,33 +131,40 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
-def _language_model_create(*, directory: Path, language_model: LanguageModel) -> LanguageModel:
-    try:
-        manifest = manifest_write(directory)
-    except (ManifestError, OSError) as error:
-        raise CheckpointError(f"The model's files cannot be read: {error}") from error
+def _create(
+    model: LanguageModel, directory: Path, manifest: Manifest, *, publish: Callable[[], object]
+) -> LanguageModel:
+    """Make the rows of a model whose files will lie in `directory` once `publish`, called in the
+    same transaction, has returned."""
     twin = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
     if twin is not None:
         raise CheckpointError(
             f"These very files are registered already, as {twin}.", "Use that model."
         )
-    language_model.parameter_count = parameter_count(tensor_shapes(directory))
-    with transaction.atomic():
-        language_model.full_clean()
-        language_model.save()
-        checkpoint = Checkpoint(
-            language_model=language_model,
-            name=f"{language_model.name}, pre-trained",
-            path=stored_path(directory),
-            manifest_hash=manifest["sha256"],
-            size_bytes=size_bytes(manifest),
-            displacement_pretrained=0.0,
-        )
-        checkpoint.full_clean()
-        checkpoint.save()
-        record("model.registered", language_model, after={"sha256": manifest["sha256"]})
-        _announce_on_commit(checkpoint)
-    return language_model
+    try:
+        with transaction.atomic():
+            model.full_clean()
+            model.save()
+            checkpoint = Checkpoint(
+                language_model=model,
+                name=f"{model.name}, pre-trained",
+                path=stored_path(directory),
+                manifest_hash=manifest["sha256"],
+                size_bytes=size_bytes(manifest),
+                displacement_pretrained=0.0,
+            )
+            checkpoint.full_clean()
+            checkpoint.save()
+            record("model.registered", model, after={"sha256": manifest["sha256"]})
+            _announce_on_commit(checkpoint)
+            publish()
+    except (ValidationError, IntegrityError) as error:
+        raise CheckpointError(
+            f"{model.name} was not registered: another one of that name or with these files was "
+            "registered a moment ago, or a field is too long.",
+            "Look at the list of checkpoints, then choose another name.",
+        ) from error
+    return model
 
 
 def _announce_on_commit(checkpoint: Checkpoint) -> None:
@@ -203,18 +267,20 @@ def delete_objections(checkpoint: Checkpoint) -> list[str]:
     return reasons + [str(reason) for _, reason in answers if reason]
 
 
-def _model_check(directory: Path) -> None:
-    """Refuse what cannot or must not be loaded: pickles, code, missing weights or tokenizer."""
-    problems = model_directory_problems(directory)
+def _refuse(problems: Sequence[Problem]) -> None:
+    """Refuse what cannot or must not be loaded, such as pickles and unknown classes."""
     if problems:
-        first = problems[0]
-        raise CheckpointError(
-            f"This model cannot be used: {first.where}: {first.message}.", first.cure, problems
-        )
+        raise _refusal(*problems)
+
+
+def _refusal(*problems: Problem) -> CheckpointError:
+    first = problems[0]
+    message = f"This model cannot be used: {first.where}: {first.message}."
+    return CheckpointError(message, first.cure, problems)
 
 
 @transaction.atomic
-def model_check(*, language_model: LanguageModel, submitter: User | None) -> Intake:
+def model_look(*, language_model: LanguageModel, submitter: User | None) -> Intake:
     """Have a worker look at a model that was just registered: its class, what is taught of it."""
     job = job_submit(
         kind=INTAKE_KIND, title=f"Look at {language_model}"[:200], created_by=submitter
@@ -239,7 +305,10 @@ def model_fetch(
 
 
 def intake_finish(*, job: Job) -> None:
-    """Register the model that a job has fetched. Idempotent, safe to repeat after a crash."""
+    """Register the model that a job has fetched. Idempotent, safe to repeat after a crash.
+
+    Its files are checked as those of any other model are, and moved instead of copied.
+    """
     intake = Intake.objects.filter(job=job).first()
     if intake is None or not intake.hub_id or job.state != JobState.SUCCEEDED:
         return
@@ -252,15 +321,11 @@ def intake_finish(*, job: Job) -> None:
         note=intake.note,
         licence=intake.licence or str(intake.findings.get("licence", ""))[:80],
     )
+    row = Intake.objects.filter(pk=intake.pk)
     try:
-        with transaction.atomic():
-            intake.language_model = _language_model_create(
-                directory=directory, language_model=model
-            )
-            intake.save(update_fields=["language_model"])
+        _register_in_place(directory, model, publish=lambda: row.update(language_model=model))
     except CheckpointError as error:
-        intake.language_model, intake.refusal = None, str(error)[:500]
-        intake.save(update_fields=["refusal"])
+        row.update(refusal=str(error)[:500])
         shutil.rmtree(directory, ignore_errors=True)
 
 

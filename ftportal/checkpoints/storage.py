@@ -10,7 +10,6 @@ from pathlib import Path
 from django.conf import settings
 
 from engine.manifest import (
-    MANIFEST_NAME,
     Manifest,
     ManifestError,
     directory_publish,
@@ -18,6 +17,8 @@ from engine.manifest import (
 )
 
 _MOVED = ".moved"
+_REVISION = r"[\w-][\w.-]*"
+_REVISION_CHARACTERS = 200
 
 
 def checkpoint_directory(manifest_hash: str) -> Path:
@@ -45,24 +46,34 @@ def model_find(place: str) -> Path | None:
     """The directory that `place` means: a path below an allowed root, or a hub id in the cache.
 
     A hub id is written organisation/name, with @revision for another than main. None where nothing
-    allowed is meant.
+    allowed is meant. There is no link in what is returned.
     """
-    if not place.startswith("/"):
-        return _hub_snapshot(place)
-    directory = Path(place).resolve()
-    allowed = any(directory.is_relative_to(root.resolve()) for root in model_roots())
-    return directory if allowed and directory.is_dir() else None
+    try:
+        directory = Path(place) if place.startswith("/") else _hub_snapshot(place)
+        directory = directory and directory.resolve()
+        allowed = directory and any(directory.is_relative_to(root) for root in _roots_resolved())
+        return directory if directory and allowed and directory.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or a name too long
+        return None
+
+
+def _roots_resolved() -> list[Path]:
+    return [root.resolve() for root in model_roots()]
 
 
 def _hub_snapshot(place: str) -> Path | None:
     name, _, revision = place.partition("@")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not re.fullmatch(r"[\w.-]*", revision):
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not re.fullmatch(
+        _REVISION, revision or "main"
+    ):
         return None
     repository = hub_cache() / f"models--{name.replace('/', '--')}"
     reference = repository / "refs" / (revision or "main")
-    commit = reference.read_text().strip() if reference.is_file() else revision
-    snapshot = repository / "snapshots" / commit
-    return snapshot if commit and snapshot.is_dir() else None
+    commit = revision
+    if reference.is_file():
+        with reference.open(encoding="ascii", errors="replace") as file:
+            commit = file.read(_REVISION_CHARACTERS).strip()
+    return repository / "snapshots" / commit if re.fullmatch(_REVISION, commit) else None
 
 
 def stored_path(directory: Path) -> str:
@@ -129,46 +140,12 @@ def _move(source: Path, target: Path) -> None:
         shutil.rmtree(source)
 
 
-def model_adopt(directory: Path, name: str) -> Path:
-    """Bring a model's files into FTPORTAL_DATA, where nobody else changes them.
-
-    A directory that already lies there stays. Links, as the hub's cache uses them, become hard
-    links to the files they point at, or copies across devices; plain files are copied.
-    """
-    directory = directory.absolute()
-    inside = directory.resolve().is_relative_to(models_directory().resolve())
-    if inside and not any(path.is_symlink() for path in directory.rglob("*")):
-        return directory.resolve()
-    target = models_directory() / name
-    if target.exists():
-        target = target.with_name(f"{name}-{uuid.uuid4().hex[:8]}")
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for path in sorted(directory.rglob("*")):
-        relative = path.relative_to(directory)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.is_file() and not hidden and relative.as_posix() != MANIFEST_NAME:
-            (partial / relative).parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(path, partial / relative)
-    directory_publish(partial, target)
-    return target
-
-
 def model_move_in(directory: Path, name: str) -> Path:
     """Move a fetched model's files into FTPORTAL_DATA; safe to repeat after a crash."""
     target = models_directory() / name
-    if not directory.is_dir() and target.is_dir():
+    if target.is_dir():  # whole: it gets its name last
+        shutil.rmtree(directory, ignore_errors=True)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     _move(directory, target)
     return target
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if source.is_symlink():
-        try:
-            os.link(source.resolve(), target)
-            return
-        except OSError:
-            pass  # another device, or a file system without hard links
-    shutil.copyfile(source, target)

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ftportal.accounts.models import Role
+from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.forms import ModelForm
 from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
@@ -21,11 +21,10 @@ from ftportal.checkpoints.services import (
     CheckpointError,
     checkpoint_delete,
     delete_objections,
-    language_model_register,
-    model_check,
     model_fetch,
+    model_take_in,
 )
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import page_of, text_of
 
 _SORT = {
     "name": "name",
@@ -40,7 +39,7 @@ _SORT = {
 def checkpoints(request: HttpRequest) -> HttpResponse:
     """All checkpoints, filtered by model and text."""
     model_name = request.GET.get("model", "")
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     deleted = request.GET.get("deleted") == "yes"
     rows = checkpoint_list(model_name=model_name, text=text, deleted=deleted)
     context = {
@@ -93,19 +92,19 @@ def model_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
         if form.directory is None:
-            return _fetch(request, form)
+            return _fetch(request, form, user)
         try:
-            model = language_model_register(
+            model = model_take_in(
                 name=values["name"].strip(),
                 source=values["place"][:300],
                 note=values["note"],
                 licence=values["licence"],
                 directory=form.directory,
+                submitter=user,
             )
         except CheckpointError as error:
             refusal = error
         else:
-            model_check(language_model=model, submitter=user)
             messages.success(
                 request, f"{model} is registered. {code_notice(model.pretrained)}".strip()
             )
@@ -115,7 +114,7 @@ def model_new(request: HttpRequest) -> HttpResponse:
     return render(request, "checkpoints/model_new.html", context, status=status)
 
 
-def _fetch(request: HttpRequest, form: ModelForm) -> HttpResponse:
+def _fetch(request: HttpRequest, form: ModelForm, user: User) -> HttpResponse:
     values = form.cleaned_data
     try:
         intake = model_fetch(
@@ -124,7 +123,7 @@ def _fetch(request: HttpRequest, form: ModelForm) -> HttpResponse:
             revision=form.revision,
             note=values["note"],
             licence=values["licence"],
-            submitter=require_role(request, Role.ADMINISTRATOR),
+            submitter=user,
         )
     except CheckpointError as error:
         context = {"form": form, "refusal": error}

@@ -3,14 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby, islice
-from pathlib import Path
-from typing import Any, overload
+from itertools import count, groupby, islice
+from typing import Any, NamedTuple, overload
 
-from corpus.conversations import ChatEncoder, Piece
-from corpus.examples import example_from_json
-from corpus.jsontext import ExampleError
+from corpus.confined import ConfinedError, decisions_show, examples_show
 from ftportal.datasets.models import Batch, BatchState
 
 FOLD_CHARACTERS = 700
@@ -49,21 +45,23 @@ class ShownExample:
     """Why it has no tokens with this model."""
 
 
-@lru_cache(maxsize=4)
-def _encoder(directory: Path) -> ChatEncoder:
-    return ChatEncoder.from_directory(directory)
+class Piece(NamedTuple):
+    """One token's text and what it is, as `corpus.confined` tells it."""
+
+    text: str
+    is_decision: bool
+    is_reasoning: bool
 
 
-def decision_text(batch: Batch, record: dict[str, Any], decision: int) -> str:
-    """The text of one of an example's decisions, as the model would say it.
+def decision_texts(batch: Batch, decisions: Sequence[tuple[dict[str, Any], int]]) -> Sequence[str]:
+    """The texts of decisions, as the model would say them.
 
-    record: the example's line of examples.jsonl; decision: its place, from 0.
+    decisions: an example's line of examples.jsonl and the decision's place in it, from 0, of each.
     """
-    encoder = _encoder(batch.language_model.pretrained.directory)
-    encoded = encoder.encode(example_from_json(record))
-    segment = encoded.decisions[decision]
-    ids = encoded.token_ids[segment.start : segment.end]
-    return str(encoder.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    try:
+        return decisions_show(batch.language_model.pretrained.directory, decisions)
+    except ConfinedError as error:
+        return [str(error)] * len(decisions)
 
 
 class BatchExamples(Sequence[ShownExample]):
@@ -92,36 +90,28 @@ class BatchExamples(Sequence[ShownExample]):
     def _read(self, start: int, stop: int) -> Iterator[ShownExample]:
         if start >= stop:
             return
-        encoder = _encoder(self._batch.language_model.pretrained.directory)
         with self._path.open("rb") as stream:
-            for number, line in enumerate(islice(stream, start, stop), start=start + 1):
-                yield _shown(number, json.loads(line), encoder)
+            records = [json.loads(line) for line in islice(stream, start, stop)]
+        for number, record, answer in zip(
+            count(start + 1), records, self._answers(records), strict=False
+        ):
+            yield ShownExample(
+                number=number,
+                line=record["line"],
+                sha256=record["sha256"],
+                is_held_out=record["held_out"],
+                stretches=list(_stretches([Piece(*one) for one in answer.get("pieces", ())])),
+                context_token_count=answer.get("context_token_count", 0),
+                decision_token_count=answer.get("decision_token_count", 0),
+                problem=answer.get("problem", ""),
+            )
 
-
-def _shown(number: int, record: dict[str, Any], encoder: ChatEncoder) -> ShownExample:
-    example = example_from_json(record)
-    try:
-        encoded, pieces = encoder.encode(example), encoder.pieces(example)
-    except ExampleError as error:  # its tokens are not counted yet
-        return ShownExample(
-            number=number,
-            line=record["line"],
-            sha256=record["sha256"],
-            is_held_out=record["held_out"],
-            stretches=[],
-            context_token_count=0,
-            decision_token_count=0,
-            problem=f"{error.message}. {error.cure}",
-        )
-    return ShownExample(
-        number=number,
-        line=record["line"],
-        sha256=record["sha256"],
-        is_held_out=record["held_out"],
-        stretches=list(_stretches(pieces)),
-        context_token_count=encoded.context_token_count,
-        decision_token_count=encoded.decision_token_count,
-    )
+    def _answers(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        directory = self._batch.language_model.pretrained.directory
+        try:
+            return examples_show(directory, records)
+        except ConfinedError as error:
+            return [{"problem": f"this page cannot be shown: {error}"}] * len(records)
 
 
 def _stretches(pieces: Sequence[Piece]) -> Iterator[Stretch]:

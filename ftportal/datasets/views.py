@@ -30,7 +30,7 @@ from ftportal.datasets.services import DatasetError, batch_delete, batch_upload
 from ftportal.datasets.services.answers import can_import_good
 from ftportal.datasets.uploads import UploadRefusedError, too_large, too_large_refusal, upload_limit
 from ftportal.datasets.views_questions import columns_form
-from ftportal.pages.lists import ListPage, is_fragment, key_of, page_of
+from ftportal.pages.lists import ListPage, is_fragment, key_of, page_of, text_of
 
 _SORT = {
     "name": "name",
@@ -46,7 +46,7 @@ _GROUP_SHOWN = 5
 @require_GET
 def batches(request: HttpRequest) -> HttpResponse:
     """All batches, filtered by text, kind and state."""
-    filters = {name: request.GET.get(name, "").strip() for name in ("text", "kind", "state")}
+    filters = {name: text_of(request, name) for name in ("text", "kind", "state")}
     context = {
         "listing": page_of(request, batch_list(**filters), sort=_SORT, default="-created"),
         "filters": filters,

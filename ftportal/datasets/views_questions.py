@@ -1,6 +1,5 @@
 """Answers to what a batch asks, new versions of it, and what can be downloaded of it."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +29,7 @@ from ftportal.datasets.services import (
     batch_version,
     batch_withdraw,
 )
+from ftportal.pages.csvs import csv_line
 
 _COLUMN = "column:"
 """Before a column's name in the form that maps it."""
@@ -228,17 +228,10 @@ def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
     batch = get_object_or_404(Batch, pk=pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="batch-{pk}-problems.csv"'
-    writer = csv.writer(response)
-    writer.writerow(["line", "problem", "what to do", "text"])
+    response.write(csv_line(["line", "problem", "what to do", "text"]))
     for one in batch.problems.all():
-        cells = (one.message, one.cure, one.text)
-        writer.writerow([one.line or "file", *map(_csv_safe, cells)])
+        response.write(csv_line([one.line or "file", one.message, one.cure, one.text]))
     return response
-
-
-def _csv_safe(text: str) -> str:
-    """A spreadsheet would compute a cell that begins so."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 @require_GET

@@ -14,6 +14,7 @@ from ftportal.evaluations.services.suites import SETTINGS
 from ftportal.pages.lists import whole_of
 
 USE, LIMIT = "use_", "limit_"
+_WHOLE_MAX = 2**31 - 1
 
 
 class BenchmarkForm(forms.Form):
@@ -44,6 +45,7 @@ class SuiteForm(forms.Form):
     description = forms.CharField(max_length=300, required=False)
     tasks = forms.CharField(
         label="Other lm-eval tasks",
+        max_length=20_000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Names of tasks or groups, one a line or parted by commas; a number after a "
@@ -58,29 +60,42 @@ class SuiteForm(forms.Form):
     max_documents = forms.IntegerField(
         label="Documents of each",
         min_value=1,
+        max_value=_WHOLE_MAX,
         required=False,
         help_text="Empty: all of them. A few dozen show more than eight.",
     )
-    max_document_tokens = forms.IntegerField(label="Tokens of each, at most", min_value=2)
+    max_document_tokens = forms.IntegerField(
+        label="Tokens of each, at most", min_value=2, max_value=_WHOLE_MAX
+    )
     window_tokens = forms.IntegerField(
-        label="Window, tokens", min_value=2, help_text="The most the model sees at once."
+        label="Window, tokens",
+        min_value=2,
+        max_value=_WHOLE_MAX,
+        help_text="The most the model sees at once.",
     )
     stride_tokens = forms.IntegerField(
         label="Stride, tokens",
         min_value=1,
+        max_value=_WHOLE_MAX,
         help_text="How far the window moves: below the window.",
     )
     batch_size = forms.IntegerField(
-        label="Sequences a pass", min_value=1, help_text="Lower it where memory runs out."
+        label="Sequences a pass",
+        min_value=1,
+        max_value=_WHOLE_MAX,
+        help_text="Lower it where memory runs out.",
     )
     dtype = forms.ChoiceField(label="Number format", choices=[(one, one) for one in DTYPES])
     kl_tokens = forms.IntegerField(
         label="Tokens compared with the parent",
         min_value=1,
+        max_value=_WHOLE_MAX,
         help_text="For forward KL. Memory: tokens times vocabulary times 4 bytes; 512 take 100 MB "
         "with SmolLM2.",
     )
-    seed = forms.IntegerField(min_value=0, help_text="Draws few-shot examples.")
+    seed = forms.IntegerField(
+        min_value=0, max_value=_WHOLE_MAX, help_text="Draws few-shot examples."
+    )
     allow_code_execution = forms.BooleanField(
         label="Run code that the model wrote",
         required=False,
@@ -103,7 +118,7 @@ class SuiteForm(forms.Form):
         self.known = known_benchmarks()
         for name, one in self.known.items():
             self.fields[USE + name] = forms.BooleanField(label=one.title, required=False)
-            most = one.item_count if one.source != "lm_eval" else None
+            most = one.item_count if one.source != "lm_eval" else _WHOLE_MAX
             self.fields[LIMIT + name] = forms.IntegerField(
                 label=f"Items of {one.title}",
                 min_value=1,

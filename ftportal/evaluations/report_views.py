@@ -18,7 +18,7 @@ from ftportal.evaluations.selectors import (
     noise_floor,
     retention_rows,
 )
-from ftportal.pages.lists import is_fragment, key_of, page_of
+from ftportal.pages.lists import is_fragment, key_of, page_of, text_of
 
 _ITEM_SORT = {"benchmark": "benchmark", "question": "question"}
 ITEMS_A_PAGE = 10
@@ -72,7 +72,7 @@ def _items(request: HttpRequest, verdict: Verdict) -> dict[str, Any]:
     chosen = {
         "change": change if change in CHANGES else "lost",
         "benchmark": request.GET.get("benchmark", ""),
-        "text": request.GET.get("text", "").strip(),
+        "text": text_of(request, "text"),
     }
     rows = changed_items(verdict, **chosen)
     return {

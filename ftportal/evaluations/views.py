@@ -29,7 +29,7 @@ from ftportal.evaluations.services import (
     early_request,
     evaluation_repeat,
 )
-from ftportal.pages.lists import is_fragment, key_of, page_of
+from ftportal.pages.lists import is_fragment, key_of, page_of, text_of
 
 _SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "created_at"}
 
@@ -37,7 +37,7 @@ _SORT = {"checkpoint": "checkpoint__name", "suite": "suite__name", "created": "c
 @require_GET
 def evaluations(request: HttpRequest) -> HttpResponse:
     """All measurements, filtered by checkpoint, suite and state."""
-    chosen = {name: request.GET.get(name, "").strip() for name in ("checkpoint", "suite", "state")}
+    chosen = {name: text_of(request, name) for name in ("checkpoint", "suite", "state")}
     context = {
         "listing": page_of(request, evaluation_list(**chosen), sort=_SORT, default="-created"),
         "chosen": chosen,

@@ -14,7 +14,7 @@ from ftportal.accounts.models import User
 from ftportal.jobs.models import Job
 from ftportal.jobs.selectors import job_list, kind_words, may_steer
 from ftportal.jobs.services import job_resume, job_stop
-from ftportal.pages.lists import is_fragment, page_of
+from ftportal.pages.lists import is_fragment, page_of, text_of
 
 _SORT = {"title": "title", "kind": "kind", "state": "state", "created": "created_at"}
 
@@ -24,7 +24,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     """All jobs, or for HTMX the part of the page that changes."""
     kind = request.GET.get("kind", "")
     state = request.GET.get("state", "")
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     rows = job_list(kind=kind, state=state, text=text)
     listing = page_of(request, rows, sort=_SORT, default="-created")
     context = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from corpus.scored import BIN_NATS, decisions_open
 from ftportal.datasets.models import Batch
-from ftportal.datasets.preview import decision_text
+from ftportal.datasets.preview import decision_texts
 from ftportal.learnability.models import Learnability
 from ftportal.pages.bar_charts import Bar, bar_chart
 from ftportal.pages.charts import Chart
@@ -106,19 +106,24 @@ class ScoredDecisions(Sequence[ScoredDecision]):
         return next(self._read([self._table[at].tolist()]))
 
     def _read(self, rows: list[tuple[int, int, int, int, float]]) -> Iterator[ScoredDecision]:
+        records = []
         with self._batch.examples_path.open("rb") as file:
-            for offset, _, decision, tokens, mean_nats in rows:
+            for offset, *_ in rows:
                 file.seek(offset)
-                record = json.loads(file.readline())
-                yield ScoredDecision(
-                    line=record["line"],
-                    sha256=record["sha256"],
-                    is_held_out=record["held_out"],
-                    number=decision + 1,
-                    tokens=tokens,
-                    mean_nats=mean_nats,
-                    text=decision_text(self._batch, record, decision),
-                )
+                records.append(json.loads(file.readline()))
+        decisions = [(record, row[2]) for record, row in zip(records, rows, strict=True)]
+        texts = decision_texts(self._batch, decisions)
+        for record, row, text in zip(records, rows, texts, strict=True):
+            _, _, decision, tokens, mean_nats = row
+            yield ScoredDecision(
+                line=record["line"],
+                sha256=record["sha256"],
+                is_held_out=record["held_out"],
+                number=decision + 1,
+                tokens=tokens,
+                mean_nats=mean_nats,
+                text=text,
+            )
 
 
 def examples_beyond(

@@ -19,7 +19,7 @@ from ftportal.mixtures.selectors import (
     part_rows,
 )
 from ftportal.mixtures.services import MixtureError, mixture_delete, mixture_make
-from ftportal.pages.lists import key_of, page_of
+from ftportal.pages.lists import key_of, page_of, text_of
 
 _SORT = {"name": "name", "created": "created_at", "batches": "batch_count", "runs": "run_count"}
 
@@ -27,7 +27,7 @@ _SORT = {"name": "name", "created": "created_at", "batches": "batch_count", "run
 @require_GET
 def mixtures(request: HttpRequest) -> HttpResponse:
     """All mixtures by their newest version, filtered by text."""
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     listing = page_of(request, mixture_list(text=text), sort=_SORT, default="-created")
     return render(request, "mixtures/mixtures.html", {"listing": listing, "text": text})
 

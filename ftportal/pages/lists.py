@@ -40,6 +40,15 @@ key_of = whole_of
 """The primary key that a text names; None where it can be none."""
 
 
+SEARCH_CHARACTERS = 1000
+"""What lists are searched for is cut here: SQLite refuses patterns of more than 50,000 bytes."""
+
+
+def text_of(request: HttpRequest, name: str) -> str:
+    """The text that an address asks a list for, without space around it."""
+    return request.GET.get(name, "")[:SEARCH_CHARACTERS].strip()
+
+
 def is_fragment(request: HttpRequest) -> bool:
     """Whether HTMX asks for a part of the page; going back in the history needs the whole one."""
     htmx = HtmxDetails(request)

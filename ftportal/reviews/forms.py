@@ -14,7 +14,7 @@ REASON_CHARACTERS = Vote._meta.get_field("left_reason").max_length
 class VoteForm(forms.Form):
     """One judgement. `position` says which item the page showed."""
 
-    position = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+    position = forms.IntegerField(min_value=0, max_value=10**6, widget=forms.HiddenInput)
     preference = forms.ChoiceField(
         choices=Preference.choices,
         error_messages={"required": "Choose left, right, tie or both bad."},
@@ -37,7 +37,7 @@ class DecisionForm(forms.Form):
     """Approve or reject, with a reason."""
 
     decision = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
-    reason = forms.CharField(required=False)
+    reason = forms.CharField(required=False, max_length=5000)
 
 
 class PlanForm(forms.Form):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.checks import ConfigError
-from engine.modelcheck import tensor_shapes
+from engine.tensorfiles import tensor_shapes
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import BatchKind, HeldOutSet
 from ftportal.jobs.models import JobState

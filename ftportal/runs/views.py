@@ -1,6 +1,5 @@
 """Pages of runs: the list, the page that watches one, and panels for other floors' pages."""
 
-import csv
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +11,8 @@ from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
-from ftportal.pages.lists import is_fragment, page_of
+from ftportal.pages.csvs import csv_line
+from ftportal.pages.lists import is_fragment, page_of, text_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.forms.run import method_choices
@@ -47,9 +47,7 @@ _SORT = {
 @require_GET
 def runs(request: HttpRequest) -> HttpResponse:
     """All runs, or for HTMX the table alone."""
-    filters = {
-        name: request.GET.get(name, "").strip() for name in ("state", "method", "parent", "text")
-    }
+    filters = {name: text_of(request, name) for name in ("state", "method", "parent", "text")}
     listing = page_of(request, run_list(**filters), sort=_SORT, default="-created")
     for one in listing.object_list:
         one.method_words = method_name(one.recipe)
@@ -104,10 +102,9 @@ def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
     shown = _run(pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="run-{shown.pk}-metrics.csv"'
-    writer = csv.writer(response)
-    writer.writerow(["step", "metric", "value"])
+    response.write(csv_line(["step", "metric", "value"]))
     rows = Metric.objects.filter(run=shown).order_by("step", "name")
-    writer.writerows(rows.values_list("step", "name", "value").iterator())
+    response.writelines(map(csv_line, rows.values_list("step", "name", "value").iterator()))
     return response
 
 

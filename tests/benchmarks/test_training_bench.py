@@ -8,7 +8,7 @@ from benchmarks.training import line_of
 from benchmarks.training_cases import Case, baseline_rows
 from benchmarks.training_children import Measurement
 from benchmarks.training_work import Size, flops_of, model_size
-from corpus.conversations import EncodedExample, Segment
+from corpus.encoded import EncodedExample, Segment
 
 
 def case(*, one_example_a_decision: bool = False) -> Case:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from corpus.conversations import ChatEncoder, EncodedExample
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample
 from corpus.examples import decisions_mark, example_from_json
 from corpus.formats import example_parse
 from corpus.jsontext import ExampleError

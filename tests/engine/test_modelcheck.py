@@ -4,10 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.modelcheck import model_directory_problems, parameter_count, tensor_shapes
+from engine.modelcheck import model_directory_problems
+from engine.tensorfiles import parameter_count, tensor_shapes
 
 
 @pytest.fixture
@@ -48,6 +50,15 @@ def _escape(directory: Path) -> None:
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def _two_parts_twice(directory: Path) -> None:
+    weights = directory / "model.safetensors"
+    name = next(iter(tensor_shapes(directory)))
+    for number in (1, 2):
+        shutil.copyfile(weights, directory / f"model-{number}.safetensors")
+    index = {"weight_map": {name: "model-1.safetensors", "b": "model-2.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 @pytest.mark.parametrize(
     ("spoil", "where"),
     [
@@ -59,11 +70,12 @@ def _escape(directory: Path) -> None:
         (lambda d: (d / "tokenizer.json").write_text("[1]"), "tokenizer.json"),
         (lambda d: (d / "config.json").unlink(), "config.json"),
         (lambda d: (d / "config.json").write_text("[" * 100_000), "config.json"),
-        (lambda d: (d / "model.safetensors").unlink(), "weights"),
-        (lambda d: (d / "model.safetensors").write_bytes(b"not it at all"), "weights"),
-        (_cut, "weights"),
-        (_index, "weights"),
-        (_escape, "weights"),
+        (lambda d: (d / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"not it at all"), "model.safetensors"),
+        (_cut, "model.safetensors"),
+        (_index, "model-00001-of-00002.safetensors"),
+        (_escape, "model.safetensors.index.json"),
+        (_two_parts_twice, "model-2.safetensors"),
     ],
 )
 def test_what_is_wrong_is_named(model: Path, spoil: Callable[[Path], object], where: str) -> None:
@@ -71,6 +83,42 @@ def test_what_is_wrong_is_named(model: Path, spoil: Callable[[Path], object], wh
     (problem,) = model_directory_problems(model)
     assert problem.where == where
     assert problem.cure.endswith(".")
+
+
+def test_infinity_in_a_config_is_taken_as_transformers_writes_it(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["time_step_limit"] = [0.0, float("inf")]
+    (model / "config.json").write_text(json.dumps(config))
+    assert model_directory_problems(model) == []
+
+
+def test_parts_named_by_an_index_are_read(model: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    whole = tensor_shapes(model)
+    tensors = load_file(model / "model.safetensors")
+    parts: dict[str, dict[str, Any]] = {"a.safetensors": {}, "b.safetensors": {}}
+    files = {}
+    for number, (name, tensor) in enumerate(tensors.items()):
+        file = list(parts)[number % 2]
+        parts[file][name] = tensor
+        files[name] = file
+    for file, part in parts.items():
+        save_file(part, model / file, metadata={"format": "pt"})
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert tensor_shapes(model) == whole
+    assert model_directory_problems(model) == []
+
+
+@pytest.mark.parametrize("dtype", sorted({"F4", "F6_E2M3", "BOOL", "BF16", "C64"}))
+def test_every_kind_of_number_has_its_size(model: Path, dtype: str) -> None:
+    bits = {"F4": 4, "F6_E2M3": 6, "BOOL": 8, "BF16": 16, "C64": 64}[dtype]
+    entry = {"dtype": dtype, "shape": [2, 4], "data_offsets": [0, bits]}
+    header = json.dumps({"a": entry, "none": {**entry, "shape": [0], "data_offsets": [0, 0]}})
+    file = len(header).to_bytes(8, "little") + header.encode() + b"\0" * bits
+    (model / "model.safetensors").write_bytes(file)
+    assert tensor_shapes(model) == {"a": (2, 4), "none": (0,)}
 
 
 def test_a_missing_directory_is_a_problem(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from tests.training.frozen.test_streaming import CPU, example, gradients
 from tests.training.shapes import HYBRID, PLAIN, WINDOWED, shape
 from training.frozen.parity import parity_check

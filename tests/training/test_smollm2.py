@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.manifest import manifest_check
-from engine.modelcheck import model_directory_problems, parameter_count, tensor_shapes
+from engine.modelcheck import model_directory_problems
+from engine.tensorfiles import parameter_count, tensor_shapes
 from tests.event_log import logged_events
 from training.base_model import write
 

@@ -75,7 +75,7 @@ def forecast(
 ) -> Forecast:
     """Forecast a run.
 
-    tensor_shapes: of the parent, from `engine.modelcheck.tensor_shapes`.
+    tensor_shapes: of the parent, from `engine.tensorfiles.tensor_shapes`.
     example_counts, weights: of each batch, held-out examples not counted.
     tokens_per_example, tokens_per_second: context and decision tokens together, the latter as an
     earlier run of a like kind measured it; without both, seconds is None.

@@ -51,11 +51,12 @@ class DecoderShape:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "DecoderShape":
         """Read a model directory's config.json; ValueError names what it lacks."""
-        values: Mapping[str, Any] = config.get("text_config") or config
+        own = config.get("text_config")
+        values: Mapping[str, Any] = own if isinstance(own, Mapping) and own else config
         hidden = _whole(values, "hidden_size", "n_embd")
         heads = _whole(values, "num_attention_heads", "n_head")
-        head = int(values.get("head_dim") or hidden // heads)
-        keys = int(values.get("num_key_value_heads") or heads)
+        head = _whole(values, "head_dim", default=hidden // heads)
+        keys = _whole(values, "num_key_value_heads", default=heads)
         return cls(
             layers=_whole(values, "num_hidden_layers", "n_layer"),
             hidden=hidden,
@@ -66,11 +67,15 @@ class DecoderShape:
         )
 
 
-def _whole(values: Mapping[str, Any], *names: str) -> int:
+def _whole(values: Mapping[str, Any], *names: str, default: int | None = None) -> int:
     for name in names:
         value = values.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
+        if value is not None:
+            raise ValueError(f"the model's config.json has a {name} that is no single size")
+    if default is not None:
+        return default
     raise ValueError(f"the model's config.json has no {names[0]}")
 
 
@@ -80,7 +85,7 @@ def _intermediate(values: Mapping[str, Any], hidden: int) -> int:
     width = values.get("moe_intermediate_size")
     if isinstance(experts, int) and isinstance(width, int):
         return experts * width
-    return int(values.get("intermediate_size") or values.get("n_inner") or 4 * hidden)
+    return _whole(values, "intermediate_size", "n_inner", default=4 * hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +142,7 @@ def memory_estimate(
 ) -> MemoryEstimate:
     """Estimate a session's peak: of the GPU where it runs on one, else of the process.
 
-    shapes: of the parent's tensors, by name, from `engine.modelcheck.tensor_shapes`.
+    shapes: of the parent's tensors, by name, from `engine.tensorfiles.tensor_shapes`.
     """
     kind = config.method.kind
     kept = _kept(config, shapes)

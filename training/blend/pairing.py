@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.checks import ConfigError
-from engine.modelcheck import TensorPlace, directory_check, tensor_places
+from engine.modelcheck import directory_check
+from engine.tensorfiles import TensorPlace, tensor_places
 
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Formats that can be blended, by the bytes of one number."""

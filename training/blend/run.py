@@ -10,7 +10,8 @@ from typing import Any
 from engine.attempt import Attempt
 from engine.directory import files_beside_copy, json_write
 from engine.manifest import manifest_write
-from engine.modelcheck import TensorPlace, directory_check, tensor_places
+from engine.modelcheck import directory_check
+from engine.tensorfiles import TensorPlace, tensor_places
 from training.blend.pairing import FLOAT_BYTES, Pair, pairs_of
 from training.blend.weights import Distance, entry_of, file_write
 from training.config.blend import BlendConfig

@@ -9,7 +9,7 @@ from typing import IO, Any
 import torch
 
 from engine.checks import ConfigError
-from engine.modelcheck import TensorPlace
+from engine.tensorfiles import TensorPlace
 from training.blend.pairing import FLOAT_BYTES, Pair
 from training.tensors.files import DTYPES, Entry, header, in_file_order
 

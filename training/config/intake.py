@@ -7,8 +7,10 @@ from typing import Any
 
 from engine.checks import ConfigError, fields_of, text_check
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_REVISION = re.compile(r"[\w./-]{1,200}")
+FETCHED_NAME = "files"
+"""In the job's directory, for all attempts: what has come from the hub."""
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+_REVISION = re.compile(r"[\w./-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from training.ahead.passes import KL_TOKENS_PER_EXAMPLE
 from training.defences.likelihood import logits_before, target_places
 from training.samples import Sample

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 
 _ROWS = 64
 """Rows of logits that are turned into float32 at a time: with 150,000 tokens 38 MB."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from corpus.conversations import ChatEncoder, EncodedExample, Segment
+from corpus.conversations import ChatEncoder
+from corpus.encoded import EncodedExample, Segment
 from engine.checks import ConfigError
 from training.config import ProbeConfig, RunConfig
 from training.defences.likelihood import target_log_probabilities

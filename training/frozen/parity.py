@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from corpus.conversations import EncodedExample, Segment
+from corpus.encoded import EncodedExample, Segment
 from engine.attempt import is_out_of_memory
 from engine.checks import ConfigError
 from training.frozen.caches import StreamCache

@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from training.frozen.gathering import GatheredReader
 from training.frozen.reader import StreamReader, base_model
 from training.frozen.stretches import Stretch, stretches, stretches_group

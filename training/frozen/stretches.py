@@ -8,7 +8,7 @@ here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corpus.conversations import EncodedExample
+from corpus.encoded import EncodedExample
 from training.config import GATHERED_TOKENS
 
 

@@ -25,18 +25,24 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils._headers import build_hf_headers
 from tqdm import tqdm
 
 from engine.attempt import Attempt, EngineError
 from engine.checks import ConfigError
 from engine.directory import files_beside
-from engine.manifest import file_sha256
+from engine.jsonfiles import json_file_read
+from engine.manifest import MANIFEST_NAME, file_sha256
+from engine.modelcheck import directory_check
 from engine.process import FAILED
+from engine.tensorfiles import INDEX_LIMIT_BYTES, INDEX_NAME, SINGLE_NAME, SUFFIX
+from training.config.intake import FETCHED_NAME
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _BESIDE = re.compile(r"(config|generation_config)\.json|(LICEN[CS]E|NOTICE|README)(\.\w+)?")
-_MEGABYTE = 1e6
+_MEGABYTE, _GIGABYTE = 1e6, 1e9
+_SPARE_BYTES = 1 << 30
+_OTHER_CURE = "Choose another revision of it, or another model."
+_SAFETENSORS_CURE = "Only safetensors are fetched: pickled weights can run code."
 
 
 class Fetch:
@@ -46,7 +52,7 @@ class Fetch:
         self._hub_id = hub_id
         self._asked = revision
         self._attempt = attempt
-        self._folder = attempt.job_directory / "files"
+        self._folder = attempt.job_directory / FETCHED_NAME
         self._sizes: dict[str, int] = {}
         self._hashes: dict[str, str] = {}
         """SHA-256 of large files, as the hub has them."""
@@ -62,20 +68,22 @@ class Fetch:
             sizes = self._sizes = self._look()
             self._attempt.check_stop()
             self._folder.mkdir(exist_ok=True)
-            beside = [name for name in sizes if files_beside(name) or _BESIDE.fullmatch(name)]
+            beside = [name for name in sizes if _is_small(name)]
             progress = _Progress(self._attempt)
             for name in beside:
                 self._fetch(name, progress)
+            directory_check("model", str(self._folder), weights=False)
             weights = self._weight_names(sizes)
             self._names = [*beside, *weights]
             progress.total_bytes = sum(sizes[name] for name in self._names)
+            self._room_check()
             for name in weights:
                 self._fetch(name, progress)
         return self._folder
 
     def hand_over(self, output: Path) -> None:
-        """Move the files to `output`; nothing is copied."""
-        for name in self._names:
+        """Move the files, and a manifest of them, to `output`; nothing is copied."""
+        for name in [*self._names, MANIFEST_NAME]:
             (self._folder / name).rename(output / name)
         shutil.rmtree(self._folder)
 
@@ -95,21 +103,39 @@ class Fetch:
         return {name: one.size or 0 for name, one in files.items()}
 
     def _weight_names(self, sizes: Mapping[str, int]) -> list[str]:
-        if _INDEX in sizes:
-            index = json.loads((self._folder / _INDEX).read_bytes())
-            names = sorted(set(index.get("weight_map", {}).values()))
-        else:
-            names = [_SINGLE]
-        for name in names:
-            if name not in sizes or not name.endswith(".safetensors"):
-                message = f"{self._hub_id} has no safetensors weights ({name} is missing)"
-                cure = "Only safetensors are fetched: pickled weights can run code."
-                raise ConfigError("hub_id", message, cure)
-        return names
+        """The files of weights; ConfigError where they are not all there as safetensors."""
+        names: Any = {SINGLE_NAME: SINGLE_NAME}
+        if INDEX_NAME in sizes:
+            try:
+                index = json_file_read(self._folder / INDEX_NAME, limit_bytes=INDEX_LIMIT_BYTES)
+            except ValueError as error:
+                raise ConfigError("model", f"{INDEX_NAME} {error}", _OTHER_CURE) from error
+            names = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(names, dict) or not names:
+            message = f"{INDEX_NAME} has no weight_map, an object of tensors and their files"
+            raise ConfigError("model", message, _OTHER_CURE)
+        for name in names.values():
+            if not isinstance(name, str) or name not in sizes or not name.endswith(SUFFIX):
+                message = f"{self._hub_id} has no safetensors weights ({name!s:.80} is missing)"
+                raise ConfigError("hub_id", message, _SAFETENSORS_CURE)
+        return sorted(set(names.values()))
+
+    def _room_check(self) -> None:
+        there = sum(path.stat().st_size for path in self._folder.iterdir())
+        missing = sum(self._sizes[name] for name in self._names) - there
+        free = shutil.disk_usage(self._folder).free - _SPARE_BYTES
+        if missing > free:
+            message = (
+                f"{missing / _GIGABYTE:,.1f} GB are still to come, and the disk has room for "
+                f"{max(free, 0) / _GIGABYTE:,.1f} GB"
+            )
+            raise EngineError(FAILED, "files", message, "Make room, then start it again.")
 
     def _fetch(self, name: str, progress: "_Progress") -> None:
         path, partial = self._folder / name, self._folder / f"{name}.partial"
         if not path.is_file():
+            if partial.is_file() and partial.stat().st_size > self._sizes[name]:
+                partial.unlink()  # no part of this file
             with partial.open("ab") as file:
                 http_get(
                     hf_hub_url(self._hub_id, name, revision=self.commit),
@@ -127,6 +153,11 @@ class Fetch:
             partial.rename(path)
         self._attempt.check_stop()
         progress.file_done(path.stat().st_size)
+
+
+def _is_small(name: str) -> bool:
+    """Whether a file is fetched before the weights, for it says what they must be."""
+    return name == INDEX_NAME or files_beside(name) or _BESIDE.fullmatch(name) is not None
 
 
 class _Progress:
@@ -185,11 +216,10 @@ def _told(hub_id: str, revision: str | None) -> Iterator[None]:
         message = f"the hub has no model {hub_id}, or not for this worker"
         cure = "Look at its name; a private model needs a token (HF_TOKEN)."
         raise ConfigError("hub_id", message, cure) from error
-    except (HfHubHTTPError, httpx2.HTTPError, ConnectionError) as error:
-        message = f"the hub could not be reached: {str(error).strip().splitlines()[0]}"
-        raise _unreachable(message) from error
-
-
-def _unreachable(message: str) -> EngineError:
-    cure = "Start it again: it goes on where it was."
-    return EngineError(FAILED, "hub", message, cure)
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise  # of the disk
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"the hub could not be reached: {said}"
+        cure = "Start it again: it goes on where it was."
+        raise EngineError(FAILED, "hub", message, cure) from error

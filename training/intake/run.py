@@ -8,7 +8,8 @@ from engine.attempt import Attempt
 from engine.checks import ConfigError
 from engine.directory import json_write
 from engine.manifest import manifest_write
-from engine.modelcheck import directory_check, tensor_shapes
+from engine.modelcheck import directory_check
+from engine.tensorfiles import tensor_shapes
 from training.config.intake import IntakeConfig
 from training.tensors.checking import empty_causal_model, fit_of
 from training.tensors.mapping import TensorMap
@@ -51,9 +52,9 @@ def take_in(config: IntakeConfig, attempt: Attempt) -> dict[str, Any]:
         fetch = Fetch(config.hub_id, config.revision, attempt)
         directory = fetch.run()
         findings = findings_of(directory, attempt)
+        manifest = manifest_write(directory)  # takes a minute for 50 GB; the rest is a moment
         with attempt.output_directory() as output:
             fetch.hand_over(output)
-            manifest = manifest_write(output)
         summary = asdict(findings) | {
             "commit": fetch.commit,
             "licence": fetch.licence,

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engine.modelcheck import tensor_places
+from engine.tensorfiles import tensor_places
 from training.tensors.files import DTYPES
 from training.tensors.mapping import TensorMap
 from training.tensors.weights import StoredWeights

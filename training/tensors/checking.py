@@ -16,8 +16,8 @@ import transformers
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from engine.attempt import EngineError
-from engine.modelcheck import tensor_shapes
 from engine.process import FAILED
+from engine.tensorfiles import tensor_shapes
 from training.models import text_alone_learns
 
 

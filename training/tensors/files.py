@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from engine.directory import json_write
-from engine.modelcheck import TensorPlace
+from engine.tensorfiles import TensorPlace
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -22,7 +22,7 @@ from transformers.core_model_loading import (
 )
 
 from engine.checks import ConfigError
-from engine.modelcheck import tensor_shapes
+from engine.tensorfiles import tensor_shapes
 
 _CURE = "Save the model again with save_pretrained of the installed transformers, and use that."
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from engine.directory import json_write
-from engine.modelcheck import TensorPlace, tensor_places
+from engine.tensorfiles import TensorPlace, tensor_places
 from training.tensors.files import (
     DTYPE_NAMES,
     DTYPES,

@@ -40,7 +40,7 @@ NOT_BY_A_PERSON = {
     "evaluation_finish": "what a job ended with",
     "first_administrator_link": "made by the start of the portal, before there is anybody",
     "intake_finish": "what a job ended with",
-    "model_check": "part of a registration, which is recorded",
+    "model_look": "part of a registration, which is recorded",
     "job_submit": "what a recorded change has done, or the portal's own next step",
     "learnability_finish": "what a job ended with",
     "output_take": "what reading ended with",
@@ -183,7 +183,7 @@ def test_a_scripted_week_answers_who_did_it(week: SimpleNamespace, client_of: An
     assert {row["who"] for row in rows(actor="-")} == {""}
     table = client.get(reverse("audit:audit"), {"format": "csv", "action": "rule.changed"})
     lines = b"".join(table.streaming_content).decode().splitlines()
-    assert lines[0].startswith("at,who,action") and len(lines) == 2
+    assert lines[0].startswith('"at","who","action"') and len(lines) == 2
 
 
 @pytest.mark.django_db

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from engine.manifest import manifest_check
 from engine.process import BAD_INPUT
@@ -15,12 +17,18 @@ from ftportal.audit.models import AuditEntry
 from ftportal.checkpoints.kind import intake_config, intake_sweep
 from ftportal.checkpoints.models import Intake, LanguageModel
 from ftportal.checkpoints.selectors import intakes_open, model_refusal
-from ftportal.checkpoints.services import CheckpointError, intake_finish, model_check, model_fetch
+from ftportal.checkpoints.services import (
+    CheckpointError,
+    intake_finish,
+    model_fetch,
+    model_look,
+)
 from ftportal.checkpoints.storage import model_move_in
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.supervisor import job_run_now
 from tests.training.intake.hub_server import COMMIT, HUB_ID, hub_running
+from training.config.intake import FETCHED_NAME
 
 NEW = "/models/new/"
 
@@ -128,7 +136,7 @@ def test_what_was_fetched_is_registered_once_whatever_dies(
     intake = fetched(fetch(), tiny_model_directory)
     # It died between moving the files and writing the row.
     model_move_in(intake.job.output_directory, f"ships-{intake.job.pk.hex[:8]}")
-    intake_sweep()
+    intake_finish(job=intake.job)
     intake_finish(job=intake.job)
     intake_sweep()
     model = LanguageModel.objects.get()
@@ -148,7 +156,7 @@ def test_a_name_that_was_taken_meanwhile_gets_a_number(
 
 @pytest.mark.django_db
 def test_files_that_are_registered_already_are_told_and_removed(
-    client_of: Any, cast: SimpleNamespace, language_model: LanguageModel
+    client_of: Any, cast: SimpleNamespace, data_dir: Path, language_model: LanguageModel
 ) -> None:
     intake = fetched(fetch(), language_model.pretrained.directory)
     intake_finish(job=intake.job)
@@ -157,13 +165,43 @@ def test_files_that_are_registered_already_are_told_and_removed(
     assert "registered already, as Tiny, pre-trained" in text.content.decode()
     assert [one.name for one in intakes_open()] == ["Ships"]
     assert "On their way" in client_of(cast.otto).get("/checkpoints/").content.decode()
+    assert [path.name for path in (data_dir / "models").iterdir()] == [
+        language_model.pretrained.directory.name
+    ]
+
+
+@pytest.mark.django_db
+def test_what_was_fetched_is_checked_as_any_other_model(
+    client_of: Any, cast: SimpleNamespace, data_dir: Path, tiny_model_directory: Path
+) -> None:
+    """Its tokenizer and template are tried where they can do nothing but be given up."""
+    intake = fetched(fetch(), tiny_model_directory)
+    (intake.job.output_directory / "chat_template.jinja").write_text("{% for")
+    intake_finish(job=intake.job)
+    page = client_of(cast.ada).get(reverse("checkpoints:intake", args=[intake.pk]))
+    assert "This model cannot be used: chat_template.jinja" in page.content.decode()
+    assert not LanguageModel.objects.exists()
+    assert list((data_dir / "models").iterdir()) == []
+
+
+@pytest.mark.django_db
+def test_a_fetch_that_nobody_goes_on_with_leaves_its_files_after_a_week(data_dir: Path) -> None:
+    intake = fetch()
+    files = intake.job.directory / FETCHED_NAME
+    files.mkdir(parents=True)
+    ended = {"state": JobState.FAILED, "finish_handled": True}
+    for days, kept in ((6, True), (8, False)):
+        finished_at = timezone.now() - timedelta(days=days)
+        Job.objects.filter(pk=intake.job_id).update(finished_at=finished_at, **ended)
+        intake_sweep()
+        assert (files.exists(), intakes_open().exists()) == (kept, kept)
 
 
 @pytest.mark.django_db
 def test_a_model_that_a_worker_refused_is_not_taught(language_model: LanguageModel) -> None:
     from ftportal.runs.services import RunRefusedError, run_submit
 
-    intake = model_check(language_model=language_model, submitter=None)
+    intake = model_look(language_model=language_model, submitter=None)
     assert json.dumps(intake_config(intake.job)["hub_id"]) == "null"
     assert model_refusal(language_model) is None
     Job.objects.filter(pk=intake.job_id).update(

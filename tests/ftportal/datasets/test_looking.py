@@ -1,6 +1,8 @@
 """What is said of a file before and after it is read: rules, counts, lengths."""
 
 import io
+import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +10,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from corpus.ingestion.engine import main as ingestion_main
 from ftportal.datasets.models import Batch, BatchState
 from tests.ftportal.datasets.conftest import lines, talk
+from tests.tiny_model import CHAT_TEMPLATE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 Upload = Callable[..., Batch]
@@ -83,3 +87,38 @@ def test_examples_that_a_session_would_cut_are_said(
     ready.save()
     page = client_of(cast.otto).get(reverse("datasets:batch", args=[ready.pk])).content.decode()
     assert "3 examples have 4,096 tokens or more" in page
+
+
+LOOPS_AT_A_WORD = (
+    "{% if 'question 1' in messages[0].content %}{% for a in range(99999) %}"
+    "{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
+)
+
+
+def test_a_template_that_loops_ends_the_reading_and_stops_no_page(
+    upload: Upload, ready: Batch, client_of: Any, cast: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loops at what no trial at registration says: the reading and the page are on their own."""
+    from corpus import confined, templates
+    from engine.process import BAD_INPUT
+    from ftportal.jobs.registry import kind_of
+
+    directory = ready.language_model.pretrained.directory
+    (directory / "chat_template.jinja").write_text(LOOPS_AT_A_WORD + CHAT_TEMPLATE)
+    monkeypatch.setattr(confined, "_idle", [])
+    monkeypatch.setattr(confined, "SHOW_SECONDS", 2.0)
+    began = time.monotonic()
+    page = client_of(cast.tina).get(reverse("datasets:batch", args=[ready.pk]))
+    assert page.status_code == 200
+    assert "This page cannot be shown: chat_template.jinja: was given up" in page.content.decode()
+    assert time.monotonic() - began < 8
+
+    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.5)
+    job = upload(lines([talk(1), talk(2)]), name="Other").job
+    assert job is not None
+    job.directory.mkdir(parents=True)
+    told = kind_of(job.kind).config(job)
+    (job.directory / "config.json").write_text(json.dumps(told))
+    assert ingestion_main([str(job.directory)]) == BAD_INPUT
+    events = (job.directory / "attempts" / "0" / "events.jsonl").read_text().splitlines()
+    assert json.loads(events[-1])["where"] == "chat template"

@@ -124,12 +124,12 @@ class Portal:
         return int(redis.Redis(unix_socket_path=str(self.socket)).llen(queue))
 
     def worker_start(
-        self, name: str = "one", queues: str = "evaluate,train"
+        self, name: str = "one", queues: str = "evaluate,train", concurrency: int = 1
     ) -> subprocess.Popen[bytes]:
         """Start a worker for these queues and wait until it listens."""
         log = self.folder / f"worker-{name}.log"
         command = [sys.executable, "-m", "celery", "--app", "ftportal", "worker"]
-        options = ["--pool", "threads", "--concurrency", "1", "--queues", queues]
+        options = ["--pool", "threads", "--concurrency", str(concurrency), "--queues", queues]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         worker = self._start(
             [*command, *options, *quiet, "--hostname", f"{name}@test", "--loglevel", "INFO"], log

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from corpus.conversations import EncodedExample, Segment
+from corpus.encoded import EncodedExample, Segment
 from training.frozen import streaming
 from training.frozen.streaming import frozen_losses, masked_losses
 

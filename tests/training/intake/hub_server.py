@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 COMMIT = "c0ffee" + "0" * 34
 LATER_COMMIT = "d00d00" + "0" * 34
 HUB_ID = "ships/tiny"
+SUFFIX = ".safetensors"
 
 
 class Hub(ThreadingHTTPServer):
@@ -25,6 +26,8 @@ class Hub(ThreadingHTTPServer):
         self.directory = directory
         self.commit = COMMIT
         self.gated = False
+        self.sizes: dict[str, int] = {}
+        """What it says of files instead of their own sizes."""
         self.stall_after_bytes: int | None = None
         """Where the next download of weights stands still, once."""
         self.stalled = Event()
@@ -43,7 +46,7 @@ class Hub(ThreadingHTTPServer):
     def info(self) -> dict[str, Any]:
         siblings = []
         for name, content in self.files():
-            entry: dict[str, Any] = {"rfilename": name, "size": len(content)}
+            entry: dict[str, Any] = {"rfilename": name, "size": self.sizes.get(name, len(content))}
             if name.endswith((".safetensors", ".bin")):
                 digest = hashlib.sha256(content).hexdigest()
                 entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
@@ -53,7 +56,7 @@ class Hub(ThreadingHTTPServer):
 
     def weights_ranges(self) -> list[str]:
         """The ranges that were asked for of the weights, in order."""
-        return [r for method, path, r in self.asked if method == "GET" and "safetensors" in path]
+        return [r for method, path, r in self.asked if method == "GET" and path.endswith(SUFFIX)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             start = int(asked_range.removeprefix("bytes=").split("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             status = 206
-        stall = self.server.stall_after_bytes if body and "safetensors" in name else None
+        stall = self.server.stall_after_bytes if body and name.endswith(SUFFIX) else None
         if stall is not None:
             self.server.stall_after_bytes = None
         self._send(status, content[start:], headers, body=body, stall=stall)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from engine.checks import ConfigError
 from engine.manifest import manifest_check
 from engine.process import BAD_INPUT, DONE, FAILED
+from engine.tensorfiles import INDEX_NAME, tensor_shapes
 from tests.training.intake.hub_server import COMMIT, HUB_ID, LATER_COMMIT, Hub, hub_running
 from tests.training.published import published_write
 from tests.training.toys import events_of
@@ -67,6 +68,7 @@ def test_what_its_class_needs_and_is_not_there_is_named(
         ({"hub_id": "a"}, "hub_id"),
         ({"hub_id": "../b"}, "hub_id"),
         ({"hub_id": "a/b/c"}, "hub_id"),
+        ({"hub_id": "a/" + "b" * 200}, "hub_id"),
         ({"hub_id": "a/b", "revision": "x y"}, "revision"),
         ({"model": "x", "colour": 1}, "colour"),
     ],
@@ -131,6 +133,25 @@ def test_one_commit_of_a_model_comes_and_nothing_that_is_not_needed(
     assert [e["done"] for e in said if e["phase"] == "fetching"][-1] > 0
 
 
+def test_weights_in_parts_come_by_their_index(hub: Hub, tmp_path: Path) -> None:
+    whole = hub.directory / "model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    index = {}
+    for number, name in enumerate(tensors):
+        index[name] = f"model-{number % 2}.safetensors"
+    for file in set(index.values()):
+        part = {name: tensors[name] for name in tensors if index[name] == file}
+        save_file(part, hub.directory / file, {"format": "pt"})
+    save_file({"w": torch.zeros(9)}, hub.directory / "consolidated.safetensors")
+    (hub.directory / INDEX_NAME).write_text(json.dumps({"weight_map": index}))
+    assert fetch(hub, tmp_path / "job") == DONE
+    output = tmp_path / "job/attempts/0/output"
+    assert {path.name for path in output.glob("*.safetensors")} == set(index.values())
+    assert tensor_shapes(output) == {name: tuple(one.shape) for name, one in tensors.items()}
+    manifest_check(output)
+
+
 @pytest.mark.slow
 def test_a_fetch_that_was_killed_goes_on_where_it_was_at_the_same_commit(
     hub: Hub, tmp_path: Path
@@ -152,6 +173,31 @@ def test_a_fetch_that_was_killed_goes_on_where_it_was_at_the_same_commit(
     summary = events_of(directory, 1)[-1]["summary"]
     assert summary["commit"] == COMMIT and summary["unknown_names"] == ["value_head.weight"]
     assert (directory / "attempts/1/output/model.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", '{"model_type": "t5"}', "no language model that continues text"),
+        ("tokenizer.json", "[]", "tokenizer.json is not a JSON object"),
+        ("model.safetensors.index.json", "[1]", "has no weight_map"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": ["b"]}}', "no safetensors weights"),
+    ],
+)
+def test_what_cannot_be_taught_is_told_before_its_weights_come(
+    hub: Hub, tmp_path: Path, name: str, content: str, words: str
+) -> None:
+    (hub.directory / name).write_text(content)
+    assert fetch(hub, tmp_path / "job") == BAD_INPUT
+    assert words in events_of(tmp_path / "job")[-1]["message"]
+    assert hub.weights_ranges() == []
+
+
+def test_a_model_that_does_not_fit_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -> None:
+    hub.sizes["model.safetensors"] = 1 << 60
+    assert fetch(hub, tmp_path / "job") == FAILED
+    assert "the disk has room for" in events_of(tmp_path / "job")[-1]["message"]
+    assert hub.weights_ranges() == []
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from engine.modelcheck import tensor_shapes
+from engine.tensorfiles import tensor_shapes
 from tests.training.published import CONDITIONAL, published_write
 from tests.training.shapes import HYBRID, PLAIN, WINDOWED
 from training.config import MethodConfig

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.attempt import EngineError
 from engine.checks import ConfigError
-from engine.modelcheck import tensor_places, tensor_shapes
+from engine.tensorfiles import tensor_places, tensor_shapes
 from tests.training.published import published_write
 from tests.training.tensors.test_families import shaken, written
 from training.measures.displacement import Reference

