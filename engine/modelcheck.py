@@ -22,6 +22,7 @@ _TEMPLATE_LIMIT_BYTES = 1 << 20
 _OBJECTS = (
     *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "preprocessor_config.json", "processor_config.json"),
+    *("video_preprocessor_config.json", "chat_template.json"),
 )
 """Files that need not be there, and hold an object where they are."""
 _SIZES = (

@@ -7,7 +7,7 @@ from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import Link, User
-from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.models import Checkpoint, Intake
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.jobs.models import Job
@@ -17,6 +17,7 @@ from ftportal.reviews.models import SpotCheck
 from ftportal.runs.models import Run
 
 NEWER = {
+    "checkpoints.Intake",
     "datasets.ColumnShape",
     "datasets.Upload",
     "accounts.Link",
@@ -39,6 +40,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
+    "checkpoints:intake": Intake.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
     "datasets:batch_answer": Batch.objects,

@@ -39,7 +39,7 @@ from engine.tensorfiles import INDEX_LIMIT_BYTES, INDEX_NAME, SINGLE_NAME, SUFFI
 from training.config.intake import FETCHED_NAME
 
 _BESIDE = re.compile(r"(config|generation_config)\.json|(LICEN[CS]E|NOTICE|README)(\.\w+)?")
-_MEGABYTE, _GIGABYTE = 1e6, 1e9
+_GIGABYTE = 1e9
 _SPARE_BYTES = 1 << 30
 _OTHER_CURE = "Choose another revision of it, or another model."
 _SAFETENSORS_CURE = "Only safetensors are fetched: pickled weights can run code."
@@ -72,7 +72,7 @@ class Fetch:
             progress = _Progress(self._attempt)
             for name in beside:
                 self._fetch(name, progress)
-            directory_check("model", str(self._folder), weights=False)
+            directory_check("the model", str(self._folder), weights=False)
             weights = self._weight_names(sizes)
             self._names = [*beside, *weights]
             progress.total_bytes = sum(sizes[name] for name in self._names)
@@ -93,7 +93,7 @@ class Fetch:
         revision = json.loads(pinned.read_bytes()) if pinned.is_file() else self._asked
         info = HfApi().model_info(self._hub_id, revision=revision, files_metadata=True)
         if not info.sha or not re.fullmatch(r"[0-9a-f]{40,64}", info.sha):
-            raise ConfigError("hub_id", "the hub names no commit", "Ask whoever runs the hub.")
+            raise ConfigError("the hub", "the hub names no commit", "Ask whoever runs the hub.")
         self.commit = info.sha
         pinned.write_text(json.dumps(info.sha))
         card = info.card_data.to_dict() if info.card_data else {}
@@ -109,15 +109,15 @@ class Fetch:
             try:
                 index = json_file_read(self._folder / INDEX_NAME, limit_bytes=INDEX_LIMIT_BYTES)
             except ValueError as error:
-                raise ConfigError("model", f"{INDEX_NAME} {error}", _OTHER_CURE) from error
+                raise ConfigError("the model", f"{INDEX_NAME} {error}", _OTHER_CURE) from error
             names = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(names, dict) or not names:
             message = f"{INDEX_NAME} has no weight_map, an object of tensors and their files"
-            raise ConfigError("model", message, _OTHER_CURE)
+            raise ConfigError("the model", message, _OTHER_CURE)
         for name in names.values():
             if not isinstance(name, str) or name not in sizes or not name.endswith(SUFFIX):
                 message = f"{self._hub_id} has no safetensors weights ({name!s:.80} is missing)"
-                raise ConfigError("hub_id", message, _SAFETENSORS_CURE)
+                raise ConfigError("the hub", message, _SAFETENSORS_CURE)
         return sorted(set(names.values()))
 
     def _room_check(self) -> None:
@@ -129,7 +129,7 @@ class Fetch:
                 f"{missing / _GIGABYTE:,.1f} GB are still to come, and the disk has room for "
                 f"{max(free, 0) / _GIGABYTE:,.1f} GB"
             )
-            raise EngineError(FAILED, "files", message, "Make room, then start it again.")
+            raise EngineError(FAILED, "the disk", message, "Make room, then start it again.")
 
     def _fetch(self, name: str, progress: "_Progress") -> None:
         path, partial = self._folder / name, self._folder / f"{name}.partial"
@@ -149,7 +149,7 @@ class Fetch:
             if wanted is not None and file_sha256(partial) != wanted:
                 partial.unlink()
                 message = f"{name} is not what the hub says it is: its SHA-256 differs"
-                raise EngineError(FAILED, "hub", message, "Start it again: it is fetched anew.")
+                raise EngineError(FAILED, "the hub", message, "Start it again: it is fetched anew.")
             partial.rename(path)
         self._attempt.check_stop()
         progress.file_done(path.stat().st_size)
@@ -174,9 +174,9 @@ class _Progress:
         self._say(self._done_bytes)
 
     def _say(self, size_bytes: float) -> None:
-        total = None if self.total_bytes is None else self.total_bytes / _MEGABYTE
-        done = size_bytes / _MEGABYTE
-        self._attempt.events.progress(done=done, total=total, unit="MB", phase="fetching")
+        self._attempt.events.progress(
+            done=size_bytes, total=self.total_bytes, unit="bytes", phase="fetching"
+        )
 
     def bar_class(self) -> type:
         """Return what the hub's library tells its progress: a bar that draws nothing."""
@@ -208,18 +208,18 @@ def _told(hub_id: str, revision: str | None) -> Iterator[None]:
     except GatedRepoError as error:
         message = f"{named} is given only to those who have accepted its terms"
         cure = "Accept them on the hub and give the worker a token (HF_TOKEN)."
-        raise ConfigError("hub_id", message, cure) from error
+        raise ConfigError("the hub", message, cure) from error
     except RevisionNotFoundError as error:
         message = f"{hub_id} has no revision {revision}"
-        raise ConfigError("revision", message, "Look it up on the hub.") from error
+        raise ConfigError("the revision", message, "Look it up on the hub.") from error
     except RepositoryNotFoundError as error:
         message = f"the hub has no model {hub_id}, or not for this worker"
         cure = "Look at its name; a private model needs a token (HF_TOKEN)."
-        raise ConfigError("hub_id", message, cure) from error
+        raise ConfigError("the hub", message, cure) from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
             raise  # of the disk
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         message = f"the hub could not be reached: {said}"
         cure = "Start it again: it goes on where it was."
-        raise EngineError(FAILED, "hub", message, cure) from error
+        raise EngineError(FAILED, "the hub", message, cure) from error

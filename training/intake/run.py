@@ -67,20 +67,20 @@ def take_in(config: IntakeConfig, attempt: Attempt) -> dict[str, Any]:
 def findings_of(directory: Path, attempt: Attempt) -> Findings:
     """Look at a model directory; ConfigError where it cannot be taught and given back whole."""
     attempt.events.progress(done=0, total=2, unit="parts", phase="checking the model")
-    directory_check("model", str(directory))
+    directory_check("the model", str(directory))
     try:
         fit = fit_of(directory)
         model = empty_causal_model(directory)
     except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError("model", f"cannot be made by transformers: {words}", _CURE) from error
+        raise ConfigError("the model", f"cannot be made by transformers: {words}", _CURE) from error
     if fit.missing:
         more = f" and {len(fit.missing) - 1:,} more" if len(fit.missing) > 1 else ""
         message = (
             f"{fit.class_name} needs {fit.missing[0]}{more}, which the files lack or hold in "
             "another shape than config.json says"
         )
-        raise ConfigError("model", message, _CURE)
+        raise ConfigError("the model", message, _CURE)
     attempt.events.progress(done=1, total=2, unit="parts", phase="checking the model")
     tensors = TensorMap.of(model, directory)
     attempt.events.progress(done=2, total=2, unit="parts", phase="checking the model")

@@ -164,7 +164,7 @@ def test_files_that_are_registered_already_are_told_and_removed(
     text = client_of(cast.otto).get(reverse("checkpoints:intake", args=[intake.pk]))
     assert "registered already, as Tiny, pre-trained" in text.content.decode()
     assert [one.name for one in intakes_open()] == ["Ships"]
-    assert "On their way" in client_of(cast.otto).get("/checkpoints/").content.decode()
+    assert "Not registered" in client_of(cast.otto).get("/checkpoints/").content.decode()
     assert [path.name for path in (data_dir / "models").iterdir()] == [
         language_model.pretrained.directory.name
     ]
