@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
 .PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-ingest \
-	bench-train bench-verdicts models-table study-freezing
+	bench-train bench-verdicts bench-quantised models-table study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -50,6 +50,10 @@ bench-ingest: $(VENV)/.bench
 # Context-frozen training against TRL and against masked labels.
 bench-train: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks.training $(ARGS)
+
+# What quantising a checkpoint for llama.cpp and Ollama costs, by the portal's own measurement.
+bench-quantised: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.quantised $(ARGS)
 
 # What freezing the context costs; about an hour, can be stopped and goes on where it was.
 study-freezing: $(VENV)/.test

@@ -34,7 +34,7 @@ class Portal:
 
     def __init__(self, folder: Path, model: Path, candidates: list[Path], threads: int) -> None:
         """The candidates' directories are moved into the portal's folder."""
-        _django_start(folder, threads)
+        django_start(folder, threads)
         from ftportal.checkpoints.services import checkpoint_register, language_model_register
 
         self._anchor = language_model_register(
@@ -102,7 +102,7 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _django_start(folder: Path, threads: int) -> None:
+def django_start(folder: Path, threads: int) -> None:
     """Django with the portal's settings, an empty database in `folder`, and no Redis."""
     folder.mkdir()
     os.environ |= {

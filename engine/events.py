@@ -47,6 +47,14 @@ class Caution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Text:
+    """What a model has written so far of the answer `key`: the whole of it, not what is new."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Saved:
     """A complete state that a later attempt can resume from."""
 
@@ -70,12 +78,13 @@ class Done:
     summary: Mapping[str, Any]
 
 
-Event = Progress | Metric | Caution | Saved | Failure | Done
+Event = Progress | Metric | Caution | Text | Saved | Failure | Done
 
 NAMES: dict[type[Event], str] = {
     Progress: "progress",
     Metric: "metric",
     Caution: "warning",
+    Text: "text",
     Saved: "saved",
     Failure: "error",
     Done: "done",
@@ -190,6 +199,10 @@ class EventWriter:
     def warning(self, *, where: str, message: str) -> None:
         """Tell the user of something that does not stop the work."""
         self._write(Caution(where=where, message=message))
+
+    def text(self, *, key: str, text: str) -> None:
+        """Show how much of an answer there is; every event has the whole of it."""
+        self._write(Text(key=key, text=text))
 
     def saved(self, *, step: int, path: Path | str) -> None:
         """Name a complete state that a later attempt can resume from."""

@@ -8,14 +8,16 @@ directory's content, whatever the order or time in which its files were written.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 MANIFEST_NAME = "manifest.json"
 COMPLETE = "COMPLETE"
 """The file whose presence says that a state can be resumed from; written last."""
 _CHUNK_BYTES = 1 << 20
+OnRead = Callable[[int], None]
+"""Called with the number of bytes that were just read."""
 
 
 class FileEntry(TypedDict):
@@ -36,12 +38,17 @@ class ManifestError(Exception):
     """A directory does not hold what its manifest says; the text names the first wrong file."""
 
 
-def file_sha256(path: Path | str) -> str:
+def read_quietly(size_bytes: int) -> None:
+    """For those who do not ask how far it is."""
+
+
+def file_sha256(path: Path | str, on_read: OnRead = read_quietly) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it in chunks."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            on_read(len(chunk))
     return digest.hexdigest()
 
 
@@ -57,7 +64,8 @@ def _files(directory: Path, manifest_name: str) -> Iterator[tuple[str, Path]]:
     yield from sorted(paths)
 
 
-def _top_hash(files: dict[str, FileEntry]) -> str:
+def manifest_top_hash(files: Mapping[str, Any]) -> str:
+    """The hash over a manifest's files, each {"sha256", "size_bytes"} by its name."""
     digest = hashlib.sha256()
     for name in sorted(files):
         entry = files[name]
@@ -74,7 +82,7 @@ def manifest_write(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest
     files: dict[str, FileEntry] = {}
     for file_name, path in _files(directory, name):
         files[file_name] = {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
-    manifest: Manifest = {"files": files, "sha256": _top_hash(files)}
+    manifest: Manifest = {"files": files, "sha256": manifest_top_hash(files)}
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (directory / name).write_text(text, encoding="utf-8")
     return manifest
@@ -84,14 +92,16 @@ def manifest_read(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
     """Return what a manifest says, without a look at the files; ManifestError if unreadable."""
     try:
         manifest: Manifest = json.loads((Path(directory) / name).read_bytes())
-        if _top_hash(manifest["files"]) != manifest["sha256"]:
+        if manifest_top_hash(manifest["files"]) != manifest["sha256"]:
             raise ManifestError(f"{name} was changed: its own hash does not match")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{name} is missing or unreadable") from error
     return manifest
 
 
-def manifest_check(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest:
+def manifest_check(
+    directory: Path | str, name: str = MANIFEST_NAME, on_read: OnRead = read_quietly
+) -> Manifest:
     """Compare every file with the manifest and return it.
 
     Raises ManifestError, naming the first file that is missing, was added, or was changed.
@@ -108,7 +118,7 @@ def manifest_check(directory: Path | str, name: str = MANIFEST_NAME) -> Manifest
         size_bytes = present[file_name].stat().st_size
         if size_bytes != entry["size_bytes"]:
             raise ManifestError(f"{file_name} has {size_bytes} bytes, not {entry['size_bytes']}")
-        if file_sha256(present[file_name]) != entry["sha256"]:
+        if file_sha256(present[file_name], on_read) != entry["sha256"]:
             raise ManifestError(f"{file_name} was changed: its SHA-256 does not match")
     return manifest
 

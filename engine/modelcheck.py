@@ -12,7 +12,7 @@ from typing import Any
 from engine.architectures import architecture_objection
 from engine.checks import ConfigError
 from engine.jsonfiles import json_file_read
-from engine.tensorfiles import WeightsError, tensor_places
+from engine.tensorfiles import INDEX_NAME, SINGLE_NAME, WeightsError, tensor_places
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
 _CONFIG_LIMIT_BYTES = 2 << 20
@@ -42,12 +42,24 @@ class Problem:
     cure: str
 
 
+def gguf_file(path: Path | str) -> Path | None:
+    """The weights of a directory that holds them as one GGUF, as exports do; None elsewhere."""
+    files = list(Path(path).glob("*.gguf"))
+    has_safetensors = any((Path(path) / name).exists() for name in (SINGLE_NAME, INDEX_NAME))
+    return files[0] if len(files) == 1 and not has_safetensors else None
+
+
 def model_directory_problems(
-    path: Path | str, tell: Callable[[str], None] = lambda what: None, *, weights: bool = True
+    path: Path | str,
+    tell: Callable[[str], None] = lambda what: None,
+    *,
+    weights: bool = True,
+    gguf: bool = False,
 ) -> list[Problem]:
     """Return every reason why the engine refuses this model directory; empty when it is fine.
 
-    tell: is told what is looked at next. weights: whether those are looked at too.
+    tell: is told what is looked at next. weights: whether those are looked at too. gguf: whether
+    they may also be one GGUF file, which can be measured but not trained.
     """
     directory = Path(path)
     if not directory.is_dir():
@@ -60,8 +72,8 @@ def model_directory_problems(
         ]
     problems: list[Problem] = []
     for what, check in _CHECKS.items():
-        if weights or check is not _weight_problems:
-            tell(what)
+        tell(what)
+        if check is not _weight_problems or (weights and not (gguf and gguf_file(directory))):
             problems += check(directory)
     return problems
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.checks import ConfigError, fields_of, text_check
 from engine.errors import PlacedError
-from engine.manifest import ManifestError, file_sha256, manifest_check
+from engine.manifest import ManifestError, OnRead, file_sha256, manifest_check, read_quietly
 
 FIELD = "seals"
 _CURE = "Put the file back as it was, or make what was read from it anew."
@@ -36,11 +36,14 @@ class Seal:
         for name in ("what", "path", "sha256"):
             text_check(f"{FIELD}.{name}", getattr(self, name))
 
-    def check(self) -> None:
+    def check(self, on_read: OnRead = read_quietly) -> None:
         """Raise SealError where the content is not what it was."""
         path = Path(self.path)
         try:
-            actual = _directory_hash(path) if path.is_dir() else file_sha256(path)
+            if path.is_dir():
+                actual = manifest_check(path, on_read=on_read)["sha256"]
+            else:
+                actual = file_sha256(path, on_read)
         except ManifestError as error:
             raise SealError(self.what, f"it was changed on the disk: {error}", _CURE) from error
         except OSError as error:
@@ -48,10 +51,6 @@ class Seal:
         if actual != self.sha256:
             message = "it was changed on the disk: its SHA-256 is not the one that was kept"
             raise SealError(self.what, message, _CURE)
-
-
-def _directory_hash(path: Path) -> str:
-    return manifest_check(path)["sha256"]
 
 
 def seals_read(record: Any) -> list[Seal]:

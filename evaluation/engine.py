@@ -27,7 +27,7 @@ from evaluation.progress import Progress
 def work(attempt: Attempt, record: Any) -> None:
     """Do what config.json asks for; the frame of the attempt turns exceptions into exit codes."""
     config = config_from_json(record)
-    problems = model_directory_problems(config.model)
+    problems = model_directory_problems(config.model, gguf=True)
     if problems:
         first = problems[0]
         raise EngineError(BAD_INPUT, first.where, first.message, first.cure)
@@ -87,6 +87,7 @@ def _generate(attempt: Attempt, config: GenerateConfig) -> dict[str, Any]:
         loaded,
         on_token=lambda share: progress.advance("answering", share),
         on_warning=lambda message: attempt.events.warning(where="batch_size", message=message),
+        on_text=lambda sha256, text: attempt.events.text(key=sha256, text=text),
     )
     progress.finish("answering")
     settings = loading.settings_of(config, loaded) | {

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
+from corpus.reasoning import MARK_TOKENS
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import GenerateConfig, PromptConfig
@@ -21,6 +23,16 @@ from evaluation.loading import Loaded
 
 PADDING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """How far a padded prompt's logits may be from its own without padding."""
+STREAM_SECONDS = 0.3
+"""Answers that somebody watches are shown so often: more is not read, and each is decoded anew."""
+
+
+OnText = Callable[[str, str], None]
+"""Called with a prompt's hash and its answer so far."""
+
+
+def _unheard(sha256: str, text: str) -> None:
+    """For whom the answers are early enough when they are whole."""
 
 
 def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
@@ -39,9 +51,9 @@ def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
             raise EngineError(BAD_INPUT, "prompts", message, "Change its messages.") from error
         ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
         limit = loaded.context_limit_tokens
-        if limit is not None and len(ids) + config.max_new_tokens > limit:
+        if limit is not None and len(ids) >= limit:
             message = f"prompt {number} has {len(ids)} tokens, too many for {limit} positions"
-            raise EngineError(BAD_INPUT, "prompts", message, "Shorten it or max_new_tokens.")
+            raise EngineError(BAD_INPUT, "prompts", message, "Shorten it.")
         encoded.append(ids)
     return encoded
 
@@ -52,12 +64,15 @@ def answers_generate(
     *,
     on_token: Callable[[float], None],
     on_warning: Callable[[str], None],
+    on_text: OnText = _unheard,
 ) -> list[dict[str, Any]]:
     """Answer all prompts: {"sha256", "text", "tokens", "finish_reason"} in their order.
 
-    `on_token` gets the share of the work that is done after every step.
+    `on_token` gets the share of the work that is done after every step; `on_text` gets, where
+    `config.stream` is set, a prompt's hash and its answer so far, every STREAM_SECONDS.
     """
     encoded = prompts_encode(config, loaded)
+    rooms = _rooms(config, loaded, encoded, on_warning)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
     size = config.batch_size if _padding_is_exact(config, loaded, encoded, on_warning) else 1
     answers: dict[int, dict[str, Any]] = {}
@@ -68,9 +83,30 @@ def answers_generate(
             on_token((begin + share * count) / len(order))
 
         prompts = [config.prompts[i] for i in batch]
-        generated = _batch_generate(config, loaded, prompts, [encoded[i] for i in batch], on_step)
+        asked = [(encoded[i], rooms[i]) for i in batch]
+        generated = _batch_generate(config, loaded, prompts, asked, on_step, on_text)
         answers.update(zip(batch, generated, strict=True))
     return [answers[i] for i in range(len(encoded))]
+
+
+def _rooms(
+    config: GenerateConfig,
+    loaded: Loaded,
+    encoded: Sequence[list[int]],
+    on_warning: Callable[[str], None],
+) -> list[int]:
+    """How many tokens each answer may have: as asked for, or what the model's context leaves."""
+    limit = loaded.context_limit_tokens
+    if limit is None:
+        return [config.max_new_tokens] * len(encoded)
+    rooms = [min(config.max_new_tokens, limit - len(ids)) for ids in encoded]
+    short = [room for room in rooms if room < config.max_new_tokens]
+    if short:
+        on_warning(
+            f"The model's context leaves {len(short)} of {len(rooms)} prompts less than the "
+            f"{config.max_new_tokens} tokens asked for, the longest prompt {min(short)}."
+        )
+    return rooms
 
 
 @torch.inference_mode()
@@ -78,9 +114,12 @@ def _batch_generate(
     config: GenerateConfig,
     loaded: Loaded,
     prompts: Sequence[PromptConfig],
-    encoded: Sequence[list[int]],
+    asked: Sequence[tuple[list[int], int]],
     on_step: Callable[[float], None],
+    on_text: OnText,
 ) -> list[dict[str, Any]]:
+    """Answer prompts together; `asked` is each one's token ids and the room for its answer."""
+    encoded, rooms = [ids for ids, _ in asked], [room for _, room in asked]
     ends = _end_ids(loaded)
     draws = [_generator(config.seed, prompt.sha256) for prompt in prompts]
     tokens: list[list[int]] = [[] for _ in prompts]
@@ -88,7 +127,8 @@ def _batch_generate(
     inputs, mask = _padded(encoded, loaded)  # both [batch, longest]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=loaded.model.config)
-    for step in range(config.max_new_tokens):
+    shown = time.monotonic()
+    for step in range(max(rooms)):
         logits = loaded.model(
             input_ids=inputs,
             attention_mask=mask,
@@ -102,9 +142,13 @@ def _batch_generate(
         ]
         for row in sorted(open_rows):
             tokens[row].append(chosen[row])
-            if chosen[row] in ends:
+            if chosen[row] in ends or len(tokens[row]) == rooms[row]:
                 open_rows.discard(row)
-        on_step((step + 1) / config.max_new_tokens)
+        on_step((step + 1) / max(rooms))
+        if config.stream and time.monotonic() - shown >= STREAM_SECONDS:
+            shown = time.monotonic()
+            for row in sorted(open_rows):
+                on_text(prompts[row].sha256, _text(tokens[row], loaded))
         if not open_rows:
             break
         inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)
@@ -178,10 +222,24 @@ def _end_ids(loaded: Loaded) -> set[int]:
 
 def _answer(sha256: str, ids: list[int], ends: set[int], loaded: Loaded) -> dict[str, Any]:
     stopped = bool(ids) and ids[-1] in ends
-    text = loaded.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
     return {
         "sha256": sha256,
-        "text": text,
+        "text": _text(ids[:-1] if stopped else ids, loaded),
         "tokens": len(ids),
         "finish_reason": "stop" if stopped else "length",
+    }
+
+
+def _text(ids: list[int], loaded: Loaded) -> str:
+    dropped = _special_ids(loaded.tokenizer)
+    text: str = loaded.tokenizer.decode([token for token in ids if token not in dropped])
+    return text
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Special tokens that do not belong into a text: all but those that mark reasoning."""
+    return {
+        number
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special and token.content not in MARK_TOKENS
     }

@@ -1,4 +1,9 @@
-"""Loads a model and its tokenizer for measuring: safetensors only, no code from the directory."""
+"""Loads a model and its tokenizer for measuring; no code from the directory, and no pickles.
+
+Weights are safetensors, or one GGUF that transformers de-quantises: it reads the file by itself and
+takes nothing from the checkpoint that the file was made of, so a mistake in writing it is measured
+as what it costs. The tokenizer is tokenizer.json either way.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from corpus.conversations import ChatEncoder
 from engine.attempt import EngineError
 from engine.manifest import file_sha256
+from engine.modelcheck import gguf_file
 from engine.process import BAD_INPUT
 from engine.products import linear_layers_prepare
 from evaluation.config import EngineConfig
@@ -50,9 +56,9 @@ def model_load(config: EngineConfig) -> Loaded:
             attn_implementation=None,  # torch's own, or plain products where a class needs them
             local_files_only=True,
             trust_remote_code=False,
-            use_safetensors=True,
             ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
+            **_weights(config),
         )
     except (OSError, ValueError, KeyError) as error:
         message = f"cannot be loaded: {str(error).splitlines()[0]}"
@@ -91,6 +97,11 @@ def _tokenizer_read(directory: str) -> Any:
         if "auto_map" not in json.loads((Path(directory) / "tokenizer_config.json").read_bytes()):
             raise
     return PreTrainedTokenizerFast.from_pretrained(directory, **settings)
+
+
+def _weights(config: EngineConfig) -> dict[str, Any]:
+    file = gguf_file(config.model)
+    return {"gguf_file": file.name} if file else {"use_safetensors": True}
 
 
 def encoder_read(config: EngineConfig) -> ChatEncoder:

@@ -1,5 +1,6 @@
 """What would go wrong later, said when the portal starts: Django system checks with hints."""
 
+import grp
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,29 @@ def data_folder_is_writable(app_configs: Any, **_: Any) -> list[CheckMessage]:
             f"The data folder {folder} cannot be written to.",
             hint="Name another in FTPORTAL_DATA, or make its owner the user that runs the portal.",
             id="ftportal.E001",
+        )
+    ]
+
+
+@register
+def serving_group_is_ours(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Only a member may give files to a group."""
+    name = settings.FTPORTAL_SERVING_GROUP
+    if not name:
+        return []
+    try:
+        gid = grp.getgrnam(name).gr_gid
+    except KeyError:
+        problem = f"There is no group {name}, which FTPORTAL_SERVING_GROUP names."
+    else:
+        if os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()):
+            return []
+        problem = f"The user that runs the portal is not in the group {name}."
+    return [
+        Error(
+            problem,
+            hint=f"Make the group, and add that user to it: usermod --append --groups {name} USER",
+            id="ftportal.E002",
         )
     ]
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -38,6 +39,35 @@ def integer(name: str, *, default: int, minimum: int = 0) -> int:
 def words(name: str, *, default: str) -> list[str]:
     """The comma-separated words of the variable `name`."""
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def choice(name: str, *values: str) -> str:
+    """One of `values` from the variable `name`; the first without it."""
+    text = os.environ.get(name) or values[0]
+    if text.lower() not in values:
+        raise ImproperlyConfigured(f"{name}={text!r} is not one of {', '.join(values)}")
+    return text.lower()
+
+
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def issuer(name: str) -> str:
+    """The address of an OpenID provider from the variable `name`, without its last slash.
+
+    Empty without it. Whatever answers there is believed: it must be HTTPS, but on this machine.
+    """
+    text = os.environ.get(name, "").strip().rstrip("/")
+    if not text:
+        return ""
+    parts = urlsplit(text)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ImproperlyConfigured(f"{name}={text!r} is not an address that begins with https://")
+    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+        raise ImproperlyConfigured(f"{name}={text!r} must begin with https://")
+    if len(text) > 200 or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name}={text!r} is longer than 200 signs, or has ? or # in it")
+    return text
 
 
 def secret(name: str) -> str | None:

@@ -13,12 +13,19 @@
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
+| FTPORTAL_REREAD_HOUR | hour (UTC) from which on champions and anchors are read again | 3 |
 | FTPORTAL_HUB | whether models and benchmark data may come from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
+| FTPORTAL_SERVING_GROUP | a group of the system whose members may read champions | none |
 | FTPORTAL_LEDGER_KEY(_FILE) | seals the ledger; keep it apart from the database | ledger/key |
 | FTPORTAL_SEED | whether migrating brings the suites, rules and prompts of a new portal | true |
 | FTPORTAL_MAIL_HOST, _PORT, _USER, _PASSWORD, _TLS, _FROM | mails links | none: handed over |
+| FTPORTAL_OIDC_ISSUER | OpenID provider that people may sign in with | none |
+| FTPORTAL_OIDC_CLIENT_ID, _CLIENT_SECRET(_FILE) | what the portal is called there | none |
+| FTPORTAL_OIDC_NAME | what the button calls the provider | its host |
+| FTPORTAL_OIDC_NEWCOMERS | whether people whom nobody invited may come in, without roles | false |
+| FTPORTAL_SECOND_FACTOR | codes of an app at log-in: off, optional or required | off |
 """
 
 import importlib.util
@@ -27,6 +34,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -40,6 +48,7 @@ os.umask(0o077)
 FTPORTAL_DATA = Path(environment.secret("FTPORTAL_DATA") or BASE_DIR / "var").resolve()
 FTPORTAL_UPLOAD_LIMIT_BYTES = environment.integer("FTPORTAL_UPLOAD_LIMIT_MIB", default=1024) * 2**20
 FTPORTAL_MODEL_ROOTS = environment.words("FTPORTAL_MODEL_ROOTS", default="")
+FTPORTAL_SERVING_GROUP = environment.secret("FTPORTAL_SERVING_GROUP") or ""
 FTPORTAL_HUB = environment.boolean("FTPORTAL_HUB", default=False)
 FTPORTAL_SEED = environment.boolean("FTPORTAL_SEED", default=True)
 FTPORTAL_BENCHMARK_DATA = Path(
@@ -49,6 +58,10 @@ FTPORTAL_BENCHMARK_DATA = Path(
 FTPORTAL_LEASE_SECONDS = environment.integer("FTPORTAL_LEASE_SECONDS", default=60, minimum=2)
 FTPORTAL_SAVE_SECONDS = environment.integer("FTPORTAL_SAVE_SECONDS", default=120, minimum=1)
 FTPORTAL_SWEEP_SECONDS = environment.integer("FTPORTAL_SWEEP_SECONDS", default=15, minimum=1)
+FTPORTAL_REREAD_HOUR = environment.integer("FTPORTAL_REREAD_HOUR", default=3)
+if FTPORTAL_REREAD_HOUR > 23:
+    message = f"FTPORTAL_REREAD_HOUR={FTPORTAL_REREAD_HOUR} is not an hour: write 0 to 23"
+    raise ImproperlyConfigured(message)
 
 DEBUG = environment.boolean("FTPORTAL_DEBUG", default=False)
 HTTPS = environment.boolean("FTPORTAL_HTTPS", default=True)
@@ -69,6 +82,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
     "django_htmx",
     "csp",
     "ftportal.audit",
@@ -84,6 +100,7 @@ INSTALLED_APPS = [
     "ftportal.evaluations",
     "ftportal.reviews",
     "ftportal.promotions",
+    "ftportal.handover",
     "ftportal.dashboard",
 ]
 
@@ -97,7 +114,11 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "ftportal.audit.acting.ActingMiddleware",
+    "ftportal.accounts.sight.SightMiddleware",
     "ftportal.accounts.middleware.SessionMiddleware",
+    "ftportal.accounts.dates.DatesMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "ftportal.accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -160,6 +181,26 @@ AXES_CLIENT_IP_CALLABLE = "ftportal.audit.acting.address_of"
 AXES_LOCKOUT_CALLABLE = "ftportal.accounts.views.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# allauth is a library here: none of its pages has an address (see ftportal.accounts.openid).
+# Its tables are always there, so that a provider can be configured, and taken away, at any time.
+FTPORTAL_OIDC_ISSUER = environment.issuer("FTPORTAL_OIDC_ISSUER")
+FTPORTAL_OIDC_CLIENT_ID = environment.secret("FTPORTAL_OIDC_CLIENT_ID") or ""
+FTPORTAL_OIDC_CLIENT_SECRET = environment.secret("FTPORTAL_OIDC_CLIENT_SECRET") or ""
+FTPORTAL_OIDC_NAME = (
+    environment.secret("FTPORTAL_OIDC_NAME") or urlsplit(FTPORTAL_OIDC_ISSUER).hostname or ""
+)
+FTPORTAL_OIDC_NEWCOMERS = environment.boolean("FTPORTAL_OIDC_NEWCOMERS", default=False)
+if FTPORTAL_OIDC_ISSUER and not FTPORTAL_OIDC_CLIENT_ID:
+    raise ImproperlyConfigured(
+        "FTPORTAL_OIDC_ISSUER is set and FTPORTAL_OIDC_CLIENT_ID is not: register the portal with "
+        "the provider, and give the client id that it shows"
+    )
+SOCIALACCOUNT_STORE_TOKENS = False
+FTPORTAL_SECOND_FACTOR = environment.choice("FTPORTAL_SECOND_FACTOR", "off", "optional", "required")
+MFA_ADAPTER = "ftportal.accounts.second_factor.adapter.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "ftportal"
+MFA_TOTP_TOLERANCE = 1  # a telephone's clock may be half a minute off
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -168,7 +209,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
-USE_I18N = False
+USE_I18N = True  # for the names of months; pages themselves are in English
 
 STATIC_URL = "static/"
 _bokeh = importlib.util.find_spec("bokeh")

@@ -15,5 +15,6 @@ urlpatterns = [
     path("", include("ftportal.evaluations.urls")),
     path("", include("ftportal.reviews.urls")),
     path("", include("ftportal.promotions.urls")),
+    path("", include("ftportal.handover.urls")),
     path("", include("ftportal.dashboard.urls")),
 ]

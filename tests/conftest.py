@@ -11,6 +11,14 @@ import pytest
 PASSWORD = "correct horse"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first: one of them at the end would keep one core idle."""
+    long = {one.path for one in items if one.get_closest_marker("slow")}
+    browser = {one.path for one in items if one.get_closest_marker("browser")}
+    items.sort(key=lambda one: (one.path not in long, one.path not in browser))
+
+
 @pytest.fixture(scope="session")
 def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face directory with a random model of a few thousand parameters."""

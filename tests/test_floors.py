@@ -19,6 +19,7 @@ FLOORS = (
     "evaluations",
     "reviews",
     "promotions",
+    "handover",
 )
 FLOOR_OF = {label: number for number, label in enumerate(FLOORS)}
 

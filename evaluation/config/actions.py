@@ -20,7 +20,7 @@ class EngineConfig:
     """What every action needs to know about the model and the machine."""
 
     model: str
-    """A Hugging Face directory with safetensors weights and a tokenizer."""
+    """A Hugging Face directory with a tokenizer, and weights as safetensors or as one GGUF."""
     dtype: str = "float32"
     """One of DTYPES: what the weights are turned into before measuring."""
     device: str = "auto"
@@ -113,10 +113,12 @@ class GenerateConfig(EngineConfig):
 
     prompts: tuple[PromptConfig, ...]
     """Each is answered on its own; their order changes no answer."""
-    max_new_tokens: int = 64
-    """The longest answer."""
+    max_new_tokens: int = 512
+    """The longest answer; less where a prompt leaves less room in the model's context."""
     temperature: float = 0.0
     """0 always takes the likeliest token; above, tokens are drawn with `seed`."""
+    stream: bool = False
+    """Whether text events show the answers while they are written."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
@@ -131,6 +133,8 @@ class GenerateConfig(EngineConfig):
         if not numeric or not math.isfinite(self.temperature) or not 0 <= self.temperature <= 10:
             cure = "Write a number from 0 to 10."
             raise ConfigError("temperature", f"{self.temperature!r} is not valid", cure)
+        if not isinstance(self.stream, bool):
+            raise ConfigError("stream", "is neither true nor false", "Write true or false.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,16 @@ def defect_rate_bound(defects: int, n: int, confidence: float = 0.95) -> float:
     return float(special.betaincinv(defects + 1, n - defects, confidence))
 
 
+def acceptance_chance(defect_rate: float, n: int, defects_allowed: int) -> float:
+    """The chance that `n` random items show at most `defects_allowed` defects.
+
+    `defect_rate` is the true rate. Over all rates it is the plan's operating characteristic.
+    """
+    if not 0 <= defect_rate <= 1 or not 0 <= defects_allowed <= n or n < 1:
+        raise ValueError("the rate lies between 0 and 1, and defects between 0 and the items")
+    return float(special.bdtr(defects_allowed, n, defect_rate))
+
+
 def krippendorff_alpha(items: Sequence[Sequence[Hashable | None]]) -> float | None:
     """Krippendorff's alpha for names (nominal data): 1 - observed / expected disagreement.
 

@@ -3,6 +3,7 @@
 from django import forms
 
 from ftportal.accounts.models import Role
+from ftportal.pages.dates import style_choices
 
 _ROLE_HELP = {
     Role.TRAINER: "uploads batches and starts runs",
@@ -86,3 +87,16 @@ class ProfileForm(forms.Form):
 
     display_name = forms.CharField(label="Your name", max_length=150)
     email = forms.EmailField(label="E-mail address", required=False)
+
+
+class DatesForm(forms.Form):
+    """How a person reads dates."""
+
+    date_style = forms.ChoiceField(label="Dates are written", choices=style_choices)
+    time_zone = forms.CharField(
+        label="Time zone",
+        max_length=64,
+        widget=forms.TextInput(attrs={"list": "time-zones", "autocomplete": "off"}),
+        help_text="Write a part of its name, such as a city's.",
+        error_messages={"required": "Choose a time zone, such as Europe/Berlin."},
+    )

@@ -7,6 +7,8 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 
+from ftportal.pages.dates import DEFAULT_STYLE, DEFAULT_ZONE
+
 
 class Role(models.TextChoices):
     """What a person may do beside looking, which everybody with a login may."""
@@ -32,6 +34,12 @@ class User(AbstractUser):
     is_trainer = models.BooleanField("trainer", default=False, help_text="uploads and starts runs")
     is_reviewer = models.BooleanField("reviewer", default=False, help_text="votes on spot-checks")
     is_releaser = models.BooleanField("releaser", default=False, help_text="promotes, rolls back")
+    date_style = models.CharField(
+        max_length=16, default=DEFAULT_STYLE, help_text="how dates are written: `pages.dates`"
+    )
+    time_zone = models.CharField(
+        max_length=64, default=DEFAULT_ZONE, help_text="of the times that the person reads"
+    )
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username

@@ -22,6 +22,7 @@ from ftportal.accounts.models import (
     User,
 )
 from ftportal.audit.services import difference, record
+from ftportal.pages.dates import styles, zones
 
 _USERNAME = RegexValidator(r"\A[a-z0-9][a-z0-9._-]{0,39}\Z")
 
@@ -114,9 +115,15 @@ def link_join(
         first_name=display_name.strip()[:150],
         email=email or link.email,
     )
-    for role in link.roles:
-        setattr(person, FIELD_OF[Role(role)], True)
     _password_set(person, password)
+    return person_join(person=person, link=link)
+
+
+@transaction.atomic
+def person_join(*, person: User, link: Link | None) -> User:
+    """Keep a new person, with the roles of a locked link, or with none. Raises PersonError."""
+    for role in link.roles if link is not None else ():
+        setattr(person, FIELD_OF[Role(role)], True)
     try:
         with transaction.atomic():
             person.save()
@@ -124,7 +131,8 @@ def link_join(
         message = f"Somebody is called {person.username} already."
         cure = "Choose another name for the login."
         raise PersonError(message, cure, field="username") from None
-    _used(link, person)
+    if link is not None:
+        _used(link, person)
     record("person.joined", person, after={"roles": person.roles}, actor=person)
     return person
 
@@ -224,6 +232,24 @@ def profile_set(*, person: User, display_name: str, email: str) -> None:
     old, new = difference(before, after)
     if new:
         record("person.renamed", current, before=old, after=new)
+
+
+@transaction.atomic
+def dates_set(*, person: User, date_style: str, time_zone: str) -> None:
+    """Change how a person reads dates, and in which time zone. Raises PersonError."""
+    if date_style not in styles():
+        raise PersonError(f"{date_style!r} is not a way of writing dates.", "Choose from the list.")
+    if time_zone not in zones():
+        message = f"There is no time zone {time_zone!r}."
+        cure = "Choose one from the list, such as Europe/Berlin."
+        raise PersonError(message, cure, field="time_zone")
+    current = _person_locked(person)
+    before = {"date_style": current.date_style, "time_zone": current.time_zone}
+    current.date_style, current.time_zone = date_style, time_zone
+    current.save(update_fields=["date_style", "time_zone"])
+    old, new = difference(before, {"date_style": date_style, "time_zone": time_zone})
+    if new:
+        record("person.dates", current, before=old, after=new)
 
 
 @transaction.atomic

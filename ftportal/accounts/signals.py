@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ftportal.accounts.entering import WAY
 from ftportal.accounts.middleware import browser_words
 from ftportal.accounts.models import LoginSession, User
 from ftportal.audit.acting import acting_as, address_of
@@ -29,7 +30,7 @@ def on_logged_in(sender: Any, request: HttpRequest, user: User, **_: Any) -> Non
     since = timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)
     LoginSession.objects.filter(user=user, seen_at__lt=since).delete()
     with acting_as(user, address):
-        record("person.logged_in", user)
+        record("person.logged_in", user, after=request.session.get(WAY) or {})
 
 
 def on_logged_out(sender: Any, request: HttpRequest, **_: Any) -> None:

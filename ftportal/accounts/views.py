@@ -1,10 +1,9 @@
-"""People: the administrators' page, one's own, and the links that let somebody in."""
+"""People: the administrators' pages, and the links that let somebody in."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.mail import send_mail
@@ -14,16 +13,16 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from ftportal.accounts.account_views import ways_in
+from ftportal.accounts.entering import enter
 from ftportal.accounts.forms import (
     InviteForm,
     JoinForm,
-    OwnPasswordForm,
     PasswordForm,
-    ProfileForm,
     role_choices,
 )
-from ftportal.accounts.middleware import session_go_on
 from ftportal.accounts.models import Link, LinkKind, Role, User
+from ftportal.accounts.openid.selectors import provider_name
 from ftportal.accounts.roles import require_role
 from ftportal.accounts.selectors import invitations_open, login_sessions, people
 from ftportal.accounts.services import (
@@ -32,19 +31,16 @@ from ftportal.accounts.services import (
     link_of,
     link_reset,
     link_withdraw,
-    password_change,
     person_deactivate,
     person_invite,
     person_reactivate,
-    profile_set,
     reset_link_make,
     roles_set,
     sessions_end,
 )
-from ftportal.pages.lists import key_of, page_of, text_of
+from ftportal.pages.lists import page_of, text_of
 
 _SORT = {"name": "first_name", "login": "username", "seen": "seen_at", "since": "date_joined"}
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @require_GET
@@ -70,6 +66,7 @@ def _people_page(
         "link": link,
         "link_name": name,
         "has_mail": bool(settings.EMAIL_HOST),
+        "provider_name": provider_name(),
     }
     return render(request, "accounts/people.html", context, status=status)
 
@@ -139,6 +136,7 @@ def _person_page(request: HttpRequest, shown: User, user: User, link: str = "") 
         "roles": role_choices(),
         "sessions": login_sessions(shown),
         "link": link,
+        **ways_in(shown),
     }
     return render(request, "accounts/person.html", context)
 
@@ -202,75 +200,6 @@ def _try(request: HttpRequest, change: Callable[[], None], done: str) -> None:
         messages.success(request, done)
 
 
-@require_http_methods(["GET", "POST"])
-def account(request: HttpRequest) -> HttpResponse:
-    """One's own name, password and sessions."""
-    user = _me(request)
-    initial = {"display_name": str(user), "email": user.email}
-    form = ProfileForm(request.POST or None, initial=initial)
-    if request.method == "POST" and form.is_valid():
-        try:
-            profile_set(person=user, **form.cleaned_data)
-        except PersonError as error:
-            form.add_error(None, f"{error.message} {error.cure}")
-        else:
-            messages.success(request, "Kept.")
-            return redirect("accounts:account")
-    return _account_page(request, user, form, OwnPasswordForm())
-
-
-def _me(request: HttpRequest) -> User:
-    """Who is logged in, as the database has them now."""
-    return User.objects.get(pk=request.user.pk or 0)
-
-
-def _account_page(
-    request: HttpRequest, user: User, form: ProfileForm, password: OwnPasswordForm
-) -> HttpResponse:
-    context = {
-        "form": form,
-        "password_form": password,
-        "sessions": login_sessions(user),
-        "session_key": request.session.session_key,
-    }
-    wrong = form.errors or password.errors
-    return render(request, "accounts/account.html", context, status=422 if wrong else 200)
-
-
-@require_POST
-def account_password(request: HttpRequest) -> HttpResponse:
-    """Choose a new password; other sessions end."""
-    user = _me(request)
-    form = OwnPasswordForm(request.POST)
-    if form.is_valid() and not user.check_password(form.cleaned_data["old"]):
-        form.add_error("old", "That is not your password of now.")
-    if form.is_valid():
-        try:
-            password_change(
-                person=user,
-                password=form.cleaned_data["password"],
-                keep=request.session.session_key,
-            )
-        except PersonError as error:
-            form.add_error(error.field, f"{error.message} {error.cure}")
-        else:
-            session_go_on(request, user)
-            messages.success(request, "Your new password is in force; other sessions ended.")
-            return redirect("accounts:account")
-    initial = {"display_name": str(user), "email": user.email}
-    return _account_page(request, user, ProfileForm(initial=initial), form)
-
-
-@require_POST
-def account_sessions(request: HttpRequest) -> HttpResponse:
-    """End one's other sessions, or one of them."""
-    user = _me(request)
-    only = key_of(request.POST.get("session", ""))
-    count = sessions_end(person=user, keep=request.session.session_key, only=only)
-    messages.success(request, f"{count} session{'s' if count != 1 else ''} ended.")
-    return redirect("accounts:account")
-
-
 @never_cache
 @login_not_required
 @require_http_methods(["GET", "POST"])
@@ -290,8 +219,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
         except PersonError as error:
             form.add_error(error.field, f"{error.message} {error.cure}")
         else:
-            login(request, user, backend=_BACKEND)
-            return redirect("dashboard:home")
+            return enter(request, user)
     context = {"form": form, "link": link, "is_reset": is_reset}
     status = 422 if form.errors else 200
     return render(request, "accounts/welcome.html", context, status=status)
@@ -317,5 +245,6 @@ def locked_out(request: HttpRequest, *_: object, **__: object) -> HttpResponse:
         "locked_out": True,
         "locked_minutes": minutes,
         "next": request.POST.get("next", ""),
+        "provider_name": provider_name(),
     }
     return render(request, "accounts/login.html", context, status=429)

@@ -1,22 +1,15 @@
 """What the audit page reads."""
 
-from datetime import date, datetime, time, timedelta
-
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from ftportal.audit.models import AuditEntry
+from ftportal.pages.periods import Period
 
 
 def entries(
-    *,
-    text: str = "",
-    action: str = "",
-    actor: str = "",
-    since: date | None = None,
-    until: date | None = None,
+    *, text: str = "", action: str = "", actor: str = "", period: Period | None = None
 ) -> QuerySet[AuditEntry]:
-    """Rows by what is asked for; empty arguments do not filter. until: that day too."""
+    """Rows by what is asked for; empty arguments do not filter."""
     rows = AuditEntry.objects.select_related("actor")
     if text:
         rows = rows.filter(Q(target_name__icontains=text) | Q(reason__icontains=text))
@@ -24,15 +17,7 @@ def entries(
         rows = rows.filter(Q(action=action) | Q(action__startswith=f"{action}."))
     if actor:
         rows = rows.filter(actor__username=actor) if actor != "-" else rows.filter(actor=None)
-    if since:
-        rows = rows.filter(at__gte=_midnight(since))
-    if until:
-        rows = rows.filter(at__lt=_midnight(until + timedelta(days=1)))
-    return rows
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
+    return period.of(rows, "at") if period else rows
 
 
 def actors() -> list[str]:

@@ -1,11 +1,8 @@
 """The audit page, and its export."""
 
-import json
-from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -15,8 +12,9 @@ from ftportal.accounts.roles import require_role
 from ftportal.audit.models import AuditEntry
 from ftportal.audit.selectors import actors, entries
 from ftportal.audit.words import ACTIONS, action_words
-from ftportal.pages.csvs import csv_line
+from ftportal.pages.exports import FORMATS, rows_download
 from ftportal.pages.lists import page_of, text_of
+from ftportal.pages.periods import period_of
 
 _COLUMNS = ("at", "who", "action", "kind", "name", "before", "after", "reason", "address")
 
@@ -32,35 +30,25 @@ def audit(request: HttpRequest) -> HttpResponseBase:
     chosen = {
         name: text_of(request, name) for name in ("text", "action", "actor", "since", "until")
     }
+    period = period_of(chosen)
     rows = entries(
-        text=chosen["text"],
-        action=chosen["action"],
-        actor=chosen["actor"],
-        since=_day(chosen["since"]),
-        until=_day(chosen["until"]),
+        text=chosen["text"], action=chosen["action"], actor=chosen["actor"], period=period
     )
     wanted = request.GET.get("format", "")
-    if wanted in ("csv", "jsonl"):
-        return _download(rows, wanted)
+    if wanted in FORMATS and not period.problems:
+        return rows_download(rows, columns=_COLUMNS, cells=_cells, name="audit", wanted=wanted)
     listing = page_of(request, rows, sort={"at": "pk"}, default="-at", per_page=50)
     for one in listing.object_list:
         one.words, one.changes = action_words(one.action), changes_of(one)
     context = {
         "listing": listing,
         "chosen": chosen,
+        "problems": period.problems,
         "is_filtered": any(chosen.values()),
         "actions": sorted(ACTIONS.items(), key=lambda item: item[1]),
         "actors": actors(),
     }
-    return render(request, "audit/audit.html", context)
-
-
-def _day(text: str) -> date | None:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    return day if day.year in _YEARS else None
+    return render(request, "audit/audit.html", context, status=422 if period.problems else 200)
 
 
 def changes_of(entry: AuditEntry) -> list[dict[str, str]]:
@@ -94,21 +82,3 @@ def _cells(entry: AuditEntry) -> dict[str, Any]:
         "reason": entry.reason,
         "address": entry.address or "",
     }
-
-
-def _download(rows: Any, wanted: str) -> StreamingHttpResponse:
-    def lines() -> Iterator[str]:
-        if wanted == "csv":
-            yield csv_line(_COLUMNS)
-        for entry in rows.iterator():
-            cells = _cells(entry)
-            if wanted == "jsonl":
-                yield json.dumps(cells, ensure_ascii=False) + "\n"
-                continue
-            cells |= {name: json.dumps(cells[name]) for name in ("before", "after")}
-            yield csv_line([cells[name] for name in _COLUMNS])
-
-    kind = "text/csv" if wanted == "csv" else "application/x-ndjson"
-    response = StreamingHttpResponse(lines(), content_type=f"{kind}; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="audit.{wanted}"'
-    return response

@@ -83,5 +83,6 @@ BLEND = JobKind(
     on_events=blend_events,
     on_finish=blend_finished,
     sweep=blend_sweep,
+    restricted_by=("blend__candidate__language_model",),
     final_exit_codes=frozenset({BAD_INPUT}),
 )

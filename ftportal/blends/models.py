@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import Job
 
@@ -24,6 +25,9 @@ class Blend(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("candidate__language_model",)
+    objects: SightManager["Blend"] = SightManager()
 
     class Meta:
         ordering = ("candidate", "alpha")

@@ -1,5 +1,7 @@
 """What pages and other floors read about blends."""
 
+from collections.abc import Collection
+
 from ftportal.accounts.models import User
 from ftportal.blends.models import Blend
 from ftportal.checkpoints.models import Checkpoint
@@ -40,7 +42,7 @@ def sessions_learned(checkpoint: Checkpoint) -> list[Learned]:
     return batches_learned(checkpoint, {pk: session(pk) for pk in candidate_of})
 
 
-def blend_submitter(checkpoint: Checkpoint) -> User | None:
-    """Who asked for the blend that a checkpoint is; None where it is none."""
-    blend = blend_of(checkpoint)
-    return blend.submitter if blend else None
+def blend_submitters(checkpoints: Collection[Checkpoint]) -> dict[int, User | None]:
+    """Checkpoint that is a blend -> who asked for it."""
+    blends = Blend.objects.filter(result__in=checkpoints).select_related("submitter")
+    return {blend.result_id: blend.submitter for blend in blends if blend.result_id}

@@ -5,8 +5,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.db.models import Q
 
 from engine.checks import ConfigError
+from ftportal.accounts.models import User
+from ftportal.checkpoints.models import LanguageModel
 from ftportal.checkpoints.storage import model_find, model_roots
 from training.config.intake import IntakeConfig
 
@@ -66,3 +69,27 @@ class ModelForm(forms.Form):
             return False
         self.hub_id, self.revision = name, revision
         return True
+
+
+class PeopleForm(forms.Form):
+    """Who sees a language model and all that hangs on it."""
+
+    is_restricted = forms.TypedChoiceField(
+        label="Who sees it",
+        choices=[("no", "Everybody with a login"), ("yes", "Only the people named here")],
+        coerce=lambda value: value == "yes",
+        widget=forms.RadioSelect,
+    )
+    people = forms.ModelMultipleChoiceField(
+        queryset=User.objects.none(), widget=forms.CheckboxSelectMultiple, required=False
+    )
+
+    def __init__(self, data: Any, *, model: LanguageModel) -> None:
+        """Administrators see everything, so they need not be named; who is named stays in view."""
+        named = list(model.people.values_list("pk", flat=True))
+        super().__init__(
+            data, initial={"is_restricted": "yes" if model.is_restricted else "no", "people": named}
+        )
+        choice = Q(is_superuser=False, is_active=True) | Q(pk__in=named)
+        field: Any = self.fields["people"]
+        field.queryset = User.objects.filter(choice).order_by("first_name", "username")

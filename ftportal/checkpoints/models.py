@@ -7,7 +7,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ftportal.accounts.sight import SightManager
 from ftportal.jobs.models import Job
+from ftportal.pages.describing import Described
 
 FETCHED_KEPT = timedelta(days=7)
 """How long the files of a fetch that did not end well wait for somebody to go on with it."""
@@ -24,6 +26,15 @@ class LanguageModel(models.Model):
     licence = models.CharField(max_length=80, blank=True)
     parameter_count = models.PositiveBigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    is_restricted = models.BooleanField(
+        default=False, help_text="only the people named, and administrators, see anything of it"
+    )
+    people = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="+", help_text="who sees it all the same"
+    )
+
+    restricted_by = ("pk",)
+    objects: SightManager["LanguageModel"] = SightManager()
 
     class Meta:
         ordering = ("name",)
@@ -37,8 +48,20 @@ class LanguageModel(models.Model):
         return self.checkpoints.get(parent__isnull=True)
 
 
-class Checkpoint(models.Model):
-    """One state of the weights: a Hugging Face directory of safetensors, never changed again."""
+class WithoutExports(SightManager["Checkpoint"]):
+    """What can be trained from, judged by people and promoted."""
+
+    def get_queryset(self) -> models.QuerySet["Checkpoint"]:
+        """Exports are left out: they are measured like checkpoints, and nothing else."""
+        return super().get_queryset().filter(is_export=False)
+
+
+class Checkpoint(Described):
+    """One state of the weights: a Hugging Face directory of safetensors, never changed again.
+
+    An export is one too: its parent's weights quantised for serving, as one GGUF, so that it can be
+    measured and judged like any other. Only who asks `with_exports` sees it.
+    """
 
     language_model = models.ForeignKey(
         LanguageModel, on_delete=models.PROTECT, related_name="checkpoints"
@@ -54,8 +77,15 @@ class Checkpoint(models.Model):
     displacement_pretrained = models.FloatField(
         null=True, blank=True, help_text="L2 norm of weights minus the anchor's weights"
     )
+    is_export = models.BooleanField(
+        default=False, help_text="its parent quantised for serving: measured, never promoted"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="when its files went")
+
+    restricted_by = ("language_model",)
+    objects = WithoutExports()
+    with_exports: SightManager["Checkpoint"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -102,6 +132,9 @@ class Intake(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("language_model",)
+    objects: SightManager["Intake"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
 
@@ -129,6 +162,9 @@ class Alias(models.Model):
     name = models.CharField(max_length=40, default="champion")
     checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="aliases")
     updated_at = models.DateTimeField(auto_now=True)
+
+    restricted_by = ("language_model",)
+    objects: SightManager["Alias"] = SightManager()
 
     class Meta:
         constraints = (

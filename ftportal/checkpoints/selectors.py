@@ -1,20 +1,29 @@
 """What pages and other floors read about checkpoints."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from engine.architectures import code_words
 from engine.manifest import ManifestError, manifest_read
 from engine.process import BAD_INPUT
+from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import FETCHED_KEPT, Checkpoint, Intake, LanguageModel
 from ftportal.jobs.models import ENDED_STATES, JobState
 
 CHAMPION = "champion"
+
+
+def models_hidden_from(user: Any) -> Iterable[int]:
+    """Keys of the restricted models of which a person, who may not be logged in, sees nothing."""
+    if isinstance(user, User) and user.has_role(Role.ADMINISTRATOR):
+        return ()
+    restricted = LanguageModel.objects.filter(is_restricted=True).values_list("pk", flat=True)
+    return restricted.exclude(people=user) if isinstance(user, User) else restricted
 
 
 def champion(language_model: LanguageModel) -> Checkpoint:
@@ -58,7 +67,8 @@ def checkpoints_available(language_model: LanguageModel | None = None) -> QueryS
 def checkpoint_list(
     *, model_name: str = "", text: str = "", deleted: bool = False
 ) -> QuerySet[Checkpoint]:
-    """Checkpoints for the list page, filtered by the model's name and by text in their name."""
+    """Checkpoints for the list page, filtered by the model's name and by text in
+    their name, tags or note."""
     checkpoints = Checkpoint.objects.select_related("language_model", "parent").prefetch_related(
         "aliases"
     )
@@ -67,7 +77,9 @@ def checkpoint_list(
     if model_name:
         checkpoints = checkpoints.filter(language_model__name=model_name)
     if text:
-        checkpoints = checkpoints.filter(name__icontains=text)
+        checkpoints = checkpoints.filter(
+            Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
+        )
     return checkpoints
 
 

@@ -14,25 +14,22 @@ from engine.errors import ProblemError
 from engine.manifest import MANIFEST_NAME, Manifest, ManifestError, manifest_write
 from engine.modelcheck import Problem
 from ftportal.accounts.models import User
+from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.foreign import ForeignDirectory, ForeignError
 from ftportal.checkpoints.incoming import incoming_begin, incoming_sweep, room_check
-from ftportal.checkpoints.models import Alias, Checkpoint, Intake, LanguageModel
-from ftportal.checkpoints.selectors import intakes_given_up
-from ftportal.checkpoints.signals import checkpoint_delete_asked, checkpoint_registered
+from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
+from ftportal.checkpoints.signals import (
+    alias_moved,
+    checkpoint_delete_asked,
+    checkpoint_registered,
+)
 from ftportal.checkpoints.storage import (
-    model_move_in,
     models_directory,
     output_adopt,
     size_bytes,
     stored_path,
 )
-from ftportal.jobs.models import Job, JobState
-from ftportal.jobs.services import job_submit
-from training.config.intake import FETCHED_NAME
-
-INTAKE_KIND = "intake"
-_OUTPUTS = "attempts/*/output"
 
 
 class CheckpointError(ProblemError):
@@ -55,7 +52,7 @@ def language_model_register(
     is refused is refused within ten seconds, and nothing of it stays. The path has no link in it.
     Raises CheckpointError where the model cannot be used or is registered already.
     """
-    _name_check(name)
+    model_name_check(name)
     models_sweep()
     model = LanguageModel(name=name, source=source, note=note, licence=licence)
     try:
@@ -64,8 +61,8 @@ def language_model_register(
             room_check(files)
             inside = directory.is_relative_to(models_directory().resolve())
             if inside and foreign.has_only_plain_files:
-                return _register_in_place(directory, model)
-            with incoming_begin(_file_name(name)) as incoming:
+                return model_register_in_place(directory, model)
+            with incoming_begin(model_folder_name(name)) as incoming:
                 _refuse(incoming.look(foreign, files))
                 manifest = incoming.fill(foreign, files)
                 model.parameter_count = incoming.parameter_count
@@ -78,31 +75,15 @@ def language_model_register(
         raise CheckpointError(f"The model's files cannot be read: {error}") from error
 
 
-def model_take_in(
-    *, name: str, source: str, note: str, licence: str, directory: Path, submitter: User | None
-) -> LanguageModel:
-    """Register a model and have a worker look at it. Raises as `language_model_register` does."""
-    model = language_model_register(
-        name=name, source=source, note=note, licence=licence, directory=directory
-    )
-    model_look(language_model=model, submitter=submitter)
-    return model
-
-
-def intakes_drop() -> None:
-    """Remove what was fetched of models that have not been registered for a week."""
-    for intake in intakes_given_up():
-        for left in [intake.job.directory / FETCHED_NAME, *intake.job.directory.glob(_OUTPUTS)]:
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def models_sweep() -> None:
     """Remove what a crash has left of models that were being registered."""
-    paths = Checkpoint.objects.filter(path__startswith="models/").values_list("path", flat=True)
-    incoming_sweep([models_directory() / Path(path).name for path in paths])
+    paths = Checkpoint.objects.everything().filter(path__startswith="models/")
+    incoming_sweep(
+        [models_directory() / Path(path).name for path in paths.values_list("path", flat=True)]
+    )
 
 
-def _register_in_place(
+def model_register_in_place(
     directory: Path, model: LanguageModel, publish: Callable[[], object] = lambda: None
 ) -> LanguageModel:
     """Register what lies in FTPORTAL_DATA already, where nobody else changes it."""
@@ -118,7 +99,8 @@ def _register_in_place(
         raise
 
 
-def _name_check(name: str) -> None:
+def model_name_check(name: str) -> None:
+    """Raise CheckpointError where a model cannot be called that."""
     if not name.strip():
         raise CheckpointError("The model has no name.", "Give it one.")
     if LanguageModel.objects.filter(name=name).exists():
@@ -127,7 +109,8 @@ def _name_check(name: str) -> None:
         )
 
 
-def _file_name(name: str) -> str:
+def model_folder_name(name: str) -> str:
+    """What a model's folder is called, for the model's name."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
@@ -136,7 +119,7 @@ def _create(
 ) -> LanguageModel:
     """Make the rows of a model whose files will lie in `directory` once `publish`, called in the
     same transaction, has returned."""
-    twin = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    twin = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if twin is not None:
         raise CheckpointError(
             f"These very files are registered already, as {twin}.", "Use that model."
@@ -173,8 +156,38 @@ def _announce_on_commit(checkpoint: Checkpoint) -> None:
     )
 
 
+@transaction.atomic
+def model_people_set(
+    *, language_model: LanguageModel, is_restricted: bool, people: Sequence[User]
+) -> LanguageModel:
+    """Let everybody see a model and all that hangs on it, or only these people.
+
+    Administrators see it in any case. Names are kept while it is not restricted.
+    """
+    model = LanguageModel.objects.select_for_update().get(pk=language_model.pk)
+    before = _seen_by(model)
+    model.is_restricted = is_restricted
+    model.save(update_fields=["is_restricted"])
+    model.people.set(people)
+    after = _seen_by(model)
+    if after != before:
+        record("model.people", model, before={"seen_by": before}, after={"seen_by": after})
+    return model
+
+
+def _seen_by(model: LanguageModel) -> list[str] | str:
+    if not model.is_restricted:
+        return "everybody"
+    return [one.username for one in model.people.order_by("username")] or "administrators only"
+
+
 def checkpoint_register(
-    *, parent: Checkpoint, name: str, directory: Path, displacement_pretrained: float | None
+    *,
+    parent: Checkpoint,
+    name: str,
+    directory: Path,
+    displacement_pretrained: float | None,
+    is_export: bool = False,
 ) -> Checkpoint:
     """Make a checkpoint, child of `parent`, of an engine's output in `directory`.
 
@@ -184,10 +197,12 @@ def checkpoint_register(
     taken gets a number. Call it outside a transaction: the files are hashed. Raises ManifestError.
     """
     target, manifest = output_adopt(directory)
-    known = Checkpoint.objects.filter(manifest_hash=manifest["sha256"]).first()
+    known = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if known is not None:
         if known.deleted_at is not None:
-            Checkpoint.objects.filter(pk=known.pk).update(deleted_at=None, path=stored_path(target))
+            Checkpoint.with_exports.filter(pk=known.pk).update(
+                deleted_at=None, path=stored_path(target)
+            )
             known.refresh_from_db()
         return known
     checkpoint = Checkpoint(
@@ -199,21 +214,21 @@ def checkpoint_register(
         manifest_hash=manifest["sha256"],
         size_bytes=size_bytes(manifest),
         displacement_pretrained=displacement_pretrained,
+        is_export=is_export,
     )
     try:
         with transaction.atomic():
             checkpoint.save()
             _announce_on_commit(checkpoint)
     except IntegrityError:
-        return Checkpoint.objects.get(manifest_hash=manifest["sha256"])
+        return Checkpoint.with_exports.get(manifest_hash=manifest["sha256"])
     return checkpoint
 
 
 def _name_free(language_model: LanguageModel, name: str) -> str:
     name = name.strip()[:150] or "Checkpoint"
-    taken = set(
-        language_model.checkpoints.filter(name__startswith=name).values_list("name", flat=True)
-    )
+    of_model = Checkpoint.with_exports.filter(language_model=language_model)
+    taken = set(of_model.filter(name__startswith=name).values_list("name", flat=True))
     free, number = name, 2
     while free in taken:
         free, number = f"{name} ({number})", number + 1
@@ -226,7 +241,11 @@ def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoin
     It checks only that the checkpoint is the model's and has its files: who may promote what is a
     matter of promotions, which calls this beside its ledger entry, in one transaction.
     """
-    current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    current = Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
+    if current.is_export:
+        raise CheckpointError(
+            f"{current} is an export of {current.parent}.", "Choose the checkpoint itself."
+        )
     if current.language_model_id != language_model.pk:
         raise CheckpointError(f"{current} is not a checkpoint of {language_model}.")
     if current.deleted_at is not None:
@@ -234,6 +253,7 @@ def alias_set(*, language_model: LanguageModel, name: str, checkpoint: Checkpoin
     alias, _ = Alias.objects.update_or_create(
         language_model=language_model, name=name, defaults={"checkpoint": current}
     )
+    alias_moved.send(Alias, alias=alias)
     return alias
 
 
@@ -244,7 +264,7 @@ def checkpoint_delete(*, checkpoint: Checkpoint) -> None:
     has children, and where a floor above still needs it (`checkpoint_delete_asked`).
     """
     with transaction.atomic():
-        current = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+        current = Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
         if current.deleted_at is not None:
             return
         objections = delete_objections(current)
@@ -279,59 +299,9 @@ def _refusal(*problems: Problem) -> CheckpointError:
     return CheckpointError(message, first.cure, problems)
 
 
-@transaction.atomic
-def model_look(*, language_model: LanguageModel, submitter: User | None) -> Intake:
-    """Have a worker look at a model that was just registered: its class, what is taught of it."""
-    job = job_submit(
-        kind=INTAKE_KIND, title=f"Look at {language_model}"[:200], created_by=submitter
-    )
-    return Intake.objects.create(name=language_model.name, language_model=language_model, job=job)
+def checkpoint_describe(*, checkpoint: Checkpoint, name: str, note: str, tags: str) -> None:
+    """Name a checkpoint, and write a note and tags beside it; its files stay as they are.
 
-
-@transaction.atomic
-def model_fetch(
-    *, name: str, hub_id: str, revision: str, note: str, licence: str, submitter: User | None
-) -> Intake:
-    """Have a worker fetch a model from the hub and register it. Raises CheckpointError."""
-    _name_check(name)
-    job = job_submit(kind=INTAKE_KIND, title=f"Fetch {hub_id}"[:200], created_by=submitter)
-    intake = Intake(
-        name=name, hub_id=hub_id, revision=revision, note=note, licence=licence, job=job
-    )
-    intake.full_clean()
-    intake.save()
-    record("model.fetched", intake, after={"hub_id": hub_id, "revision": revision})
-    return intake
-
-
-def intake_finish(*, job: Job) -> None:
-    """Register the model that a job has fetched. Idempotent, safe to repeat after a crash.
-
-    Its files are checked as those of any other model are, and moved instead of copied.
+    Raises NameTakenError.
     """
-    intake = Intake.objects.filter(job=job).first()
-    if intake is None or not intake.hub_id or job.state != JobState.SUCCEEDED:
-        return
-    if intake.language_model_id or intake.refusal:
-        return
-    directory = model_move_in(job.output_directory, f"{_file_name(intake.name)}-{job.pk.hex[:8]}")
-    model = LanguageModel(
-        name=_model_name_free(intake.name),
-        source=intake.source,
-        note=intake.note,
-        licence=intake.licence or str(intake.findings.get("licence", ""))[:80],
-    )
-    row = Intake.objects.filter(pk=intake.pk)
-    try:
-        _register_in_place(directory, model, publish=lambda: row.update(language_model=model))
-    except CheckpointError as error:
-        row.update(refusal=str(error)[:500])
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _model_name_free(name: str) -> str:
-    """The name that was asked for, with a number where another model has taken it meanwhile."""
-    free, number = name, 2
-    while LanguageModel.objects.filter(name=free).exists():
-        free, number = f"{name[:110]} ({number})", number + 1
-    return free
+    describe(checkpoint, "checkpoint.described", name=name, note=note, tags=tags)

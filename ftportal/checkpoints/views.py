@@ -1,13 +1,17 @@
 """Pages of language models and checkpoints."""
 
+from functools import partial
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
-from ftportal.checkpoints.forms import ModelForm
+from ftportal.checkpoints.forms import ModelForm, PeopleForm
+from ftportal.checkpoints.intakes.services import model_fetch, model_take_in
 from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
 from ftportal.checkpoints.selectors import (
     checkpoint_files,
@@ -20,10 +24,11 @@ from ftportal.checkpoints.selectors import (
 from ftportal.checkpoints.services import (
     CheckpointError,
     checkpoint_delete,
+    checkpoint_describe,
     delete_objections,
-    model_fetch,
-    model_take_in,
+    model_people_set,
 )
+from ftportal.pages.describing import describe_page
 from ftportal.pages.lists import page_of, text_of
 
 _SORT = {
@@ -56,7 +61,11 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
 @require_GET
 def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
     """One checkpoint: where it comes from, what it measures, what it consists of."""
-    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
+    )
+    if shown.is_export:  # what there is to say stands on the page of what was exported
+        return redirect(reverse("checkpoints:checkpoint", args=[shown.parent_id]) + "#hand-over")
     context = {
         "checkpoint": shown,
         "lineage": lineage(shown),
@@ -65,8 +74,18 @@ def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
         "objections": delete_objections(shown),
         "intake": intake_of(shown.language_model) if shown.is_pretrained else None,
         "code_notice": code_notice(shown),
+        "seen_by": _seen_by_words(shown.language_model),
     }
     return render(request, "checkpoints/checkpoint.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def describe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name the checkpoint, and write a note and tags beside it."""
+    require_role(request, Role.TRAINER, Role.ADMINISTRATOR)
+    shown = get_object_or_404(Checkpoint, pk=pk)
+    write = partial(checkpoint_describe, checkpoint=shown)
+    return describe_page(request, shown, write, back=reverse("checkpoints:checkpoint", args=[pk]))
 
 
 @require_POST
@@ -138,3 +157,26 @@ def intake(request: HttpRequest, pk: int) -> HttpResponse:
     part = request.headers.get("HX-Request") == "true"
     template = "checkpoints/_intake.html" if part else "checkpoints/intake.html"
     return render(request, template, {"intake": shown})
+
+
+@require_http_methods(["GET", "POST"])
+def model_people(request: HttpRequest, pk: int) -> HttpResponse:
+    """Who sees a language model: everybody, or the people named."""
+    require_role(request, Role.ADMINISTRATOR)
+    model = get_object_or_404(LanguageModel, pk=pk)
+    form = PeopleForm(request.POST or None, model=model)
+    if request.method == "POST" and form.is_valid():
+        changed = model_people_set(language_model=model, **form.cleaned_data)
+        messages.success(request, f"{changed} is seen by {_seen_by_words(changed)}.")
+        return redirect("checkpoints:checkpoint", pk=changed.pretrained.pk)
+    context = {"model": model, "form": form}
+    status = 422 if form.errors else 200
+    return render(request, "checkpoints/model_people.html", context, status=status)
+
+
+def _seen_by_words(model: LanguageModel) -> str:
+    """Who sees a model, in words."""
+    if not model.is_restricted:
+        return "everybody with a login"
+    names = ", ".join(str(one) for one in model.people.order_by("first_name", "username"))
+    return f"{names} and administrators" if names else "administrators only"

@@ -1,5 +1,7 @@
 """The one table of a comparison: groups of rows, a cell a run; the page and the CSV share it."""
 
+from collections.abc import Mapping
+
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.dashboard.comparison_cells import Badge, Cell, Group, Row
 from ftportal.dashboard.comparison_scores import benchmark_group, text_group
@@ -7,7 +9,7 @@ from ftportal.dashboard.recipes import recipe_rows
 from ftportal.dashboard.selectors.comparison import Column, Comparison
 from ftportal.evaluations.selectors import Change
 from ftportal.pages.templatetags.pages import duration, fixed, signed
-from ftportal.promotions.selectors import stages
+from ftportal.promotions.stages import stage_word
 
 
 def comparison_groups(compared: Comparison, *, whole_recipe: bool) -> list[Group]:
@@ -22,18 +24,20 @@ def comparison_groups(compared: Comparison, *, whole_recipe: bool) -> list[Group
 
 
 def _outcome_group(compared: Comparison) -> Group:
-    stage_of = stages([one.result.pk for one in compared.columns if one.result is not None])
     rows = [
         Row(title="Verdict", cells=[_verdict_cell(one) for one in compared.columns], numeric=False),
         Row(
             title="Stage",
-            cells=[_stage_cell(stage_of, column) for column in compared.columns],
+            cells=[_stage_cell(compared.stages, column) for column in compared.columns],
             numeric=False,
         ),
-        Row(
-            title="Loss, first steps → last",
-            unit="nats a token",
-            cells=[_loss_cell(column) for column in compared.columns],
+        *(
+            Row(
+                title=f"Training loss, {which} steps",
+                unit="nats a decision token",
+                cells=[_loss_cell(column, which) for column in compared.columns],
+            )
+            for which in ("first", "last")
         ),
         Row(
             title="Learned, own held-out examples",
@@ -72,7 +76,7 @@ def _against(checkpoint: Checkpoint) -> str:
     return f"against {name}"
 
 
-def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
+def _stage_cell(stage_of: Mapping[int, str], column: Column) -> Cell:
     result = column.result
     if result is None:
         return Cell(note=column.why_unmeasured)
@@ -81,16 +85,17 @@ def _stage_cell(stage_of: dict[int, str], column: Column) -> Cell:
         key = review.spot_check.pk
         badge = Badge(state="open", word=review.word, url_name="reviews:spot_check", key=key)
         return Cell(text=review.word, badges=[badge])
-    state = stage_of.get(result.pk, "candidate")
+    state = stage_word(stage_of.get(result.pk, "candidate"))
     badge = Badge(state=state, url_name="checkpoints:checkpoint", key=result.pk)
     note = review.spot_check.decision_reason if review is not None else ""
     return Cell(text=state, badges=[badge], note=note)
 
 
-def _loss_cell(column: Column) -> Cell:
+def _loss_cell(column: Column, which: str) -> Cell:
     if column.loss is None:
         return Cell(note="no step yet")
-    return Cell(text=f"{column.loss.first_nats:.2f} → {column.loss.last_nats:.2f}")
+    nats = column.loss.first_nats if which == "first" else column.loss.last_nats
+    return Cell(text=fixed(nats, 2), value=nats)
 
 
 def _trade_cell(change: Change, *, scale: float, places: int, unit: str) -> Cell:

@@ -9,5 +9,6 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("compare/", views.compare, name="compare"),
     path("lineage/", views.lineage, name="lineage"),
+    path("panels/dashboard/runs/<int:pk>/", views.run_outcome, name="run_outcome"),
     path("panels/dashboard/blends/<int:pk>/", views.blend_curve, name="blend_curve"),
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -27,9 +27,11 @@ from ftportal.dashboard.selectors.first_steps import first_steps
 from ftportal.dashboard.selectors.home import champions, latest_sessions, live_jobs, path_steps
 from ftportal.dashboard.selectors.line import line_of
 from ftportal.dashboard.selectors.lineage import tree
+from ftportal.dashboard.selectors.outcome import outcome_of
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
 from ftportal.pages.lists import is_fragment, key_of
 from ftportal.promotions.ledger import ledgers_check
+from ftportal.promotions.reread_selectors import reread_notices
 from ftportal.runs.models import Run
 
 
@@ -38,7 +40,7 @@ from ftportal.runs.models import Run
 def home(request: HttpRequest) -> HttpResponse:
     """Where the work stands and what waits for this person; for HTMX the part that changes."""
     jobs = live_jobs()
-    rows = latest_sessions()
+    rows = latest_sessions(request.user)
     fragment = is_fragment(request)
     context = {
         "steps": path_steps(),
@@ -52,30 +54,41 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_fragment": fragment,
     }
     if not fragment and isinstance(request.user, User):
-        context |= {"broken_ledgers": ledgers_check(), "first_steps": first_steps(request.user)}
+        context |= {
+            "broken_ledgers": ledgers_check(),
+            "reread_notices": reread_notices(),
+            "first_steps": first_steps(request.user),
+        }
     page = "dashboard/_home.html" if fragment else "dashboard/home.html"
     return render(request, page, context)
 
 
 @require_GET
+@vary_on_headers("HX-Request")
 def compare(request: HttpRequest) -> HttpResponse:
-    """Two to eight runs side by side, as the address names them; `format=csv` is the table."""
+    """Two to eight runs side by side, as the address names them; `format=csv` is the table.
+
+    With `choose`, or for fewer than two, the form that finds runs; for HTMX its choices alone.
+    """
     chosen = selection(request.GET.getlist("run"))
     baseline = request.GET.get("base", "parent")
     baseline = baseline if baseline in BASELINES else "parent"
     whole_recipe = request.GET.get("recipe") == "whole"
+    find = request.GET.get("find", "").strip()
     context: dict[str, Any] = {
         "selection": chosen,
-        "choices": runs_to_add(chosen.runs),
-        "full": len(chosen.runs) == MOST,
+        "choices": runs_to_add(chosen.runs, find),
+        "find": find,
         "most": MOST,
         "baseline": baseline,
         "baselines": BASELINES,
         "whole_recipe": whole_recipe,
     }
-    if not chosen.enough:
+    if is_fragment(request):
+        return render(request, "dashboard/_compare_choices.html", context)
+    if not chosen.enough or "choose" in request.GET:
         return render(request, "dashboard/compare.html", context)
-    compared = comparison(runs=chosen.runs, baseline=baseline)
+    compared = comparison(runs=chosen.runs, baseline=baseline, viewer=request.user)
     groups = comparison_groups(compared, whole_recipe=whole_recipe)
     if request.GET.get("format") == "csv":
         return _csv(chosen, comparison_csv(groups, chosen.runs))
@@ -106,13 +119,26 @@ def _csv(chosen: Selection, text: str) -> HttpResponse:
 
 
 @require_GET
+def run_outcome(request: HttpRequest, pk: int) -> HttpResponse:
+    """For a run's page: what it learned and what it cost, in two sentences."""
+    related = ("output", "same_as", "parent", "job")
+    shown = get_object_or_404(
+        Run.objects.select_related(*related).prefetch_related("mixture__batch"), pk=pk
+    )
+    outcome = outcome_of(shown)
+    if outcome is None:
+        raise Http404("The run left no checkpoint.")
+    return render(request, "dashboard/_outcome.html", {"run": shown, "outcome": outcome})
+
+
+@require_GET
 def lineage(request: HttpRequest) -> HttpResponse:
     """The tree of one language model's checkpoints, and what a line through it has lost."""
     models = list(LanguageModel.objects.all())
     context: dict[str, Any] = {"models": models}
     if models:
         model = next((one for one in models if one.name == request.GET.get("model")), models[0])
-        nodes = tree(model)
+        nodes = tree(model, request.user)
         line = line_of(_line_end(request, model))
         context |= {"model": model, "nodes": nodes, "line": line, "charts": line_charts(line)}
     return render(request, "dashboard/lineage.html", context)

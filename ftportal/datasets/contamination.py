@@ -4,10 +4,11 @@ Floors above hand their texts down by registering a source; this floor knows non
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ftportal.datasets.models import HeldOutSet, PromptSet
+from ftportal.accounts.sight import hidden_models
+from ftportal.datasets.models import Batch, HeldOutSet, PromptSet
 
 Source = Callable[[], Iterable[tuple[str, str]]]
 """Yields (name of the benchmark or set, text)."""
@@ -17,6 +18,21 @@ _sources: dict[str, Source] = {}
 def register_source(name: str, source: Source) -> None:
     """Have every new batch held against the texts of a source."""
     _sources[name] = source
+
+
+def slice_name(batch: Batch | str) -> str:
+    """What reports call the examples that a batch has set aside."""
+    return f"held-out examples of {batch}"
+
+
+def names_shown(names: Sequence[str]) -> list[str]:
+    """The names of texts in a report, in words that the person who looks may read."""
+    hidden = hidden_models()
+    if not hidden:
+        return list(names)
+    batches = Batch.objects.everything().filter(language_model__in=hidden)
+    theirs = set(map(slice_name, batches))
+    return [slice_name("a batch that you may not see") if one in theirs else one for one in names]
 
 
 def references_write(path: Path) -> Path:

@@ -5,7 +5,14 @@ from typing import Any
 from django import forms
 
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.datasets.models import DECISION_RULES, REASONING, BatchKind
+from ftportal.datasets.models import (
+    ANSWER_TOKENS,
+    ANSWER_TOKENS_MAX,
+    DECISION_RULES,
+    REASONING,
+    BatchKind,
+    PromptSetKind,
+)
 
 KIND_HELP = {
     BatchKind.AGENT_LOG: "what an agent did, tool turns and all",
@@ -33,7 +40,7 @@ class BatchForm(forms.Form):
     reasoning = forms.ChoiceField(choices=REASONING, required=False)
     language_model = forms.ModelChoiceField(
         label="Model",
-        queryset=LanguageModel.objects.all(),
+        queryset=LanguageModel.objects.none(),  # of the person who asks: see below
         empty_label=None,
         help_text="Its tokenizer counts the tokens.",
     )
@@ -41,6 +48,8 @@ class BatchForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """With only one model there is nothing to choose."""
         super().__init__(*args, **kwargs)
+        field: Any = self.fields["language_model"]
+        field.queryset = LanguageModel.objects.all()
         models = list(LanguageModel.objects.all()[:2])
         self.only_model = models[0] if len(models) == 1 else None
         if self.only_model is not None:
@@ -97,8 +106,28 @@ class PromptSetForm(forms.Form):
         '{"group": "conversation", "messages": [...]}. Groups: code, filesystem, conversation.',
     )
     name = forms.CharField(max_length=120)
-    is_random_sample = forms.BooleanField(
-        label="Drawn at random from real use",
+    kind = forms.ChoiceField(
+        label="How checks use it",
+        choices=PromptSetKind.choices,
+        initial=PromptSetKind.CURATED,
         required=False,
-        help_text="Only then do findings say something about real use.",
+        help_text="From a pool every check draws its prompts at random, and its result holds for "
+        "the whole pool: take prompts of real use, and it holds for that. A set that was chosen "
+        "by hand is asked as a whole, and shows nothing beyond itself.",
     )
+    max_new_tokens = forms.IntegerField(
+        label="Longest answer, in tokens",
+        initial=ANSWER_TOKENS,
+        required=False,
+        min_value=1,
+        max_value=ANSWER_TOKENS_MAX,
+        help_text=f"What is longer is cut, and says so. {ANSWER_TOKENS} tokens are about a page.",
+    )
+
+    def clean_max_new_tokens(self) -> int:
+        """What is usual, where nothing was said."""
+        return self.cleaned_data["max_new_tokens"] or ANSWER_TOKENS
+
+    def clean_kind(self) -> str:
+        """Nothing chosen is the one that claims nothing."""
+        return self.cleaned_data["kind"] or PromptSetKind.CURATED

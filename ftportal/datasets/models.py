@@ -10,8 +10,10 @@ from django.db.models import Q
 
 from corpus.formats import FORMATS
 from corpus.reasoning import CHOICES, LEARN
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.jobs.models import Job
+from ftportal.pages.describing import Described
 
 
 class BatchKind(models.TextChoices):
@@ -47,7 +49,7 @@ REASONING = list(CHOICES.items())
 """What becomes of the reasoning before an answer."""
 
 
-class Batch(models.Model):
+class Batch(Described):
     """An uploaded training file, immutable. Counts are None until it was read."""
 
     name = models.CharField(max_length=120)
@@ -93,7 +95,6 @@ class Batch(models.Model):
     consent = models.CharField(
         max_length=300, blank=True, help_text="who agreed to training on them, and to what"
     )
-    tags = models.CharField(max_length=200, blank=True, help_text="words, with commas between")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_reason = models.CharField(max_length=300, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)
@@ -104,6 +105,9 @@ class Batch(models.Model):
     version_reason = models.CharField(
         max_length=300, blank=True, help_text="why it was read again with other choices"
     )
+
+    restricted_by = ("language_model",)
+    objects: SightManager["Batch"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -139,12 +143,6 @@ class Batch(models.Model):
     def trained_count(self) -> int:
         """Examples that a run may learn: those not held out."""
         return max(0, (self.example_count or 0) - (self.held_out_count or 0))
-
-    @property
-    def tag_list(self) -> list[str]:
-        """Its tags, each once, in their order."""
-        words = (word.strip() for word in self.tags.split(","))
-        return list(dict.fromkeys(word for word in words if word))
 
     @property
     def kept_until(self) -> datetime | None:
@@ -218,6 +216,9 @@ class BatchProblem(models.Model):
     cure = models.TextField(blank=True)
     text = models.TextField(blank=True, help_text="the beginning of what stands there")
 
+    restricted_by = ("batch__language_model",)
+    objects: SightManager["BatchProblem"] = SightManager()
+
     class Meta:
         ordering = ("line",)
 
@@ -266,12 +267,30 @@ class PromptGroup(models.TextChoices):
     CONVERSATION = "conversation", "Conversation coherence"
 
 
+ANSWER_TOKENS = 512
+"""The longest answer to a prompt where nobody said otherwise."""
+ANSWER_TOKENS_MAX = 32_768
+
+
+class PromptSetKind(models.TextChoices):
+    """How a spot-check takes its prompts from a set, and so what it shows."""
+
+    CURATED = "curated", "Chosen by hand"
+    POOL = "pool", "A pool that checks draw from"
+
+
 class PromptSet(models.Model):
-    """A fixed, curated list of prompts for spot-checks."""
+    """A list of prompts for spot-checks that never changes."""
 
     name = models.CharField(max_length=120, unique=True)
-    is_random_sample = models.BooleanField(
-        default=False, help_text="drawn at random from real use; otherwise no population claim"
+    kind = models.CharField(
+        max_length=10,
+        choices=PromptSetKind,
+        default=PromptSetKind.CURATED,
+        help_text="a pool carries a claim about all of its prompts; a curated set carries none",
+    )
+    max_new_tokens = models.PositiveIntegerField(
+        default=ANSWER_TOKENS, help_text="the longest answer; what is longer is cut, and says so"
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -280,6 +299,11 @@ class PromptSet(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether checks draw their prompts from it at random."""
+        return self.kind == PromptSetKind.POOL
 
 
 class Prompt(models.Model):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.notices import NOTICES
+from ftportal.datasets.contamination import names_shown
 from ftportal.datasets.models import Batch
 
 
@@ -80,9 +81,11 @@ def _contamination_question(report: Mapping[str, Any]) -> list[Question]:
     count = screening.get("contaminated_count", 0)
     if not count:
         return []
+    found = screening["contaminated"]
+    names = names_shown([row["name"] for row in found])
     rows = [
-        [row["line"], f"{row['where']}, {row['name']}", row["excerpt"]]
-        for row in screening["contaminated"]
+        [row["line"], f"{row['where']}, {name}", row["excerpt"]]
+        for row, name in zip(found, names, strict=True)
     ]
     return [
         Question(

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from engine.seals import Seal
-from ftportal.datasets.contamination import references_write
+from ftportal.datasets.contamination import references_write, slice_name
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.datasets.seals import source_seals
 from ftportal.datasets.services import refused_files_drop
@@ -54,7 +54,7 @@ def _screening(batch: Batch, job: Job) -> dict[str, Any]:
         "earlier": [
             {
                 "key": str(one.pk),
-                "name": f"held-out examples of {one}",
+                "name": slice_name(one),
                 "directory": str(one.directory),
             }
             for one in earlier
@@ -123,6 +123,7 @@ def _source_seals(job: Job) -> list[Seal]:
     return source_seals(_batch_of(job))
 
 
+_OF_A_BATCH = ("batch__language_model",)
 INGEST = JobKind(
     name="ingest",
     word="Reading",
@@ -132,6 +133,7 @@ INGEST = JobKind(
     seals=_source_seals,
     on_finish=reading_finish,
     sweep=_sweep,
+    restricted_by=_OF_A_BATCH,
     resumable=True,
 )
 COUNT = JobKind(
@@ -141,5 +143,6 @@ COUNT = JobKind(
     module="corpus.ingestion",
     config=_count_config,
     on_finish=reading_finish,
+    restricted_by=_OF_A_BATCH,
     resumable=True,
 )

@@ -23,7 +23,9 @@ def batch_list(*, text: str = "", kind: str = "", state: str = "") -> QuerySet[B
     """Batches for the list page; empty arguments do not filter."""
     batches = Batch.objects.select_related("language_model", "uploaded_by")
     if text:
-        batches = batches.filter(Q(name__icontains=text) | Q(tags__icontains=text))
+        batches = batches.filter(
+            Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
+        )
     if kind:
         batches = batches.filter(kind=kind)
     if state:
@@ -74,9 +76,20 @@ def held_out_documents(held_out_set: HeldOutSet, start: int, stop: int) -> list[
         return []
 
 
-def prompt_set_list() -> QuerySet[PromptSet]:
-    """Prompt sets with their `prompt_count`."""
-    return PromptSet.objects.annotate(prompt_count=Count("prompts"))
+def held_out_set_list(*, text: str = "") -> QuerySet[HeldOutSet]:
+    """Held-out sets whose name, domain or source has `text`; empty does not filter."""
+    sets = HeldOutSet.objects.all()
+    if text:
+        sets = sets.filter(
+            Q(name__icontains=text) | Q(domain__icontains=text) | Q(source__icontains=text)
+        )
+    return sets
+
+
+def prompt_set_list(*, text: str = "") -> QuerySet[PromptSet]:
+    """Prompt sets with their `prompt_count`, by a text in their name; empty does not filter."""
+    sets = PromptSet.objects.annotate(prompt_count=Count("prompts"))
+    return sets.filter(name__icontains=text) if text else sets
 
 
 def prompts_by_group(prompt_set: PromptSet) -> Sequence[tuple[str, list[Prompt]]]:

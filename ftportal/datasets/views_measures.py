@@ -11,7 +11,12 @@ from ftportal.accounts.roles import require_role
 from ftportal.datasets.documents import documents_read, prompts_read
 from ftportal.datasets.forms import HeldOutSetForm, PromptSetForm
 from ftportal.datasets.models import HeldOutSet, PromptSet
-from ftportal.datasets.selectors import held_out_documents, prompt_set_list, prompts_by_group
+from ftportal.datasets.selectors import (
+    held_out_documents,
+    held_out_set_list,
+    prompt_set_list,
+    prompts_by_group,
+)
 from ftportal.datasets.services import DatasetError, held_out_set_create, prompt_set_create
 from ftportal.datasets.uploads import too_large, too_large_refusal
 from ftportal.pages.lists import ListPage, page_of
@@ -24,8 +29,9 @@ _UPLOADERS = (Role.TRAINER, Role.ADMINISTRATOR)
 def held_out_sets(request: HttpRequest) -> HttpResponse:
     """All held-out sets."""
     sort = {"name": "name", "domain": "domain", "documents": "document_count", "size": "size_bytes"}
-    rows = HeldOutSet.objects.all()
-    context = {"listing": page_of(request, rows, sort=sort, default="name")}
+    text = request.GET.get("text", "").strip()
+    listing = page_of(request, held_out_set_list(text=text), sort=sort, default="name")
+    context = {"listing": listing, "text": text}
     return render(request, "datasets/held_out_sets.html", context)
 
 
@@ -72,7 +78,9 @@ def held_out_set_new(request: HttpRequest) -> HttpResponse:
 def prompt_sets(request: HttpRequest) -> HttpResponse:
     """All prompt sets."""
     sort = {"name": "name", "prompts": "prompt_count", "created": "created_at"}
-    context = {"listing": page_of(request, prompt_set_list(), sort=sort, default="name")}
+    text = request.GET.get("text", "").strip()
+    listing = page_of(request, prompt_set_list(text=text), sort=sort, default="name")
+    context = {"listing": listing, "text": text}
     return render(request, "datasets/prompt_sets.html", context)
 
 
@@ -96,7 +104,8 @@ def prompt_set_new(request: HttpRequest) -> HttpResponse:
             made = prompt_set_create(
                 name=values["name"],
                 prompts=prompts_read(values["file"]),
-                is_random_sample=values["is_random_sample"],
+                kind=values["kind"],
+                max_new_tokens=values["max_new_tokens"],
             )
         except DatasetError as error:
             refusal = error

@@ -171,7 +171,9 @@ def import_good(request: HttpRequest, pk: int) -> HttpResponse:
 def describe(request: HttpRequest, pk: int) -> HttpResponse:
     """Name a batch and write down its origin, consent and tags."""
     require_role(request, Role.TRAINER)
-    fields = {name: request.POST.get(name, "") for name in ("name", "origin", "consent", "tags")}
+    fields = {
+        name: request.POST.get(name, "") for name in ("name", "origin", "consent", "tags", "note")
+    }
     try:
         batch_describe(batch=get_object_or_404(Batch, pk=pk), **fields)
     except ProblemError as error:

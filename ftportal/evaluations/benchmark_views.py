@@ -2,6 +2,7 @@
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -26,9 +27,18 @@ _ITEMS_A_PAGE = 20
 @require_GET
 def benchmarks(request: HttpRequest) -> HttpResponse:
     """All benchmarks that a suite may ask for by a title."""
-    known = known_benchmarks().values()
+    text = request.GET.get("text", "").strip()
+    known = [
+        one
+        for one in known_benchmarks().values()
+        if text.lower() in f"{one.title} {one.description}".lower()
+    ]
+    own = OwnBenchmark.objects.select_related("uploaded_by")
+    if text:
+        own = own.filter(Q(name__icontains=text) | Q(description__icontains=text))
     context = {
-        "own": OwnBenchmark.objects.select_related("uploaded_by"),
+        "own": own,
+        "text": text,
         "local": [one for one in known if one.source == "local"],
         "standard": [one for one in known if one.source == "lm_eval"],
     }

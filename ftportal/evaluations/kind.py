@@ -154,5 +154,9 @@ EVALUATE = JobKind(
     seals=engine_seals,
     on_finish=measured_finish,
     sweep=follow_ups_sweep,
+    restricted_by=(
+        "evaluation__checkpoint__language_model",
+        "retention__checkpoint__language_model",
+    ),
     resumable=True,
 )

@@ -23,7 +23,7 @@ from ftportal.pages.point_charts import Interval, interval_chart
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkLine:
-    """One benchmark before and after; differences and interval in points of 100 right answers."""
+    """One benchmark before and after; differences and 95 % interval in points of 100 answers."""
 
     name: str
     title: str
@@ -33,6 +33,9 @@ class BenchmarkLine:
     difference_points: float
     low_points: float
     high_points: float
+    worst_points: float
+    """What "retained" is judged by: no lower, with 95 % confidence. Inside the interval, for that
+    leaves 2.5 % on each side."""
     allowed_points: float
     lost: int
     gained: int
@@ -55,7 +58,7 @@ class BenchmarkLine:
 
 @dataclass(frozen=True, kw_only=True)
 class TextLine:
-    """One held-out text before and after; changes and interval in percent of perplexity."""
+    """One held-out text before and after; changes and 95 % interval in percent of perplexity."""
 
     title: str
     domain: str
@@ -66,6 +69,8 @@ class TextLine:
     change_percent: float
     low_percent: float | None
     high_percent: float | None
+    worst_percent: float | None
+    """What "retained" is judged by: no higher, with 95 % confidence."""
     ratio: float
     allowed_percent: float
     outcome: str
@@ -109,7 +114,7 @@ class VerdictPage:
                 for one in self.lines
             ],
             caption="Left of the dashed line is worse. The bar is where the true change may lie "
-            "(90 % interval).",
+            "(95 % interval).",
         )
 
     @property
@@ -131,7 +136,7 @@ class VerdictPage:
                 for one in lines
             ],
             caption="Right of the dashed line is worse. The bar is where the true change may lie "
-            "(90 % interval).",
+            "(95 % interval).",
         )
 
 
@@ -173,8 +178,9 @@ def _benchmark_line(
         before=one["score_before"],
         after=one["score_after"],
         difference_points=100 * one["difference"],
-        low_points=100 * one["interval_90"]["low"],
-        high_points=100 * one["interval_90"]["high"],
+        low_points=100 * one["interval_95"]["low"],
+        high_points=100 * one["interval_95"]["high"],
+        worst_points=100 * one["interval_90"]["low"],
         allowed_points=100 * one["margin"],
         lost=one["lost"],
         gained=one["gained"],
@@ -197,7 +203,7 @@ def _text_lines(perplexities: Sequence[Mapping[str, Any]]) -> list[TextLine]:
 
 
 def _text_line(one: Mapping[str, Any], domain: str) -> TextLine:
-    interval, title = one["interval_90"], one["domain"]
+    interval, one_sided, title = one["interval_95"], one["interval_90"], one["domain"]
     return TextLine(
         title=title,
         domain="" if domain.lower() == title.lower() else domain,
@@ -207,6 +213,7 @@ def _text_line(one: Mapping[str, Any], domain: str) -> TextLine:
         change_percent=100 * (one["ratio"] - 1),
         low_percent=100 * (interval["low"] - 1) if interval else None,
         high_percent=100 * (interval["high"] - 1) if interval else None,
+        worst_percent=100 * (one_sided["high"] - 1) if one_sided else None,
         ratio=one["ratio"],
         allowed_percent=100 * (one["margin_ratio"] - 1),
         outcome=one["outcome"],

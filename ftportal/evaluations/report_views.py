@@ -28,7 +28,7 @@ ITEMS_A_PAGE = 10
 def report(request: HttpRequest, pk: int) -> HttpResponse:
     """The report of a checkpoint; `against` and `suite` choose the comparison."""
     checkpoint = get_object_or_404(
-        Checkpoint.objects.select_related("language_model", "parent"), pk=pk
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
     )
     suite_key, baseline_key = (key_of(request.GET.get(name, "")) for name in ("suite", "against"))
     return _page(request, report_of(checkpoint, suite_key=suite_key, baseline_key=baseline_key))

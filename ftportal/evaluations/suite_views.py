@@ -17,7 +17,11 @@ from ftportal.pages.lists import key_of
 @require_GET
 def suites(request: HttpRequest) -> HttpResponse:
     """The suites and what is in them."""
-    context = {"suites": suites_in_use(), "benchmarks": known_benchmarks()}
+    text = request.GET.get("text", "").strip()
+    every = suites_in_use()
+    shown = [one for one in every if text.lower() in f"{one} {one.description}".lower()]
+    context = {"suites": shown, "is_empty": not every, "text": text}
+    context["benchmarks"] = known_benchmarks()
     return render(request, "evaluations/suites.html", context)
 
 

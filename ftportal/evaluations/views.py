@@ -84,7 +84,9 @@ def evaluation(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     """What a session cost, for the page of its checkpoint and of its run."""
-    shown = get_object_or_404(Checkpoint.objects.select_related("language_model", "parent"), pk=pk)
+    shown = get_object_or_404(
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
+    )
     return render(request, "evaluations/_checkpoint_panel.html", {"panel": panel_of(shown)})
 
 
@@ -107,7 +109,7 @@ def measure(request: HttpRequest, pk: int) -> HttpResponse:
     """Measure a checkpoint and its baselines by a suite, and judge it as soon as that is done."""
     user = require_role(request, Role.TRAINER)
     checkpoint = get_object_or_404(
-        Checkpoint.objects.select_related("language_model", "parent"), pk=pk
+        Checkpoint.with_exports.select_related("language_model", "parent"), pk=pk
     )
     suite = get_object_or_404(Suite, pk=key_of(request.POST.get("suite", "")))
     if request.POST.get("early"):

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from ftportal.accounts.sight import SightManager, hidden_models, leading_to, viewer_key
+
 
 class JobState(models.TextChoices):
     """queued -> claimed -> running -> succeeded | failed | cancelled; an expired lease requeues."""
@@ -24,6 +26,21 @@ LEASED_STATES = (JobState.CLAIMED, JobState.RUNNING)
 ENDED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 ATTEMPTS = 3
 """How often a job is tried before it has failed; a stop on request is not counted."""
+
+
+class JobManager(SightManager["Job"]):
+    """The jobs that the person who looks may see."""
+
+    def get_queryset(self) -> models.QuerySet["Job"]:
+        """Where anything is hidden, so is what leads to no model any more, such as the reading of a
+        batch that was deleted, but from who asked for it."""
+        jobs = super().get_queryset()
+        if not hidden_models():
+            return jobs
+        known = models.Q(created_by=viewer_key())
+        for path in Job.restricted_by:
+            known |= leading_to(Job, path)
+        return jobs.filter(known)
 
 
 class Job(models.Model):
@@ -61,6 +78,10 @@ class Job(models.Model):
     rung_at = models.DateTimeField(null=True, blank=True, help_text="when Celery was last told")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    restricted_by: tuple[str, ...] = ()
+    """Ways from a job to a language model, one or more of each kind: see `registry.register`."""
+    objects = JobManager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -58,6 +58,9 @@ class JobKind:
     """Called with new events inside the transaction that has checked the fence: each event is
     seen once, in order, whichever attempt wrote it. A resumed attempt repeats the steps after the
     state that it started from."""
+    restricted_by: tuple[str, ...] = ()
+    """Ways from a job of this kind to the language model whose people alone may see it, where it is
+    restricted: lookups over the reverse relations of the tables that have such jobs."""
     sweep: Callable[[], None] = nothing_to_sweep
     """Called by beat: finds follow-ups that were lost between two floors. Idempotent."""
     resumable: bool = False
@@ -73,6 +76,7 @@ _kinds: dict[str, JobKind] = {}
 def register(kind: JobKind) -> None:
     """Make a kind known; a second kind with the same name replaces the first."""
     _kinds[kind.name] = kind
+    Job.restricted_by = tuple(dict.fromkeys((*Job.restricted_by, *kind.restricted_by)))
 
 
 def kind_of(name: str) -> JobKind:

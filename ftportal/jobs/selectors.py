@@ -1,5 +1,6 @@
 """What pages say about jobs."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,6 +10,7 @@ from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from ftportal.accounts.models import Role, User
+from ftportal.accounts.sight import hidden_models
 from ftportal.jobs.models import ENDED_STATES, LEASED_STATES, LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import can_start_again, kind_of, kinds, shared_queues
 
@@ -29,6 +31,8 @@ class JobStatus:
     """Its place in the queue, from 1; None unless it waits."""
     running: Job | None
     """What the worker of its queue does in the meantime."""
+    running_title: str
+    """In words; empty for nothing."""
     nobody_listens: bool
     """It has waited for long, and no worker of its queue does anything."""
     queues: str
@@ -58,6 +62,13 @@ class Queues:
         shared = shared_queues(job.queue)
         return next((one for one in self._running if one.queue in shared), None)
 
+    def running_title(self, job: Job) -> str:
+        """What the worker of the job's queue does, in words that this person may read."""
+        running = self.running(job)
+        if running is None:
+            return ""
+        return f"“{running.title}”" if running.pk in self._shown else "another job"
+
     def nobody_listens(self, job: Job) -> bool:
         """Whether a waiting job has waited for long while no worker of its queue did anything."""
         ended = [self._ended[queue] for queue in shared_queues(job.queue) if queue in self._ended]
@@ -67,17 +78,29 @@ class Queues:
     @cached_property
     def _waiting(self) -> list[tuple[str, datetime]]:
         return list(
-            Job.objects.filter(state=JobState.QUEUED).order_by().values_list("queue", "queued_at")
+            Job.objects.everything()
+            .filter(state=JobState.QUEUED)
+            .order_by()
+            .values_list("queue", "queued_at")
         )
 
     @cached_property
     def _running(self) -> list[Job]:
-        return list(Job.objects.filter(state__in=LEASED_STATES).order_by("-started_at"))
+        """Also those that this person may not see: they keep a worker busy all the same."""
+        jobs = Job.objects.everything().filter(state__in=LEASED_STATES)
+        return list(jobs.order_by("-started_at"))
+
+    @cached_property
+    def _shown(self) -> set[uuid.UUID]:
+        running = {job.pk for job in self._running}
+        if not hidden_models():
+            return running
+        return set(Job.objects.filter(pk__in=running).values_list("pk", flat=True))
 
     @cached_property
     def _ended(self) -> dict[str, datetime]:
         """When a worker of each queue last ended something."""
-        ended = Job.objects.filter(
+        ended = Job.objects.everything().filter(
             state__in=ENDED_STATES, started_at__isnull=False, finished_at__isnull=False
         )
         return dict(ended.order_by().values_list("queue").annotate(last=Max("finished_at")))
@@ -91,6 +114,7 @@ def job_status(job: Job, queues: Queues | None = None) -> JobStatus:
     return JobStatus(
         position=queues.position(job) if waits else None,
         running=queues.running(job) if waits else None,
+        running_title=queues.running_title(job) if waits else "",
         nobody_listens=waits and queues.nobody_listens(job),
         queues=",".join(sorted(shared_queues(job.queue))),
         lease_ends_at=job.lease_until if silent is not None else None,

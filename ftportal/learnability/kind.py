@@ -58,5 +58,6 @@ SCORE = JobKind(
     seals=score_seals,
     on_finish=learnability_finish,
     sweep=score_sweep,
+    restricted_by=("learnability__checkpoint__language_model",),
     resumable=True,
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import Job
@@ -27,6 +28,9 @@ class Learnability(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["Learnability"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -5,6 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.datasets.models import Batch
 
@@ -34,6 +35,9 @@ class Mixture(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("language_model",)
+    objects: SightManager["Mixture"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
         constraints = (
@@ -62,6 +66,9 @@ class MixturePart(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="mixture_parts")
     role = models.CharField(max_length=8, choices=PartRole, default=PartRole.NEW)
     weight = models.FloatField(default=1.0, help_text="against the others of its role")
+
+    restricted_by = ("mixture__language_model",)
+    objects: SightManager["MixturePart"] = SightManager()
 
     class Meta:
         ordering = ("pk",)

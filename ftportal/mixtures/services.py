@@ -41,6 +41,8 @@ def mixture_make(
     if version_of is None and Mixture.objects.filter(name=name).exists():
         cure = "Make a new version of that one, or choose another name."
         raise MixtureError(f"There is a mixture {name} already.", cure)
+    if version_of is None and Mixture.objects.everything().filter(name=name).exists():
+        raise MixtureError(f"The name {name} is taken.", "Choose another name.")
     _parts_check(language_model, parts)
     _shares_check(parts, general_share, replay_share)
     made = Mixture(

@@ -103,7 +103,7 @@ def _prepare(manager: Manager, folder: Path, socket: Path | None, *, demo: bool)
         _start_redis(manager, folder, socket)
     manage = str(BASE / "manage.py")
     manager.run("tables", _python(manage, "migrate", "--verbosity", "0"))
-    if wide := places.wide_paths(folder):
+    if wide := places.wide_paths(folder, os.environ.get("FTPORTAL_SERVING_GROUP", "")):
         manager.say(
             f"Other users of this machine can read {len(wide)} files or folders of {folder}, such "
             f"as {wide[0]}. Keep them out: chmod -R go= {folder}"

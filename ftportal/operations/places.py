@@ -1,6 +1,7 @@
 """Where things lie and listen on one machine: folders, the secret key, the lock, sockets, ports."""
 
 import fcntl
+import grp
 import os
 import secrets
 import socket
@@ -93,13 +94,21 @@ def data_folder(path: Path) -> Path:
     return path
 
 
-def wide_paths(folder: Path) -> list[Path]:
-    """Files and folders below a folder, itself too, that others than their owner can use."""
+def wide_paths(folder: Path, serving_group: str = "") -> list[Path]:
+    """Files and folders below a folder, itself too, that others than their owner can use.
+
+    What FTPORTAL_SERVING_GROUP was given on purpose does not count.
+    """
+    serving = grp.getgrnam(serving_group).gr_gid if serving_group else None
+
+    def is_wide(state: os.stat_result) -> bool:
+        return bool(state.st_mode & (0o007 if state.st_gid == serving else 0o077))
+
     paths = [
         folder,
         *(Path(root) / name for root, *rest in os.walk(folder) for name in chain(*rest)),
     ]
-    return [path for path in paths if not path.is_symlink() and path.lstat().st_mode & 0o077]
+    return [path for path in paths if not path.is_symlink() and is_wide(path.lstat())]
 
 
 def folder_lock(folder: Path) -> IO[str]:

@@ -58,7 +58,7 @@ def interval_chart(
     return Chart(
         title=title,
         item=figure_item(plot),
-        columns=["", unit, "from", "to"],
+        columns=["Name", unit, "from", "to"],
         rows=rows,
         hover="point",
         caption=caption,
@@ -135,7 +135,7 @@ def scatter_chart(
     return Chart(
         title=title,
         item=figure_item(plot),
-        columns=["", x_label, y_label, *(["on the front"] if front else [])],
+        columns=["Name", x_label, y_label, *(["on the front"] if front else [])],
         rows=[
             [one.name, *one.words, *(["yes" if id(one) in best else "no"] if front else [])]
             for one in spots

@@ -12,11 +12,28 @@ class PromotionsConfig(AppConfig):
     label = "promotions"
 
     def ready(self) -> None:
-        """Open a model's ledger with its registration; keep the files that a rollback may need."""
+        """Open a model's ledger with its registration, keep the files that a rollback may need,
+        and have the files behind the ledger read again."""
         from django.db.models.signals import post_migrate, post_save
 
         from ftportal.checkpoints.models import Checkpoint
         from ftportal.checkpoints.signals import checkpoint_delete_asked
+        from ftportal.jobs.registry import JobKind, register
+        from ftportal.promotions.rereading import KIND, reread_config
+        from ftportal.promotions.services import reread_finish, rereads_nightly
+
+        register(
+            JobKind(
+                name=KIND,
+                word="Reading again",
+                queue="default",
+                module="engine.rereading",
+                config=reread_config,
+                on_finish=reread_finish,
+                sweep=rereads_nightly,
+                restricted_by=("reread__language_model",),
+            )
+        )
 
         # Not checkpoint_registered, which comes after the commit: the ledger's first entry stands
         # in the same transaction as the model, so no champion is ever without one.

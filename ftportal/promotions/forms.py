@@ -1,6 +1,9 @@
-"""Forms of the promotions page."""
+"""Forms of the promotions page and of the ledger's."""
+
+from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 REASON_CHARACTERS = 5000
 
@@ -21,3 +24,19 @@ class RollbackForm(forms.Form):
         error_messages={"required": "Choose the checkpoint to go back to."},
     )
     reason = forms.CharField(required=False, max_length=REASON_CHARACTERS)
+
+
+class AsOfForm(forms.Form):
+    """A moment that has passed."""
+
+    at = forms.DateTimeField(
+        required=False,
+        error_messages={"invalid": "This is not a date with a time. Write it as 2026-05-03 14:00."},
+    )
+
+    def clean_at(self) -> Any:
+        """Nobody knows who will be champion."""
+        at = self.cleaned_data["at"]
+        if at is not None and at > timezone.now():
+            raise forms.ValidationError("This lies in the future. Choose a time that has passed.")
+        return at

@@ -9,20 +9,14 @@ from django.urls import reverse
 
 from engine.manifest import ManifestError, manifest_check, manifest_read
 from ftportal.checkpoints.models import Checkpoint
-from ftportal.checkpoints.selectors import champion
-from ftportal.evaluations.models import (
-    Evaluation,
-    Suite,
-    Verdict,
-    VerdictOutcome,
-    VerdictRule,
-)
-from ftportal.evaluations.selectors import default_suite, evaluation_of
+from ftportal.evaluations.models import Evaluation, Verdict, VerdictOutcome
 from ftportal.jobs.models import JobState
+from ftportal.promotions.evidence import Evidence, evidence_on
+from ftportal.promotions.policy import Policy
+from ftportal.reviews.blindness import ALL_SEEING, Blindness, blindness_of
 from ftportal.reviews.models import SpotCheckState
-from ftportal.reviews.selectors import progress_by_pk, spot_checks_of
 
-POLICY_VERSION = 2
+POLICY_VERSION = 3
 """Raised whenever a gate changes, and written into every ledger entry."""
 
 PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
@@ -37,6 +31,7 @@ class GateKey(models.TextChoices):
     CHAMPION = "champion", "Against the champion"
     ANCHOR = "anchor", "Against the pre-trained anchor"
     SPOT_CHECK = "spot_check", "Spot-check approved"
+    ROLLBACK = "rollback", "Looked at since its rollback"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +62,27 @@ class Gate:
         return f"{self.detail} {self.reason}".rstrip()
 
 
-def gates(checkpoint: Checkpoint, *, thorough: bool = False) -> list[Gate]:
+def gates(checkpoint: Checkpoint, *, viewer: object = None) -> list[Gate]:
     """The gates of a checkpoint as they stand, in the order in which they are worked through.
 
-    `thorough` hashes every file, which takes seconds for a real model; otherwise names and sizes
-    are compared.
+    Of its files only names and sizes are compared: see `files_gate`. To a `viewer` who may still
+    judge a check, its gate does not tell of it: what decides is asked without one.
     """
-    baseline = champion(checkpoint.language_model)
-    anchor = checkpoint.language_model.pretrained
+    evidence = evidence_on(checkpoint.language_model, [checkpoint])
+    first, *others = gates_by_database(checkpoint, evidence, blindness_of(viewer))
+    return [first, files_gate(checkpoint, thorough=False), *others]
+
+
+def gates_by_database(
+    checkpoint: Checkpoint, evidence: Evidence, blindness: Blindness = ALL_SEEING
+) -> list[Gate]:
+    """All gates but the one of the files, which asks the disk; no query."""
     return [
-        _place_gate(checkpoint, baseline),
-        files_gate(checkpoint, thorough=thorough),
-        _evaluation_gate(checkpoint),
-        *_verdict_gates(checkpoint, baseline, anchor),
-        _spot_check_gate(checkpoint, baseline),
+        _place_gate(checkpoint, evidence.champion),
+        _evaluation_gate(checkpoint, evidence),
+        *_verdict_gates(checkpoint, evidence),
+        _spot_check_gate(checkpoint, evidence, blindness),
+        *_rollback_gate(checkpoint, evidence),
     ]
 
 
@@ -88,6 +90,8 @@ def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     key = GateKey.PLACE
     if checkpoint.pk == baseline.pk:
         return Gate(key=key, state=BARRED, detail="It is the champion already.")
+    if checkpoint.is_export:
+        return Gate(key=key, state=BARRED, detail="It is an export: promote what it was made of.")
     if checkpoint.is_pretrained:
         return Gate(
             key=key, state=BARRED, detail="The pre-trained anchor comes back by a rollback."
@@ -131,22 +135,21 @@ def _sizes_check(directory: Path, sizes_bytes: dict[str, int]) -> None:
             raise ManifestError(f"{name} has another size than in the manifest")
 
 
-def _evaluation_gate(checkpoint: Checkpoint) -> Gate:
+def _evaluation_gate(checkpoint: Checkpoint, evidence: Evidence) -> Gate:
     key = GateKey.EVALUATION
-    suite = default_suite()
-    if suite is None:
+    if evidence.policy is None:
         return Gate(
             key=key,
             state=WAITING,
             detail="No suite is chosen as the default yet.",
             url=reverse("evaluations:suites"),
         )
-    evaluation = evaluation_of(checkpoint, suite)
+    evaluation = evidence.evaluations.get(checkpoint.pk)
     if evaluation is None:
         return Gate(
             key=key,
             state=WAITING,
-            detail=f"Not measured by {suite} yet.",
+            detail=f"Not measured by {evidence.policy.suite} yet.",
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     state, detail = _evaluation_words(evaluation)
@@ -170,56 +173,12 @@ def _ended(state: str) -> str:
     return "failed" if state == JobState.FAILED else "was stopped"
 
 
-def verdicts_in_force(candidate: Checkpoint, baseline: Checkpoint) -> list[Verdict]:
-    """The last verdict of every suite that judged the pair."""
-    verdicts = Verdict.objects.filter(
-        after__checkpoint=candidate, before__checkpoint=baseline
-    ).select_related("rule", "after__suite")
-    last: dict[str, Verdict] = {}
-    for verdict in verdicts.order_by("-created_at", "-pk"):
-        last.setdefault(verdict.after.suite.content_hash, verdict)
-    return list(last.values())
-
-
-def loss_shown(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """A verdict that says forgotten, by whatever suite: no other verdict outvotes it."""
-    return next((one for one in verdicts if one.outcome == VerdictOutcome.FORGOTTEN), None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What opens the gates of verdicts: one suite, judged by one rule."""
-
-    suite: Suite
-    """The default suite."""
-
-    @property
-    def rule(self) -> VerdictRule:
-        """The version of the suite's rule that is in force."""
-        return self.suite.rule
-
-    def decisive_verdict(self, verdicts: Sequence[Verdict]) -> Verdict | None:
-        """The verdict that counts: one that shows a loss, else the one by this suite and rule."""
-        own = (
-            one
-            for one in verdicts
-            if one.after.suite.content_hash == self.suite.content_hash
-            and one.rule_id == self.suite.rule_id
-        )
-        return loss_shown(verdicts) or next(own, None)
-
-
-def policy_in_force() -> Policy | None:
-    """The promotion policy; None while no suite is the default."""
-    suite = default_suite()
-    return Policy(suite=suite) if suite is not None else None
-
-
-def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpoint) -> list[Gate]:
+def _verdict_gates(checkpoint: Checkpoint, evidence: Evidence) -> list[Gate]:
     """Against the champion and against the anchor; while they are one, it is told once."""
-    against_champion = _verdict_gate(GateKey.CHAMPION, checkpoint, baseline)
-    if anchor.pk != baseline.pk or checkpoint.pk == anchor.pk:
-        return [against_champion, _verdict_gate(GateKey.ANCHOR, checkpoint, anchor)]
+    against_champion = _verdict_gate(GateKey.CHAMPION, checkpoint, evidence.champion, evidence)
+    if evidence.anchor.pk != evidence.champion.pk or checkpoint.pk == evidence.anchor.pk:
+        against_anchor = _verdict_gate(GateKey.ANCHOR, checkpoint, evidence.anchor, evidence)
+        return [against_champion, against_anchor]
     detail = "The same comparison: the champion is the anchor."
     return [
         against_champion,
@@ -227,16 +186,18 @@ def _verdict_gates(checkpoint: Checkpoint, baseline: Checkpoint, anchor: Checkpo
     ]
 
 
-def _verdict_gate(key: GateKey, checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+def _verdict_gate(
+    key: GateKey, checkpoint: Checkpoint, baseline: Checkpoint, evidence: Evidence
+) -> Gate:
     if checkpoint.pk == baseline.pk:
         return Gate(key=key, state=PASSED, detail="It is that checkpoint.")
-    verdicts, policy = verdicts_in_force(checkpoint, baseline), policy_in_force()
-    verdict = policy.decisive_verdict(verdicts) if policy else loss_shown(verdicts)
+    verdict = evidence.decisive_verdict(checkpoint, baseline)
     if verdict is None:
+        verdicts = evidence.verdicts[checkpoint.pk, baseline.pk]
         return Gate(
             key=key,
             state=WAITING,
-            detail=_why_no_verdict(baseline, verdicts, policy),
+            detail=_why_no_verdict(baseline, verdicts, evidence.policy),
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     state = {
@@ -268,15 +229,15 @@ def _why_no_verdict(
     )
 
 
-def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
+def _spot_check_gate(checkpoint: Checkpoint, evidence: Evidence, blindness: Blindness) -> Gate:
     """Every spot-check against the champion must be approved, and there must be one."""
     key = GateKey.SPOT_CHECK
-    checks = list(spot_checks_of(checkpoint).filter(baseline=baseline))
+    checks = [one for one in evidence.spot_checks[checkpoint.pk] if not blindness.hides_check(one)]
     if not checks:
         return Gate(
             key=key,
             state=WAITING,
-            detail=f"No spot-check against {baseline} yet.",
+            detail=_why_no_check(checkpoint, evidence.champion, blindness),
             url=reverse("checkpoints:checkpoint", args=[checkpoint.pk]),
         )
     order = [SpotCheckState.REJECTED, SpotCheckState.GENERATING, SpotCheckState.OPEN]
@@ -286,7 +247,7 @@ def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     if decisive.state == SpotCheckState.GENERATING:
         return Gate(key=key, state=WAITING, detail="The answers are being prepared.", url=url)
     if decisive.state == SpotCheckState.OPEN:
-        progress = progress_by_pk([decisive])[decisive.pk]
+        progress = evidence.progress[decisive.pk]
         detail = f"{progress.judged_count} of {progress.item_count} prompts are judged."
         if progress.has_quorum:
             detail = "All prompts are judged; a reviewer's decision is missing."
@@ -294,3 +255,28 @@ def _spot_check_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     words = f"{decisive.get_state_display()} by {decisive.decided_by}: {decisive.decision_reason}"
     state = PASSED if decisive.state == SpotCheckState.APPROVED else BARRED
     return Gate(key=key, state=state, detail=words, url=url)
+
+
+def _why_no_check(checkpoint: Checkpoint, baseline: Checkpoint, blindness: Blindness) -> str:
+    if blindness.hides_answers(checkpoint.language_model_id):
+        return (
+            "Which checkpoints are in review is not told to you while you may still judge one of "
+            "their checks."
+        )
+    return f"No spot-check against {baseline} yet."
+
+
+def _rollback_gate(checkpoint: Checkpoint, evidence: Evidence) -> list[Gate]:
+    """What was rolled back takes more than what spoke for it before: something made since."""
+    entry = evidence.undone.get(checkpoint.pk)
+    if entry is None:
+        return []
+    words = f"{entry.actor} rolled it back: {entry.reason.rstrip('.')}."
+    verdict = evidence.decisive_verdict(checkpoint, evidence.champion)
+    checks = [one.created_at for one in evidence.spot_checks[checkpoint.pk] if one.is_decided]
+    made = [*checks, *([verdict.after.created_at] if verdict else [])]
+    if any(moment > entry.created_at for moment in made):
+        return [Gate(key=GateKey.ROLLBACK, state=PASSED, detail=f"{words} It was looked at since.")]
+    detail = f"{words} It takes a measurement or a spot-check made after that."
+    url = reverse("checkpoints:checkpoint", args=[checkpoint.pk])
+    return [Gate(key=GateKey.ROLLBACK, state=WAITING, detail=detail, url=url)]

@@ -22,6 +22,7 @@ from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.checkpoints.services import alias_set
 from ftportal.promotions.models import PromotionAction, PromotionEvent
 from ftportal.promotions.sealing import head_export, heads_exported, seal_fits, seal_of
+from ftportal.promotions.signals import champion_changed
 
 
 def event_hash(event: PromotionEvent) -> str:
@@ -166,6 +167,9 @@ def ledger_append(
         "at": event.created_at.isoformat(),
     }
     transaction.on_commit(lambda: head_export(head))
+    transaction.on_commit(
+        lambda: champion_changed.send_robust(PromotionEvent, language_model=language_model)
+    )
     record(
         _AUDITED[action],
         to,

@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 from ftportal.checkpoints.models import Alias, Checkpoint
 from ftportal.checkpoints.selectors import CHAMPION
-from ftportal.evaluations.models import Verdict
-from ftportal.promotions.gates import loss_shown
 from ftportal.promotions.models import PromotionEvent
+from ftportal.promotions.policy import loss_shown, verdicts_by_pair
+from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 
 
@@ -20,22 +20,36 @@ def anchors_and_champions() -> tuple[dict[int, int], dict[int, int]]:
     return anchors, anchors | dict(named)
 
 
-def stage(checkpoint: Checkpoint) -> str:
+def stage(checkpoint: Checkpoint, viewer: object = None) -> str:
     """Where a checkpoint stands, in one word or two, as `badge` knows them."""
-    return stages([checkpoint.pk])[checkpoint.pk]
+    return stages([checkpoint.pk], viewer)[checkpoint.pk]
 
 
-def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
-    """Checkpoint -> where it stands, in one word or two, as `badge` knows them."""
+def stage_word(stage: str) -> str:
+    """A stage for a column beside the verdict's, which need not say the verdict again."""
+    return "barred" if stage == "forgotten" else stage
+
+
+def stages(checkpoint_ids: Collection[int], viewer: object = None) -> dict[int, str]:
+    """Checkpoint -> where it stands, in one word or two, as `badge` knows them.
+
+    For a `viewer` who may still judge a check, that check changes no stage: it would name its
+    candidate.
+    """
     anchors, champions = anchors_and_champions()
     former = set(
         PromotionEvent.objects.filter(to_checkpoint__in=checkpoint_ids).values_list(
             "to_checkpoint_id", flat=True
         )
     )
-    verdicts = _verdicts_in_force(checkpoint_ids)
+    verdicts = verdicts_by_pair(checkpoint_ids)
     reviews: dict[tuple[int, int], set[str]] = defaultdict(set)
-    checks = SpotCheck.objects.filter(candidate__in=checkpoint_ids).order_by()
+    checks = (
+        SpotCheck.objects.filter(candidate__in=checkpoint_ids)
+        .exclude(state=SpotCheckState.CLOSED)
+        .exclude(pk__in=blindness_of(viewer).checks)
+        .order_by()
+    )
     for candidate, baseline, state in checks.values_list("candidate_id", "baseline_id", "state"):
         reviews[candidate, baseline].add(state)
     by_checkpoint = {}
@@ -55,22 +69,6 @@ def stages(checkpoint_ids: Collection[int]) -> dict[int, str]:
         else:
             by_checkpoint[one.pk] = _review_stage(reviews[one.pk, champion])
     return by_checkpoint
-
-
-def _verdicts_in_force(checkpoint_ids: Collection[int]) -> dict[tuple[int, int], list[Verdict]]:
-    """(candidate, baseline) -> the last verdict of every suite that judged the pair."""
-    rows = (
-        Verdict.objects.filter(after__checkpoint__in=checkpoint_ids)
-        .select_related("before", "after__suite")
-        .defer("evidence")
-        .order_by("-created_at", "-pk")
-    )
-    last: dict[tuple[int, int], dict[str, Verdict]] = defaultdict(dict)
-    for verdict in rows:
-        pair = (verdict.after.checkpoint_id, verdict.before.checkpoint_id)
-        last[pair].setdefault(verdict.after.suite.content_hash, verdict)
-    verdicts: dict[tuple[int, int], list[Verdict]] = defaultdict(list)
-    return verdicts | {pair: list(by_suite.values()) for pair, by_suite in last.items()}
 
 
 def _review_stage(states: set[str]) -> str:

@@ -1,5 +1,6 @@
 """The promotions page: champion, candidates with their gates, ledger, rollback."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -17,9 +18,11 @@ from ftportal.checkpoints.selectors import champion
 from ftportal.pages.lists import ListPage, page_of
 from ftportal.promotions import selectors, services
 from ftportal.promotions.forms import PromoteForm, RollbackForm
-from ftportal.promotions.gates import policy_in_force
 from ftportal.promotions.ledger import ledger_check
+from ftportal.promotions.policy import policy_in_force
+from ftportal.promotions.selectors import Candidate
 from ftportal.promotions.services import PromotionRefusedError
+from ftportal.reviews.policy import policy_in_force as review_policy
 
 CANDIDATES_A_PAGE = 8
 
@@ -41,19 +44,29 @@ def _page(
     if model is None:
         return render(request, "promotions/promotions.html", {"model": None})
     context = _ledger_context(request, model)
-    candidates = selectors.candidates(model).order_by("-created_at")
-    page = Paginator(candidates, CANDIDATES_A_PAGE).get_page(request.GET.get("candidates"))
+    candidates = selectors.candidates_of(selectors.candidates(model), request.user)
+    wanted: Any = request.GET.get("candidates")
+    if "tried" in extra:
+        wanted = _page_with(extra["tried"], candidates)
+    page = Paginator(candidates, CANDIDATES_A_PAGE).get_page(wanted)
     context |= {
         "models": LanguageModel.objects.all(),
         "policy": policy_in_force(),
         "champion": champion(model),
         "champion_event": selectors.champion_event(model),
-        "candidates": sorted(map(selectors.candidate_of, page), key=lambda one: one.is_barred),
+        "candidates": selectors.with_files(page, request.user),
+        "review_policy": review_policy(),
         "candidate_page": page,
         "rollback_targets": selectors.rollback_targets(model),
         "is_releaser": isinstance(request.user, User) and request.user.has_role(Role.RELEASER),
     }
     return render(request, "promotions/promotions.html", context | extra, status=status)
+
+
+def _page_with(checkpoint: Checkpoint, candidates: Sequence[Candidate]) -> int:
+    """The number of the page that a candidate stands on; the first where it is none."""
+    places = (at for at, one in enumerate(candidates) if one.checkpoint == checkpoint)
+    return 1 + next(places, 0) // CANDIDATES_A_PAGE
 
 
 def _ledger_context(request: HttpRequest, model: LanguageModel) -> dict[str, Any]:
@@ -77,9 +90,8 @@ def promote(request: HttpRequest, pk: int) -> HttpResponse:
             raise PromotionRefusedError(str(next(iter(form.errors.values()))[0]))
         services.promote(checkpoint=checkpoint, actor=user, **form.cleaned_data)
     except PromotionRefusedError as refused:
-        return _page(
-            request, checkpoint.language_model, 422, refused=refused, tried=checkpoint, form=form
-        )
+        extra = {"refused": refused, "tried": checkpoint, "form": form, "refused_word": "promoted"}
+        return _page(request, checkpoint.language_model, 422, **extra)
     messages.success(request, f"{checkpoint} is the champion now.")
     return _back(checkpoint.language_model)
 
@@ -115,14 +127,18 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         services.champion_compare(checkpoint=checkpoint)
     except PromotionRefusedError as refused:
-        messages.error(request, str(refused))
-    return _back(checkpoint.language_model)
+        extra = {"refused": refused, "tried": checkpoint, "refused_word": "compared"}
+        return _page(request, checkpoint.language_model, 422, **extra)
+    return redirect(selectors.place_of(checkpoint))
 
 
 def _back(model: LanguageModel) -> HttpResponse:
-    only_one = LanguageModel.objects.count() == 1
-    query = "" if only_one else "?" + urlencode({"model": model.name})
-    return redirect(reverse("promotions:promotions") + query)
+    """The top of the model's page, where it says what has been done.
+
+    The part after # is named, for a browser keeps that of the form's address otherwise.
+    """
+    query = urlencode({"model": model.name})
+    return redirect(f"{reverse('promotions:promotions')}?{query}#main")
 
 
 @require_GET
@@ -131,8 +147,8 @@ def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
     checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
     context = {
         "checkpoint": checkpoint,
-        "stage": selectors.stage(checkpoint),
-        "candidate": selectors.candidate_of(checkpoint),
-        "events": selectors.ledger(checkpoint.language_model).filter(to_checkpoint=checkpoint),
+        "stage": selectors.stage(checkpoint, request.user),
+        "candidate": selectors.candidate_of(checkpoint, request.user),
+        "events": selectors.events_of(checkpoint),
     }
     return render(request, "promotions/_checkpoint_panel.html", context)

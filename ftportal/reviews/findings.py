@@ -1,13 +1,15 @@
 """What the votes of a spot-check say, with names. Never shown before the last vote is in.
 
-An answer is defective where at least one reviewer marked it so. `evaluation.judging.agreement` is
-imported where it is used: SciPy takes a second to load, and only pages with findings pay it.
+An answer is defective where at least half of its reviewers marked it so: one of one, one of two,
+two of three, which is the third reviewer's word where two disagreed. `evaluation.judging.agreement`
+is imported where it is used: SciPy takes a second to load, and only pages with findings pay it.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftportal.accounts.models import User
+from ftportal.reviews.defects import DefectGroup, defect_groups
 from ftportal.reviews.models import (
     DefectRule,
     Generation,
@@ -16,6 +18,7 @@ from ftportal.reviews.models import (
     SpotCheck,
     Vote,
 )
+from ftportal.reviews.plan import proof_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,8 @@ class Defect:
 
     reviewer: User
     reason: str
+    category: str = ""
+    """What kind of defect it is, in words; empty where nobody said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,11 @@ class ItemFinding:
     def candidate_defects(self) -> list[Defect]:
         """Reasons against the candidate's answer."""
         return [
-            Defect(reviewer=vote.reviewer, reason=vote.candidate_defect)
+            Defect(
+                reviewer=vote.reviewer,
+                reason=vote.candidate_defect,
+                category=vote.candidate_category,
+            )
             for vote in self.votes
             if vote.candidate_defect
         ]
@@ -48,10 +57,27 @@ class ItemFinding:
     def baseline_defects(self) -> list[Defect]:
         """Reasons against the baseline's answer."""
         return [
-            Defect(reviewer=vote.reviewer, reason=vote.baseline_defect)
+            Defect(
+                reviewer=vote.reviewer,
+                reason=vote.baseline_defect,
+                category=vote.baseline_category,
+            )
             for vote in self.votes
             if vote.baseline_defect
         ]
+
+    @property
+    def candidate_is_defective(self) -> bool:
+        """Whether at least half of the reviewers say so of the candidate's answer."""
+        return self._half_say(self.candidate_defects)
+
+    @property
+    def baseline_is_defective(self) -> bool:
+        """Whether at least half of the reviewers say so of the baseline's answer."""
+        return self._half_say(self.baseline_defects)
+
+    def _half_say(self, defects: Sequence[Defect]) -> bool:
+        return bool(defects) and 2 * len(defects) >= len(self.votes)
 
     @property
     def winner(self) -> str:
@@ -74,15 +100,32 @@ class PreferenceCount:
     tie: int
     both_bad: int
 
+    @property
+    def decided(self) -> int:
+        """Prompts on which one of the two was preferred."""
+        return self.candidate + self.baseline
+
+    @property
+    def share(self) -> float | None:
+        """The candidate's share of those; None without any."""
+        return self.candidate / self.decided if self.decided else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SideBias:
-    """One reviewer's decisive votes by side; a small p says that the side drew the votes."""
+    """Decisive votes by side; a small p says that the side drew the votes."""
 
-    reviewer: User
+    reviewer: User | None
+    """None: of all reviewers together."""
     left_wins: int
     right_wins: int
     p: float
+
+    @property
+    def left_share(self) -> float | None:
+        """The share of the left side; None where nobody was decisive."""
+        decided = self.left_wins + self.right_wins
+        return self.left_wins / decided if decided else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +153,13 @@ class Findings:
     sign_test_p: float
     agreements: Sequence[Agreement]
     side_biases: Sequence[SideBias]
+    """Of all reviewers first, where there are several; then of each."""
+    defect_groups: Mapping[str, Sequence[DefectGroup]]
+    """Heading -> defects put together, with their texts."""
+    third_count: int
+    """Prompts that a third reviewer judged, because two disagreed."""
+    proof: str
+    """What the result proves, in words; empty for a curated set."""
 
     @property
     def within_plan(self) -> bool:
@@ -122,7 +172,9 @@ def item_findings(spot_check: SpotCheck) -> list[ItemFinding]:
     sides = (spot_check.candidate_answers_id, spot_check.baseline_answers_id)
     answers = {
         (answer.generation_set_id, answer.prompt_id): answer
-        for answer in Generation.objects.filter(generation_set__in=sides)
+        for answer in Generation.objects.filter(generation_set__in=sides).select_related(
+            "generation_set"
+        )
     }
     items = spot_check.items.select_related("prompt").prefetch_related("votes__reviewer")
     return [
@@ -139,7 +191,7 @@ def item_findings(spot_check: SpotCheck) -> list[ItemFinding]:
 def _counted(spot_check: SpotCheck, items: Sequence[ItemFinding]) -> int:
     only_new = spot_check.defect_rule == DefectRule.NEW
     return sum(
-        bool(one.candidate_defects) and not (only_new and one.baseline_defects) for one in items
+        one.candidate_is_defective and not (only_new and one.baseline_is_defective) for one in items
     )
 
 
@@ -153,7 +205,7 @@ def findings(spot_check: SpotCheck) -> Findings:
     from evaluation.judging.agreement import defect_rate_bound, sign_test
 
     items = item_findings(spot_check)
-    defective = sum(bool(one.candidate_defects) for one in items)
+    defective = sum(one.candidate_is_defective for one in items)
     groups = list(dict.fromkeys(one.item.prompt.get_group_display() for one in items))
     total = _preferences("All prompts", items)
     return Findings(
@@ -161,11 +213,9 @@ def findings(spot_check: SpotCheck) -> Findings:
         counted_defects=_counted(spot_check, items),
         defects_allowed=spot_check.defects_allowed,
         candidate_defect_items=defective,
-        baseline_defect_items=sum(bool(one.baseline_defects) for one in items),
+        baseline_defect_items=sum(one.baseline_is_defective for one in items),
         candidate_bound=(
-            defect_rate_bound(defective, len(items))
-            if spot_check.prompt_set.is_random_sample
-            else None
+            defect_rate_bound(defective, len(items)) if spot_check.prompt_set.is_pool else None
         ),
         preferences=[
             _preferences(
@@ -177,6 +227,9 @@ def findings(spot_check: SpotCheck) -> Findings:
         sign_test_p=sign_test(total.candidate, total.baseline),
         agreements=_agreements(items),
         side_biases=_side_biases(items),
+        defect_groups=defect_groups(items),
+        third_count=sum(one.item.votes_needed > spot_check.votes_an_item for one in items),
+        proof=proof_words(defective, len(items)) if spot_check.prompt_set.is_pool else "",
     )
 
 
@@ -209,12 +262,15 @@ def _agreements(items: Sequence[ItemFinding]) -> list[Agreement]:
 def _side_biases(items: Sequence[ItemFinding]) -> list[SideBias]:
     from evaluation.judging.agreement import side_bias_p
 
-    wins: dict[User, dict[str, int]] = {}
+    wins: dict[User | None, dict[str, int]] = {}
     for one in items:
         for vote in one.votes:
             of_reviewer = wins.setdefault(vote.reviewer, {"left": 0, "right": 0})
             if vote.preference in of_reviewer:
                 of_reviewer[vote.preference] += 1
+    if len(wins) > 1:
+        together = {side: sum(one[side] for one in wins.values()) for side in ("left", "right")}
+        wins = {None: together, **wins}
     return [
         SideBias(
             reviewer=reviewer,

@@ -1,32 +1,33 @@
-"""The review queue, the spot-check page and the voting page."""
+"""The review queue and the page of one spot-check."""
 
 from typing import Any, cast
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
-from ftportal.checkpoints.models import Checkpoint
-from ftportal.checkpoints.selectors import champion
-from ftportal.datasets.models import PromptSet
 from ftportal.jobs.models import JobState
 from ftportal.jobs.services import job_resume
 from ftportal.pages.lists import is_fragment, page_of
 from ftportal.reviews import selectors, services
+from ftportal.reviews.blindness import Blindness, blindness_of
+from ftportal.reviews.champions import champions_answers
 from ftportal.reviews.findings import findings
-from ftportal.reviews.followups import checkpoint_submitter
-from ftportal.reviews.forms import DecisionForm, OpenForm, PlanForm, VoteForm
-from ftportal.reviews.models import SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.forms import DecisionForm
+from ftportal.reviews.generation import ANSWERS_WORDS
+from ftportal.reviews.judging.exports import chosen_answers
+from ftportal.reviews.models import MOST_VOTES_AN_ITEM, SpotCheck, SpotCheckState, Vote
+from ftportal.reviews.people import people_context, progress_by_person
 from ftportal.reviews.plan import plan_sentences
+from ftportal.reviews.policy import policy_in_force
 from ftportal.reviews.services import ReviewRefusedError
 
 
-def _spot_check(pk: int) -> SpotCheck:
+def spot_check_of(pk: int) -> SpotCheck:
+    """The spot-check that an address names, with all that its pages show."""
     spot_checks = SpotCheck.objects.select_related(
         "candidate__language_model",
         "baseline",
@@ -50,8 +51,9 @@ def reviews(request: HttpRequest) -> HttpResponse:
         default="-opened",
     )
     progress = selectors.progress_by_pk(listing.object_list)
+    blindness = blindness_of(request.user)
     rows = [
-        (one, progress[one.pk], selectors.may_be_shown(one, progress[one.pk]))
+        (one, progress[one.pk], selectors.names_shown(one, progress[one.pk], blindness))
         for one in listing.object_list
     ]
     context: dict[str, Any] = {
@@ -62,14 +64,17 @@ def reviews(request: HttpRequest) -> HttpResponse:
     }
     if is_fragment(request):
         return render(request, "reviews/_spot_checks.html", context)
-    context["waiting"] = selectors.waiting_for(cast(User, request.user))
+    context |= {
+        "waiting": selectors.waiting_for(cast(User, request.user)),
+        "policy": policy_in_force(),
+    }
     return render(request, "reviews/reviews.html", context)
 
 
 @require_GET
 def spot_check(request: HttpRequest, pk: int) -> HttpResponse:
     """One spot-check: plan and progress first, findings with names once all votes are in."""
-    shown = _spot_check(pk)
+    shown = spot_check_of(pk)
     if not is_fragment(request):
         return _spot_check_page(request, shown, DecisionForm())
     if shown.state == SpotCheckState.GENERATING:
@@ -100,107 +105,48 @@ def _spot_check_page(
 ) -> HttpResponse:
     user = cast(User, request.user)
     progress = selectors.progress(spot_check)
-    shown = selectors.may_be_shown(spot_check, progress)
+    blindness = blindness_of(user)
     context = {
         "spot_check": spot_check,
         "progress": progress,
+        "names_shown": selectors.names_shown(spot_check, progress, blindness),
         "plan": plan_sentences(spot_check, progress.item_count),
-        "findings": findings(spot_check) if shown else None,
+        "answers_words": ANSWERS_WORDS,
         "form": form,
         "is_reviewer": user.has_role(Role.REVIEWER),
         "is_submitter": spot_check.submitter_id == user.pk,
         "items_for_me": selectors.open_items(user).filter(spot_check=spot_check).count(),
         "my_votes": Vote.objects.filter(item__spot_check=spot_check, reviewer=user).count(),
-        "most_votes": services.MOST_VOTES_AN_ITEM,
+        "most_votes": MOST_VOTES_AN_ITEM,
     }
+    if selectors.may_be_shown(spot_check, progress):
+        context |= _findings_context(spot_check, user, blindness)
+    elif not spot_check.is_closed:
+        context |= people_context(spot_check, user, blindness)
     if spot_check.state == SpotCheckState.GENERATING:
         context |= _preparing_context(request, spot_check)
     return render(request, "reviews/spot_check.html", context, status=status)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def vote(request: HttpRequest, pk: int) -> HttpResponse:
-    """Judge the next item."""
-    user = require_role(request, Role.REVIEWER)
-    spot_check = _spot_check(pk)
-    _may_judge(spot_check, user)
-    if request.method == "POST":
-        return _vote_cast(request, spot_check, user)
-    return _ballot_page(request, spot_check, user, None)
-
-
-def _may_judge(spot_check: SpotCheck, user: User) -> None:
-    try:
-        services.reviewer_check(spot_check, user)
-    except ReviewRefusedError as refused:
-        raise PermissionDenied(str(refused)) from refused
-
-
-def _vote_cast(request: HttpRequest, spot_check: SpotCheck, user: User) -> HttpResponse:
-    form = VoteForm(request.POST)
-    if not form.is_valid():
-        return _ballot_page(request, spot_check, user, form)
-    judgement = dict(form.cleaned_data)
-    item = get_object_or_404(spot_check.items, position=judgement.pop("position"))
-    try:
-        services.vote_cast(item=item, reviewer=user, **judgement)
-    except ReviewRefusedError as refused:
-        messages.warning(request, str(refused))
-    return redirect("reviews:vote", pk=spot_check.pk)
-
-
-def _ballot_page(
-    request: HttpRequest, spot_check: SpotCheck, user: User, form: VoteForm | None
-) -> HttpResponse:
-    ballot = selectors.ballot_next(spot_check, user)
-    if ballot is None:
-        if spot_check.state == SpotCheckState.OPEN:
-            messages.success(request, "Nothing is left for you to judge here. Thank you.")
-        return redirect("reviews:spot_check", pk=spot_check.pk)
-    if form is not None and form.data.get("position") != str(ballot.item.position):
-        messages.warning(request, "Another prompt is next by now; that judgement was not kept.")
-        return redirect("reviews:vote", pk=spot_check.pk)
-    context = {
-        "spot_check": spot_check,
-        "ballot": ballot,
-        "form": form or VoteForm(),
-        "can_undo": selectors.vote_to_undo(spot_check, user) is not None,
+def _findings_context(spot_check: SpotCheck, user: User, blindness: Blindness) -> dict[str, Any]:
+    """Findings; answers and what was said of them only where they sway no vote."""
+    hidden = blindness.hides_answers(spot_check.candidate.language_model_id)
+    return {
+        "findings": findings(spot_check),
+        "answers_hidden": hidden,
+        "champions": {} if hidden else champions_answers(spot_check),
+        "may_decide": selectors.may_decide(spot_check, user),
+        "people": progress_by_person(spot_check),
+        "chosen": None if hidden or not spot_check.is_decided else chosen_answers(spot_check),
+        "names_reviewers": policy_in_force().names_reviewers,
     }
-    return render(request, "reviews/vote.html", context, status=422 if form else 200)
-
-
-@require_POST
-def vote_undo(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take one's last vote back."""
-    user = require_role(request, Role.REVIEWER)
-    try:
-        services.vote_undo(spot_check=_spot_check(pk), reviewer=user)
-        messages.info(request, "Your last vote was taken back.")
-    except ReviewRefusedError as refused:
-        messages.warning(request, str(refused))
-    return redirect("reviews:vote", pk=pk)
-
-
-@require_POST
-def plan_change(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change how many reviewers judge each prompt, before the first vote."""
-    user = require_role(request, Role.REVIEWER)
-    form = PlanForm(request.POST)
-    spot_check = _spot_check(pk)
-    try:
-        if not form.is_valid():
-            raise ReviewRefusedError("The number of votes is a whole number from 1 to 9.")
-        services.spot_check_plan_change(spot_check=spot_check, actor=user, **form.cleaned_data)
-    except ReviewRefusedError as refused:
-        messages.error(request, str(refused))
-    return redirect("reviews:spot_check", pk=pk)
 
 
 @require_POST
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Approve or reject."""
-    user = require_role(request, Role.REVIEWER)
-    spot_check = _spot_check(pk)
+    user = require_role(request, Role.REVIEWER, Role.RELEASER)
+    spot_check = spot_check_of(pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return _spot_check_page(request, spot_check, form, status=422)
@@ -222,56 +168,8 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 def generation_retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the answers that failed or were stopped again."""
     require_role(request, Role.REVIEWER, Role.TRAINER)
-    spot_check = _spot_check(pk)
+    spot_check = spot_check_of(pk)
     for answers in (spot_check.candidate_answers, spot_check.baseline_answers):
         if not answers.complete:
             job_resume(job=answers.job)
     return redirect("reviews:spot_check", pk=pk)
-
-
-@require_POST
-def spot_check_open(request: HttpRequest, pk: int) -> HttpResponse:
-    """Open a spot-check of a checkpoint against the champion by hand."""
-    user = require_role(request, Role.REVIEWER, Role.TRAINER)
-    checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
-    form = OpenForm(request.POST)
-    try:
-        if not form.is_valid():
-            problem = next(iter(form.errors.values()))[0]
-            raise ReviewRefusedError(str(problem), "Choose a prompt set and from 1 to 9 votes.")
-        opened = services.spot_check_open(
-            candidate=checkpoint,
-            baseline=champion(checkpoint.language_model),
-            submitter=checkpoint_submitter(checkpoint)
-            or (user if user.has_role(Role.TRAINER) else None),
-            **form.cleaned_data,
-        )
-    except ReviewRefusedError as refused:
-        messages.error(request, str(refused))
-        return redirect("checkpoints:checkpoint", pk=pk)
-    return redirect("reviews:spot_check", pk=opened.pk)
-
-
-@require_GET
-def checkpoint_panel(request: HttpRequest, pk: int) -> HttpResponse:
-    """A checkpoint's spot-checks, for the checkpoint's page."""
-    user = cast(User, request.user)
-    checkpoint = get_object_or_404(Checkpoint.objects.select_related("language_model"), pk=pk)
-    baseline = champion(checkpoint.language_model)
-    spot_checks = list(selectors.spot_checks_of(checkpoint))
-    progress = selectors.progress_by_pk(spot_checks)
-    can_open = (
-        (user.has_role(Role.REVIEWER) or user.has_role(Role.TRAINER))
-        and checkpoint.pk != baseline.pk
-        and checkpoint.deleted_at is None
-        and not any(one.baseline_id == baseline.pk for one in spot_checks)
-    )
-    context = {
-        "checkpoint": checkpoint,
-        "baseline": baseline,
-        "rows": [(one, progress[one.pk]) for one in spot_checks],
-        "can_open": can_open,
-        "prompt_sets": PromptSet.objects.order_by(F("created_at").asc()) if can_open else (),
-        "most_votes": services.MOST_VOTES_AN_ITEM,
-    }
-    return render(request, "reviews/_checkpoint_panel.html", context)

@@ -15,6 +15,8 @@ class Drawing:
     key: str
     title: str
     y_label: str
+    group: str
+    """One of `drawings.GROUPS`: under which heading it stands."""
     series: Callable[[Run], list[Series]]
     caption: str = ""
     words: Callable[[Run], str] | None = None

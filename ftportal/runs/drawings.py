@@ -1,5 +1,6 @@
 """The charts of a run's page, and the same series as JSON while it runs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
@@ -14,6 +15,28 @@ from ftportal.runs.recipes import batch_key, length_words
 from ftportal.runs.selectors import displacement_forecast_words
 
 _NATS = "nats per decision token"
+GROUPS = {
+    "learning": "What it learns",
+    "forgetting": "What it forgets meanwhile",
+    "weights": "How far the weights move",
+    "pace": "Speed and rate",
+}
+"""Headings, in the order of the page; only loss and perplexity stand open."""
+_OPEN = ("loss", "probes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartGroup:
+    """Charts under one heading; folded ones are drawn when somebody opens them."""
+
+    title: str
+    open: list[Chart]
+    folded: list[Chart]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All of them, those that stand open first."""
+        return [*self.open, *self.folded]
 
 
 def _loss_by_batch(run: Run) -> list[Series]:
@@ -65,15 +88,26 @@ def _rate(run: Run) -> list[Series]:
 
 _MEANS = f"Lines: mean of the last {MEAN_STEPS} steps; points: each step."
 _LOSS = Drawing(
-    key="loss", title="Loss by batch", y_label=_NATS, series=_loss_by_batch, caption=_MEANS
+    key="loss",
+    title="Loss by batch",
+    y_label=_NATS,
+    group="learning",
+    series=_loss_by_batch,
+    caption=_MEANS,
 )
 _KINDS = Drawing(
-    key="kinds", title="Loss by kind", y_label=_NATS, series=_loss_by_kind, caption=_MEANS
+    key="kinds",
+    title="Loss by kind",
+    y_label=_NATS,
+    group="learning",
+    series=_loss_by_kind,
+    caption=_MEANS,
 )
 _GRADIENT = Drawing(
     key="gradient",
     title="Gradient norm",
     y_label="L2 norm before clipping",
+    group="weights",
     series=_gradient,
     y_from_zero=True,
 )
@@ -81,6 +115,7 @@ _DISPLACEMENT = Drawing(
     key="displacement",
     title="Displacement of the weights",
     y_label="L2 norm",
+    group="weights",
     series=_displacement,
     y_from_zero=True,
     sampled="displacement",
@@ -89,6 +124,7 @@ _SPEED = Drawing(
     key="speed",
     title="Speed",
     y_label="tokens per second",
+    group="pace",
     series=_speed,
     caption=_MEANS,
     y_from_zero=True,
@@ -97,6 +133,7 @@ _RATE = Drawing(
     key="rate",
     title="Learning rate",
     y_label="rate",
+    group="pace",
     series=_rate,
     y_from_zero=True,
     y_format="%.1e",
@@ -113,9 +150,17 @@ def drawings(run: Run) -> list[Drawing]:
     return [_LOSS, *kinds, *forgetting_drawings(run), *effects, _SPEED, *rate]
 
 
-def run_charts(run: Run) -> list[Chart]:
-    """The charts of a run's page; they follow the run while it lives."""
-    return [_chart(run, drawing) for drawing in drawings(run)]
+def run_charts(run: Run) -> list[ChartGroup]:
+    """The charts of a run's page, by heading; they follow the run while it lives."""
+    shown = drawings(run)
+    groups = []
+    for key, title in GROUPS.items():
+        own = [(one.key in _OPEN, _chart(run, one)) for one in shown if one.group == key]
+        if own:
+            opened = [chart for is_open, chart in own if is_open]
+            folded = [chart for is_open, chart in own if not is_open]
+            groups.append(ChartGroup(title=title, open=opened, folded=folded))
+    return groups
 
 
 def _chart(run: Run, drawing: Drawing) -> Chart:

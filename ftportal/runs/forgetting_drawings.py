@@ -52,8 +52,10 @@ def _parents(run: Run) -> str:
         steps, values = metric_series(run, f"probe_perplexity_per_token/{key}")
         if steps[:1] == [0] and values[0] is not None:
             known.append(f"{name} {values[0]:.1f}")
-    words = "Perplexity a token, over the parent's"
-    return f"{words}: {', '.join(known)}." if known else f"{words}."
+    tokens = (run.recipe.get("watch") or {}).get("watch_probe_tokens")
+    part = f"{tokens:,} tokens of each text" if tokens else "a part of each text"
+    parents = f" The parent's: {', '.join(known)}." if known else ""
+    return f"A quick look at {part}; evaluations read more, so theirs differ.{parents}"
 
 
 def _divergence(run: Run) -> list[Series]:
@@ -64,14 +66,16 @@ _PENALTY = Drawing(
     key="penalty",
     title="What the defences add to the loss",
     y_label="nats per decision token",
+    group="forgetting",
     series=_penalty,
     caption="½ · strength · Σ importance · (weight − parent's weight)², before each step.",
     y_from_zero=True,
 )
 _PROBES = Drawing(
     key="probes",
-    title="Perplexity of text that is not learnt",
+    title="Watched perplexity, of text that is not learnt",
     y_label="% above the parent's",
+    group="forgetting",
     series=_rises,
     words=_parents,
     marks=_limit,
@@ -80,6 +84,7 @@ _DIVERGENCE = Drawing(
     key="divergence",
     title="Divergence from the parent",
     y_label="nats per token",
+    group="forgetting",
     series=_divergence,
     caption="How differently it predicts the run's own answers: KL(parent ‖ model), the mean over "
     "tokens. An early warning.",

@@ -124,6 +124,7 @@ TRAIN = JobKind(
     on_events=run_events,
     on_finish=run_finished,
     sweep=run_sweep,
+    restricted_by=("run__parent__language_model",),
     resumable=True,
     final_exit_codes=frozenset({BAD_INPUT, DIVERGED}),
 )

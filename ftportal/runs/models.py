@@ -4,14 +4,16 @@ from django.conf import settings
 from django.db import models
 
 from engine.process import DIVERGED
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import can_start_again
 from ftportal.mixtures.models import Mixture
+from ftportal.pages.describing import Described
 
 
-class Run(models.Model):
+class Run(Described):
     """One training session: parent checkpoint, batches, recipe in; at most one checkpoint out."""
 
     name = models.CharField(max_length=120, unique=True)
@@ -59,6 +61,9 @@ class Run(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("parent__language_model",)
+    objects: SightManager["Run"] = SightManager()
+
     class Meta:
         ordering = ("-created_at",)
 
@@ -88,6 +93,9 @@ class RunBatch(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="uses")
     weight = models.FloatField(help_text="share of the examples, before normalising")
 
+    restricted_by = ("run__parent__language_model",)
+    objects: SightManager["RunBatch"] = SightManager()
+
     class Meta:
         ordering = ("pk",)
         constraints = (models.UniqueConstraint(fields=("run", "batch"), name="a_batch_once_a_run"),)
@@ -103,6 +111,9 @@ class Metric(models.Model):
     name = models.CharField(max_length=120)
     step = models.PositiveIntegerField()
     value = models.FloatField(null=True, blank=True)
+
+    restricted_by = ("run__parent__language_model",)
+    objects: SightManager["Metric"] = SightManager()
 
     class Meta:
         ordering = ("step",)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Avg, OuterRef, QuerySet, Subquery
+from django.db.models import Avg, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
@@ -60,7 +60,9 @@ def run_list(
     if parent:
         runs = runs.filter(parent__name=parent)
     if text:
-        runs = runs.filter(name__icontains=text)
+        runs = runs.filter(
+            Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
+        )
     return runs
 
 

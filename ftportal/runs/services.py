@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from engine.checks import ConfigError
 from engine.modelcheck import model_directory_problems
 from ftportal.accounts.models import User
+from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import model_refusal
@@ -37,6 +38,14 @@ class RunRefusedError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(" ".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def run_describe(*, run: Run, name: str, note: str, tags: str) -> None:
+    """Name a run, and write a note and tags beside it. Its checkpoint keeps its own name.
+
+    Raises NameTakenError.
+    """
+    describe(run, "run.described", name=name, note=note, tags=tags)
 
 
 def run_submit(
@@ -114,7 +123,7 @@ def _name_problems(name: str) -> list[Problem]:
     if len(name) > 120:
         message = f"The name has {len(name)} characters."
         return [Problem(field="name", message=message, cure="Use at most 120.")]
-    if Run.objects.filter(name=name).exists():
+    if Run.objects.everything().filter(name=name).exists():
         message = f"There is a run named {name} already."
         cure = f"Choose another name, for example “{name_free(name)}”."
         return [Problem(field="name", message=message, cure=cure)]
@@ -123,7 +132,8 @@ def _name_problems(name: str) -> list[Problem]:
 
 def name_free(name: str) -> str:
     """The name, with a number where it is taken."""
-    taken = set(Run.objects.filter(name__startswith=name[:100]).values_list("name", flat=True))
+    runs = Run.objects.everything().filter(name__startswith=name[:100])
+    taken = set(runs.values_list("name", flat=True))
     free, number = name, 2
     while free in taken:
         free, number = f"{name[:100]} {number}", number + 1

@@ -14,6 +14,7 @@ urlpatterns = [
     path("runs/<int:pk>/figures/", views.run_figures, name="run_figures"),
     path("runs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("runs/<int:pk>/metrics.csv", views.metrics_csv, name="metrics_csv"),
+    path("runs/<int:pk>/describe/", views.describe, name="run_describe"),
     path("runs/<int:pk>/stop/", views.stop, name="run_stop"),
     path("runs/<int:pk>/resume/", views.resume, name="run_resume"),
     path("panels/runs/checkpoint/<int:pk>/", views.checkpoint_panel, name="checkpoint_panel"),

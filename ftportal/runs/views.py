@@ -1,20 +1,23 @@
 """Pages of runs: the list, the page that watches one, and panels for other floors' pages."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftportal.accounts.models import Role
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
-from ftportal.pages.csvs import csv_line
+from ftportal.pages.describing import describe_page
 from ftportal.pages.lists import is_fragment, page_of, text_of
 from ftportal.runs.changes import changes_of
 from ftportal.runs.drawings import run_charts, run_update
+from ftportal.runs.export import metrics_rows
 from ftportal.runs.forms.run import method_choices
 from ftportal.runs.log import log_tail
 from ftportal.runs.metrics import loss_now, metric_last
@@ -30,7 +33,7 @@ from ftportal.runs.selectors import (
     run_again_url,
     run_list,
 )
-from ftportal.runs.services import RunRefusedError, run_resume, run_stop
+from ftportal.runs.services import RunRefusedError, run_describe, run_resume, run_stop
 from training.methods import method_of
 
 _SORT = {
@@ -74,6 +77,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "recipe": recipe_words(shown.recipe, shown.probe_set),
         "mixture": mixture_rows(shown),
         "outcome": outcome_rows(shown),
+        "outcome_of": shown.output or shown.same_as,
         "changes": changes_of(shown.output),
         "forecast_words": displacement_forecast_words(shown),
         "again_url": run_again_url(shown),
@@ -85,9 +89,16 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def run_figures(request: HttpRequest, pk: int) -> HttpResponse:
-    """The fragment with the run's figures, asked for again and again while it lives."""
+    """The run's figures, badge and stop button, asked for again and again while it lives.
+
+    Once it has ended and its result is in place, the page is loaded again: it says what came out.
+    """
     shown = _run(pk)
-    return render(request, "runs/_figures.html", {"run": shown, **_figures(shown)})
+    context = {"run": shown, **_figures(shown), "is_update": True}
+    response = render(request, "runs/_figures.html", context)
+    if shown.job.is_settled:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_GET
@@ -97,15 +108,21 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 
 
 @require_GET
-def metrics_csv(request: HttpRequest, pk: int) -> HttpResponse:
+def metrics_csv(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Everything that the run measured, one value a line."""
     shown = _run(pk)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(metrics_rows(shown), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="run-{shown.pk}-metrics.csv"'
-    response.write(csv_line(["step", "metric", "value"]))
-    rows = Metric.objects.filter(run=shown).order_by("step", "name")
-    response.writelines(map(csv_line, rows.values_list("step", "name", "value").iterator()))
     return response
+
+
+@require_http_methods(["GET", "POST"])
+def describe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name the run, and write a note and tags beside it."""
+    require_role(request, Role.TRAINER)
+    shown = _run(pk)
+    write = partial(run_describe, run=shown)
+    return describe_page(request, shown, write, back=reverse("runs:run", args=[pk]))
 
 
 @require_POST

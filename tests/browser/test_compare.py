@@ -42,8 +42,10 @@ def test_runs_are_compared_zoomed_and_exported(
 ) -> None:
     page = page_for(contrast.cast.otto, viewport={"width": 1280, "height": 900})
     page.goto(reverse("dashboard:compare"))
-    for name in ("Careful", "Reckless"):
-        page.get_by_role("checkbox", name=name).check()
+    page.get_by_role("checkbox", name="Careful").check()
+    page.get_by_role("searchbox").fill("reck")
+    expect(page.locator("#choices li")).to_have_count(2)  # the chosen one stays
+    page.get_by_role("checkbox", name="Reckless").check()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("[data-chart][data-drawn]")).to_have_count(4)
     expect(page.locator("#trade")).to_contain_text("Learning against forgetting")

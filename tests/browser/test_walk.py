@@ -143,13 +143,12 @@ def review(page: Page) -> None:
         page.wait_for_timeout(2000)
         page.reload()
     judge.first.click()
-    while "/next/" in page.url:
-        position = page.locator("input[name=position]").input_value()
+    page.wait_for_url(re.compile(r"/items/\d+/$"))
+    while "/items/" in page.url:
+        address = page.url
         press(page, "t", "Enter")
-        page.wait_for_function(
-            "before => document.querySelector('input[name=position]')?.value !== before",
-            arg=position,
-        )
+        page.wait_for_function("before => location.href !== before", arg=address)
+    page.get_by_role("link", name="See names and findings").click()
     expect(page.locator("main")).to_contain_text("defect")
     page.get_by_label("Reason").fill("No defect in any answer.")
     page.get_by_role("button", name="Approve").click()

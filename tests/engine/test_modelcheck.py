@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.modelcheck import model_directory_problems
+from engine.modelcheck import gguf_file, model_directory_problems
 from engine.tensorfiles import parameter_count, tensor_shapes
 
 
@@ -124,3 +124,22 @@ def test_every_kind_of_number_has_its_size(model: Path, dtype: str) -> None:
 def test_a_missing_directory_is_a_problem(tmp_path: Path) -> None:
     (problem,) = model_directory_problems(tmp_path / "nowhere")
     assert "does not exist" in problem.message
+
+
+def test_a_gguf_can_be_measured_and_not_trained(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "model-Q8_0.gguf").write_bytes(b"GGUF")
+    assert gguf_file(model) == model / "model-Q8_0.gguf"
+    assert model_directory_problems(model, gguf=True) == []
+    assert [one.where for one in model_directory_problems(model)] == ["weights"]
+    (model / "other.gguf").write_bytes(b"GGUF")  # which of the two is meant?
+    assert gguf_file(model) is None
+    assert [one.where for one in model_directory_problems(model, gguf=True)] == ["weights"]
+
+
+def test_safetensors_go_before_a_gguf(model: Path) -> None:
+    (model / "model-Q8_0.gguf").write_bytes(b"GGUF")
+    assert gguf_file(model) is None
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text("{}")
+    assert gguf_file(model) is None

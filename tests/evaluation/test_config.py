@@ -27,7 +27,7 @@ def test_whole_configs_are_read_with_their_defaults() -> None:
     assert (measure.window_tokens, measure.stride_tokens, measure.dtype) == (1024, 512, "float32")
     assert not measure.hub and not measure.allow_code_execution
     assert measure.benchmarks[0].limit == 12
-    assert (generate.max_new_tokens, generate.temperature) == (64, 0.0)
+    assert (generate.max_new_tokens, generate.temperature) == (512, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Batched answers against a plain loop that knows no batch, no padding and no cache."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from corpus.reasoning import answer_split
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.generation import answers_generate, prompts_encode
 from tests.event_log import logged_events
@@ -73,6 +77,50 @@ def test_drawn_answers_depend_on_prompt_and_seed_alone(
     assert answers(turned, tiny_loaded)[::-1] == drawn
 
 
+def test_two_models_alike_draw_alike_from_one_seed(
+    tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    """So that a difference between two sides of a check is their weights', not the dice's."""
+    settings = config(tiny_model_directory, temperature=0.7, max_new_tokens=40)
+    drawn = answers(settings, tiny_loaded)
+    moved = replace(tiny_loaded, model=copy.deepcopy(tiny_loaded.model))
+    with torch.no_grad():
+        for weight in moved.model.parameters():
+            weight.mul_(1 + 1e-4)
+    near = answers(settings, moved)
+    dice = answers(replace(settings, seed=1), tiny_loaded)
+    same = [one["text"] == other["text"] for one, other in zip(drawn, near, strict=True)]
+    assert sum(same) >= len(same) - 1
+    assert not any(one["text"] == other["text"] for one, other in zip(drawn, dice, strict=True))
+
+
+def test_answers_are_shown_while_they_are_written(
+    tiny_model_directory: Path, attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evaluation import generation
+
+    monkeypatch.setattr(generation, "STREAM_SECONDS", 0.0)
+    prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
+    record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
+    how = {"max_new_tokens": 6, "device": "cpu", "temperature": 0.0, "stream": True}
+    code, directory = attempt(record | how)
+    assert code == 0
+    events = logged_events(directory / "events.jsonl")
+    texts = [event["text"] for event in events if event["event"] == "text"]
+    assert {event["key"] for event in events if event["event"] == "text"} == {"h"}
+    (line,) = (directory / "output/generations.jsonl").read_text().splitlines()
+    assert len(texts) == json.loads(line)["tokens"]
+    assert texts == sorted(texts, key=len)
+    assert texts[-1] == json.loads(line)["text"]
+
+
+def test_who_does_not_ask_for_it_is_shown_nothing(tiny_model_directory: Path, attempt: Any) -> None:
+    prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
+    record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
+    _, directory = attempt(record | {"max_new_tokens": 4, "device": "cpu"})
+    assert "text" not in {one["event"] for one in logged_events(directory / "events.jsonl")}
+
+
 def test_an_answer_stops_at_the_end_of_its_turn(
     tiny_model_directory: Path, tiny_loaded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,3 +169,45 @@ def test_prompts_that_cannot_be_asked_are_refused(
     code, directory = attempt({"action": "generate", "model": str(model), "prompts": prompts})
     assert code == 2
     assert words in logged_events(directory / "events.jsonl")[-1]["message"]
+
+
+def test_an_answer_ends_where_the_models_context_does(
+    tmp_path: Path, tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    settings = config(tiny_model_directory, max_new_tokens=40)
+    free = answers(settings, tiny_loaded)
+    lengths = [len(ids) for ids in prompts_encode(settings, tiny_loaded)]
+    limit = max(lengths) + 7
+    warnings: list[str] = []
+    short = answers_generate(
+        settings,
+        replace(tiny_loaded, context_limit_tokens=limit),
+        on_token=lambda share: None,
+        on_warning=warnings.append,
+    )
+    assert [one["tokens"] for one in short] == [
+        min(one["tokens"], limit - length) for one, length in zip(free, lengths, strict=True)
+    ]
+    assert min(one["tokens"] for one in short) == 7
+    assert "the longest prompt 7" in warnings[0]
+
+
+def test_marks_of_reasoning_stay_in_the_text_and_other_special_tokens_do_not(
+    tmp_path: Path,
+) -> None:
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    from evaluation.generation import _answer
+    from tests.tiny_model import tiny_tokenizer_write
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer_write(tmp_path))
+    special = [AddedToken(mark, special=True) for mark in ("[THINK]", "[/THINK]")]
+    tokenizer.add_tokens(special)
+    written = "[THINK]two and two[/THINK]<|im_start|>4<|im_end|>"
+    ids = tokenizer(written, add_special_tokens=False)["input_ids"]
+    assert len(ids) == len("two and two4") + 4
+    loaded = SimpleNamespace(tokenizer=tokenizer)
+    answer = _answer("p", ids, {tokenizer.eos_token_id}, loaded)  # type: ignore[arg-type]
+    assert answer["text"] == "[THINK]two and two[/THINK]4"
+    assert answer_split(answer["text"]) == ("two and two", "4")

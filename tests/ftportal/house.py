@@ -170,7 +170,8 @@ def prompts_make(number: int = 6, *, is_random: bool = False, name: str = "Short
     """A prompt set with prompts of all three groups in turn."""
     return prompt_set_create(
         name=name,
-        is_random_sample=is_random,
+        kind="pool" if is_random else "curated",
+        max_new_tokens=64,
         prompts=[
             {
                 "group": GROUPS[index % 3],

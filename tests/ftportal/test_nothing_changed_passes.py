@@ -24,14 +24,16 @@ from ftportal.evaluations.services import (
     suite_create,
     verdict_rule_create,
 )
+from ftportal.handover.models import Export
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import JobRefusedError, kind_of
+from ftportal.jobs.services import job_submit
 from ftportal.jobs.supervisor import job_run_now
 from ftportal.learnability.services import learnability_request
 from ftportal.promotions.ledger import ledger_check, ledgers_check
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.services import PromotionRefusedError, promote, rollback
-from ftportal.reviews.generation import generation_set_request
+from ftportal.reviews.services import spot_check_open
 from ftportal.runs.services import run_submit
 from tests.ftportal.house import batch_make, prompts_make
 from tests.tiny_model import tiny_model_write
@@ -95,9 +97,14 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
         or evaluation_request(checkpoint=child, suite=suite, created_by=cast.tina).job
     )
     scoring = learnability_request(batch=batch, checkpoint=child, created_by=cast.tina)
-    answers = generation_set_request(
-        checkpoint=child, prompt_set=prompts_make(3), created_by=cast.tina
+    check = spot_check_open(
+        candidate=child,
+        baseline=language_model.pretrained,
+        prompt_set=prompts_make(3),
+        submitter=cast.tina,
     )
+    exporting = job_submit(kind="export", title="Export Child", created_by=cast.tina)
+    Export.objects.create(source=child, quantisation="Q8_0", job=exporting)
     return House(
         model=language_model,
         child=child,
@@ -109,7 +116,8 @@ def house(language_model: Any, cast: SimpleNamespace, tmp_path: Path) -> House:
             "blend": blend.job,
             "measure": evaluation,
             "score": scoring.job,
-            "answer": answers.job,
+            "answer": check.candidate_answers.job,
+            "export": exporting,
         },
     )
 
@@ -138,7 +146,14 @@ DAMAGE: dict[str, Callable[[House], Path]] = {
 @pytest.mark.parametrize(
     ("what", "doors"),
     [
-        ("model", {"train": "checkpoint Child", "blend": "checkpoint Child"}),
+        (
+            "model",
+            {
+                "train": "checkpoint Child",
+                "blend": "checkpoint Child",
+                "export": "checkpoint Child",
+            },
+        ),
         (
             "anchor",
             {
@@ -177,6 +192,7 @@ def test_the_model_that_is_asked_is_checked_by_the_hash_in_the_config(
         ("batch", "train", "batch Talks"),
         ("model", "blend", "checkpoint Child"),
         ("model", "answer", "model"),
+        ("model", "export", "checkpoint Child"),
         ("held out", "measure", "held-out text Prose"),
     ],
 )

@@ -68,7 +68,7 @@ class _Odd(QueryDict):
 def furnished(cast: SimpleNamespace, language_model: Any, monkeypatch: Any) -> SimpleNamespace:
     """A portal with at least one of everything that a route can name."""
     from ftportal.accounts.services import person_invite
-    from ftportal.checkpoints.services import model_look
+    from ftportal.checkpoints.intakes.services import model_look
     from ftportal.datasets.services.uploading import upload_begin
     from ftportal.evaluations.services import own_benchmark_upload
     from ftportal.learnability.models import Learnability

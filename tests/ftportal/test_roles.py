@@ -12,7 +12,13 @@ from tests.upgrade.routes import routes
 pytestmark = pytest.mark.django_db
 TRAINER, REVIEWER, RELEASER, ADMIN = {"tina"}, {"rob"}, {"leo"}, {"ada"}
 ALL = {"otto", "tina", "rob", "leo", "ada"}
-OPEN = {"accounts:login", "accounts:welcome"}
+OPEN = {
+    "accounts:login",
+    "accounts:openid_callback",
+    "accounts:openid_start",
+    "accounts:second_factor_ask",
+    "accounts:welcome",
+}
 """Without a login."""
 
 READS = {
@@ -20,6 +26,10 @@ READS = {
         [
             "accounts:account",
             "accounts:login",
+            "accounts:openid_callback",
+            "accounts:openid_start",
+            "accounts:second_factor",
+            "accounts:second_factor_ask",
             "accounts:welcome",
             "blends:blends",
             "blends:origin",
@@ -30,6 +40,7 @@ READS = {
             "dashboard:compare",
             "dashboard:home",
             "dashboard:lineage",
+            "dashboard:run_outcome",
             "datasets:batch",
             "datasets:batches",
             "datasets:examples",
@@ -48,6 +59,8 @@ READS = {
             "evaluations:rules",
             "evaluations:suites",
             "evaluations:verdict",
+            "handover:card",
+            "handover:panel",
             "jobs:jobs",
             "jobs:progress",
             "learnability:decisions",
@@ -56,10 +69,16 @@ READS = {
             "mixtures:mixture",
             "mixtures:mixtures",
             "promotions:checkpoint_panel",
+            "promotions:ledger",
             "promotions:promotions",
+            "promotions:reread_panel",
             "reviews:checkpoint_panel",
+            "reviews:policy",
             "reviews:reviews",
             "reviews:spot_check",
+            "reviews:votes_jsonl",
+            "reviews:trial",
+            "reviews:trials",
             "runs:batch_panel",
             "runs:checkpoint_panel",
             "runs:metrics",
@@ -70,38 +89,59 @@ READS = {
         ],
         ALL,
     ),
+    "checkpoints:checkpoint_describe": TRAINER | ADMIN,
     "accounts:people": ADMIN,
     "accounts:person": ADMIN,
     "audit:audit": ADMIN,
     "checkpoints:model_new": ADMIN,
+    "checkpoints:model_people": ADMIN,
     "datasets:batch_new": TRAINER,
     "datasets:held_out_set_new": TRAINER | ADMIN,
     "datasets:prompt_set_new": TRAINER | ADMIN,
     "evaluations:benchmark_new": TRAINER | ADMIN,
     "evaluations:rule_edit": ADMIN,
     "evaluations:suite_new": ADMIN,
+    "handover:download": TRAINER | RELEASER | ADMIN,
+    "handover:file": TRAINER | RELEASER | ADMIN,
     "mixtures:mixture_new": TRAINER,
+    "reviews:answer_text": REVIEWER,
+    "reviews:answers": REVIEWER,
+    "reviews:item": REVIEWER,
+    "reviews:mine": REVIEWER,
+    "reviews:open": TRAINER | REVIEWER,
     "reviews:vote": REVIEWER,
+    "runs:run_describe": TRAINER,
     "runs:run_new": TRAINER,
 }
 """Who may open a page; what is not here has none."""
 
 WRITES = {
     "accounts:account": ALL,
+    "accounts:account_dates": ALL,
     "accounts:account_password": ALL,
     "accounts:account_sessions": ALL,
     "accounts:invitation_withdraw": ADMIN,
     "accounts:invite": ADMIN,
     "accounts:login": ALL,
     "accounts:logout": ALL,
+    "accounts:openid_connect": ALL,
+    "accounts:openid_disconnect": ALL,
+    "accounts:person_disconnect": ADMIN,
     "accounts:person_reset": ADMIN,
     "accounts:person_roles": ADMIN,
+    "accounts:person_second_factor": ADMIN,
     "accounts:person_sessions": ADMIN,
     "accounts:person_state": ADMIN,
+    "accounts:recovery_codes": ALL,
+    "accounts:second_factor": ALL,
+    "accounts:second_factor_ask": ALL,
+    "accounts:second_factor_remove": ALL,
     "accounts:welcome": ALL,
     "blends:blends": TRAINER,
     "checkpoints:checkpoint_delete": TRAINER | ADMIN,
+    "checkpoints:checkpoint_describe": TRAINER | ADMIN,
     "checkpoints:model_new": ADMIN,
+    "checkpoints:model_people": ADMIN,
     "datasets:batch_answer": TRAINER,
     "datasets:batch_delete": TRAINER | ADMIN,
     "datasets:batch_describe": TRAINER,
@@ -121,6 +161,9 @@ WRITES = {
     "evaluations:measure_again": TRAINER | ADMIN,
     "evaluations:rule_edit": ADMIN,
     "evaluations:suite_new": ADMIN,
+    "handover:export": TRAINER | RELEASER,
+    "handover:export_delete": TRAINER | ADMIN,
+    "handover:files_check": TRAINER | RELEASER | ADMIN,
     "jobs:resume": TRAINER,
     "jobs:stop": TRAINER,
     "learnability:leave_out": TRAINER,
@@ -129,14 +172,23 @@ WRITES = {
     "mixtures:mixture_new": TRAINER,
     "promotions:compare": TRAINER | REVIEWER | RELEASER,
     "promotions:promote": RELEASER,
+    "promotions:reread": ADMIN,
     "promotions:rollback": RELEASER,
-    "reviews:decide": REVIEWER,
+    "reviews:chosen_batch": TRAINER,
+    "reviews:item": REVIEWER,
+    "reviews:assign": ADMIN | RELEASER,
+    "reviews:close": ADMIN,
+    "reviews:decide": REVIEWER | RELEASER,
+    "reviews:leave": REVIEWER,
     "reviews:open": TRAINER | REVIEWER,
     "reviews:plan": REVIEWER,
+    "reviews:policy": ADMIN,
     "reviews:retry": TRAINER | REVIEWER,
+    "reviews:skip": REVIEWER,
+    "reviews:trials": TRAINER | REVIEWER | RELEASER,
     "reviews:undo": REVIEWER,
-    "reviews:vote": REVIEWER,
     "runs:run_mixture": TRAINER,
+    "runs:run_describe": TRAINER,
     "runs:run_new": TRAINER,
     "runs:run_preview": TRAINER,
     "runs:run_resume": TRAINER,
@@ -162,8 +214,10 @@ def test_every_route_is_in_the_matrix() -> None:
 
 
 def test_the_matrix_holds_for_every_route_method_and_role(
-    cast: SimpleNamespace, language_model: Any
+    cast: SimpleNamespace, language_model: Any, settings: Any
 ) -> None:
+    settings.FTPORTAL_SECOND_FACTOR = "optional"
+    settings.FTPORTAL_OIDC_ISSUER = "http://127.0.0.1:1"  # nothing is there
     from ftportal.jobs.models import Job
 
     job = Job.objects.create(kind="ingest", title="a job of Tina's", created_by=cast.tina)

@@ -1,6 +1,6 @@
 """Two to eight runs side by side: which runs an address means, and everything known of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
@@ -13,7 +13,9 @@ from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
 from ftportal.dashboard.selectors.tradeoff import Trade, trades
 from ftportal.evaluations.models import Suite, Verdict
 from ftportal.pages.lists import key_of
+from ftportal.promotions.selectors import stages
 from ftportal.runs.models import Run
+from ftportal.runs.selectors import run_list
 
 FEWEST, MOST = 2, 8
 BASELINES = {
@@ -64,10 +66,10 @@ def _runs() -> QuerySet[Run]:
     ).prefetch_related("mixture__batch")
 
 
-def runs_to_add(chosen: Sequence[Run], limit: int = 200) -> QuerySet[Run]:
-    """Runs that may still be added, newest first."""
-    others = Run.objects.exclude(pk__in=[run.pk for run in chosen])
-    return others.select_related("job").order_by("-created_at")[:limit]
+def runs_to_add(chosen: Sequence[Run], text: str = "", limit: int = 20) -> QuerySet[Run]:
+    """Runs that may still be added, newest first; with `text` those that `run_list` finds by it."""
+    others = run_list(text=text).exclude(pk__in=[run.pk for run in chosen])
+    return others.order_by("-created_at")[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,8 @@ class Comparison:
     perplexity a token says nothing."""
     trades: Sequence[Trade]
     """What each run learned against what it lost, in the order of the columns."""
+    stages: Mapping[int, str]
+    """Checkpoint -> where it stands, as it may be told to who looks."""
 
     def rule_for(self, column: Column) -> Rule:
         """What the column's run may lose against its baseline, as verdicts have it."""
@@ -142,7 +146,7 @@ class Comparison:
         return rule.against_anchor() if column.is_cumulative else rule
 
 
-def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
+def comparison(*, runs: Sequence[Run], baseline: str, viewer: object = None) -> Comparison:
     """Everything about these runs, against `baseline` (a key of BASELINES)."""
     of_run = _baselines(runs, baseline)
     results = sessions.results_of(runs)
@@ -159,7 +163,7 @@ def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
     losses = sessions.loss_ends(run_ids)
     moved = sessions.last_values(run_ids, "displacement")
     verdicts = sessions.verdicts_by_candidate(results)
-    reviews = sessions.reviews_by_candidate(results)
+    reviews = sessions.reviews_by_candidate(results, viewer)
     columns = []
     for run in runs:
         base, result = of_run[run.pk], sessions.result_of(run)
@@ -189,6 +193,7 @@ def comparison(*, runs: Sequence[Run], baseline: str) -> Comparison:
             {pk: measured[evaluation] for pk, evaluation in evaluation_of.items()},
             suite,
         ),
+        stages=stages(results, viewer),
     )
 
 

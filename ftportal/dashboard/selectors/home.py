@@ -10,12 +10,16 @@ from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import CHAMPION
 from ftportal.dashboard.selectors import sessions
 from ftportal.dashboard.selectors.costs import Cost, costs
+from ftportal.dashboard.selectors.measurements import suite_in_common
 from ftportal.dashboard.selectors.sessions import LossEnds, ReviewState
+from ftportal.dashboard.selectors.tradeoff import gains
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState
 from ftportal.evaluations.models import Evaluation, Verdict
+from ftportal.evaluations.selectors import Change
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.promotions.models import PromotionEvent
 from ftportal.promotions.selectors import stages
+from ftportal.promotions.stages import stage_word
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import method_name
@@ -52,7 +56,7 @@ def path_steps() -> list[Step]:
         open=Count("pk", filter=Q(state=SpotCheckState.OPEN)),
         preparing=Count("pk", filter=Q(state=SpotCheckState.GENERATING)),
     )
-    promotions = PromotionEvent.objects.exclude(action="initial").count()
+    promotions = PromotionEvent.objects.count()
     open_reviews = _now(reviews["open"], "open") or _now(reviews["preparing"], "being prepared")
     return [
         Step(
@@ -116,7 +120,10 @@ class Session:
     result: Checkpoint | None
     method: str
     general_share: float | None
+    gain: Change
+    """How much less surprising the examples set aside from what it was taught became, nats."""
     loss: LossEnds | None
+    """Of training itself, shown where `gain` is not known."""
     cost: Cost | None
     verdict: Verdict | None
     """The worst of its newest verdicts, for one is enough to bar it."""
@@ -124,7 +131,7 @@ class Session:
     stage: str
 
 
-def latest_sessions() -> list[Session]:
+def latest_sessions(viewer: object = None) -> list[Session]:
     """The newest runs with what each learned, cost and became; a fixed number of queries."""
     runs = list(
         Run.objects.select_related("job", "submitter", "parent", "output", "same_as")
@@ -133,11 +140,13 @@ def latest_sessions() -> list[Session]:
     )
     result_of = {run.pk: sessions.result_of(run) for run in runs}
     results = sessions.results_of(runs)
+    ends = {*results, *(run.parent_id for run in runs)}
+    gain_of = gains(runs, suite_in_common(ends))
     cost_of = costs([(run.parent, one) for run in runs if (one := result_of[run.pk]) is not None])
     losses = sessions.loss_ends([run.pk for run in runs])
     verdicts = sessions.verdicts_by_candidate(results)
-    reviews = sessions.reviews_by_candidate(results)
-    stage_of = stages(results)
+    reviews = sessions.reviews_by_candidate(results, viewer)
+    stage_of = stages(results, viewer)
     rows = []
     for run in runs:
         result = result_of[run.pk]
@@ -148,11 +157,12 @@ def latest_sessions() -> list[Session]:
                 result=result,
                 method=method_name(run.recipe),
                 general_share=sessions.general_share(run),
+                gain=gain_of[run.pk],
                 loss=losses.get(run.pk),
                 cost=cost_of.get((run.parent_id, key)),
                 verdict=next(iter(verdicts.get(key, [])), None),
                 review=reviews.get(key),
-                stage=stage_of.get(key, ""),
+                stage=stage_word(stage_of.get(key, "")),
             )
         )
     return rows

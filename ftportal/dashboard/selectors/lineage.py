@@ -46,7 +46,7 @@ class Branch:
         return len(self.rails)
 
 
-def tree(language_model: LanguageModel) -> list[Node]:
+def tree(language_model: LanguageModel, viewer: object = None) -> list[Node]:
     """All checkpoints of a model, parents before children; a fixed number of queries.
 
     The champion's line keeps to the left, however long it grows; what branches off it is indented
@@ -62,7 +62,7 @@ def tree(language_model: LanguageModel) -> list[Node]:
         return []
     trunk = {one.pk for one in lineage(champion(language_model))}
     ids = [one.pk for one in checkpoints]
-    stage_of = stages(ids)
+    stage_of = stages(ids, viewer)
     verdicts = sessions.verdicts_by_candidate(ids)
     cost_of = costs([(anchor, one) for one in checkpoints if one != anchor])
     return [

@@ -10,6 +10,7 @@ from django.db.models.functions import RowNumber
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import BatchKind
 from ftportal.evaluations.models import Verdict, VerdictOutcome
+from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.reviews.selectors import Progress, progress_by_pk
 from ftportal.runs.metrics import MEAN_STEPS
@@ -120,11 +121,21 @@ class ReviewState:
         return f"In review, {self.progress.judged_count} of {self.progress.item_count}"
 
 
-def reviews_by_candidate(checkpoint_ids: Collection[int]) -> dict[int, ReviewState]:
-    """Candidate -> its newest spot-check, in two queries."""
+def reviews_by_candidate(
+    checkpoint_ids: Collection[int], viewer: object = None
+) -> dict[int, ReviewState]:
+    """Candidate -> its newest spot-check, in three queries.
+
+    Without what nobody decides any more, and without what `viewer` may still judge: the row would
+    name its candidate.
+    """
     newest: dict[int, SpotCheck] = {}
-    checks = SpotCheck.objects.filter(candidate__in=checkpoint_ids).order_by("-created_at", "-pk")
-    for check in checks:
+    checks = (
+        SpotCheck.objects.filter(candidate__in=checkpoint_ids)
+        .exclude(state=SpotCheckState.CLOSED)
+        .exclude(pk__in=blindness_of(viewer).checks)
+    )
+    for check in checks.order_by("-created_at", "-pk"):
         newest.setdefault(check.candidate_id, check)
     progress = progress_by_pk(newest.values())
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from evaluation.judging.paired import Document
 from ftportal.dashboard.selectors import measurements
 from ftportal.dashboard.selectors.measurements import Measurement
+from ftportal.dashboard.selectors.sessions import result_of
 from ftportal.datasets.models import BatchKind
 from ftportal.evaluations.models import ExampleLoss, Retention, Suite
 from ftportal.evaluations.selectors import Change
@@ -15,6 +16,7 @@ from ftportal.evaluations.selectors.retention import PINNED
 from ftportal.runs.models import Run
 
 NOT_KEPT = "its batches set no examples aside"
+NO_RESULT = "no checkpoint yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +59,33 @@ def trades(
     `measured` has the measurements by `suite` of results and parents, by checkpoint. Reads
     `run.mixture` with its batches. A fixed number of queries.
     """
-    results = {run.pk: (run.output or run.same_as) for run in runs}
-    slices = _slices(
-        {
-            *(run.parent_id for run in runs),
-            *(one.pk for one in results.values() if one is not None),
-        },
-        {batch for run in runs for batch in _own_batches(run)},
-        str(suite.settings.get("dtype", "")) if suite else "",
-    )
+    gain_of = gains(runs, suite)
     drawn = []
     for run in runs:
-        result = results[run.pk]
-        if result is None:
-            nothing = Change(why_missing="no checkpoint yet")
-            drawn.append(Trade(run=run, gain=nothing, loss=nothing))
-            continue
-        before, after = measured.get(run.parent_id), measured.get(result.pk)
-        drawn.append(Trade(run=run, gain=_gain(run, result.pk, slices), loss=_loss(before, after)))
+        result = result_of(run)
+        loss = Change(why_missing=NO_RESULT)
+        if result is not None:
+            loss = _loss(measured.get(run.parent_id), measured.get(result.pk))
+        drawn.append(Trade(run=run, gain=gain_of[run.pk], loss=loss))
     return _best_marked(drawn)
+
+
+def gains(runs: Sequence[Run], suite: Suite | None) -> dict[int, Change]:
+    """Run -> what its result knows more than its parent of what it was taught; as `own_gains`.
+
+    Two queries, however many runs. Reads `run.mixture` with its batches.
+    """
+    results = {run.pk: one.pk for run in runs if (one := result_of(run)) is not None}
+    slices = _slices(
+        {*(run.parent_id for run in runs), *results.values()},
+        {batch for run in runs for batch in own_batches(run)},
+        _dtype(suite),
+    )
+    nothing = Change(why_missing=NO_RESULT)
+    return {
+        run.pk: _gain(run, results[run.pk], slices) if run.pk in results else nothing
+        for run in runs
+    }
 
 
 def own_gains(run: Run, checkpoint_ids: Collection[int], suite: Suite | None) -> dict[int, Change]:
@@ -83,12 +93,15 @@ def own_gains(run: Run, checkpoint_ids: Collection[int], suite: Suite | None) ->
 
     Nats a decision token on the held-out examples of the run's own batches, by checkpoint.
     """
-    dtype = str(suite.settings.get("dtype", "")) if suite else ""
-    slices = _slices({run.parent_id, *checkpoint_ids}, _own_batches(run), dtype)
+    slices = _slices({run.parent_id, *checkpoint_ids}, own_batches(run), _dtype(suite))
     return {pk: _gain(run, pk, slices) for pk in checkpoint_ids}
 
 
-def _own_batches(run: Run) -> list[int]:
+def _dtype(suite: Suite | None) -> str:
+    return str(suite.settings.get("dtype", "")) if suite else ""
+
+
+def own_batches(run: Run) -> list[int]:
     """What the session was meant to teach: its batches without the general ones, if any are left.
 
     Only those that set examples aside.
@@ -118,7 +131,7 @@ def _slices(checkpoint_ids: Collection[int], batch_ids: Collection[int], dtype: 
 
 
 def _gain(run: Run, result_id: int, slices: _Slices) -> Change:
-    batches = _own_batches(run)
+    batches = own_batches(run)
     if not batches:
         return Change(why_missing=NOT_KEPT)
     before: list[Document] = []

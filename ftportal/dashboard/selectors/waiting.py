@@ -1,6 +1,6 @@
 """What waits for one person: a few things that nobody else will do, each with its page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,8 +13,12 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch, BatchState
 from ftportal.jobs.models import JobState
-from ftportal.promotions.models import PromotionEvent
-from ftportal.promotions.selectors import anchors_and_champions, candidate_of
+from ftportal.promotions.selectors import (
+    anchors_and_champions,
+    candidates_of,
+    place_of,
+    with_files,
+)
 from ftportal.reviews import selectors as reviews
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.runs.models import Run
@@ -46,13 +50,18 @@ def waiting_of(request: HttpRequest) -> list[Waiting]:
 
 def waiting_for(user: User) -> list[Waiting]:
     """Everything that waits for this person, in the order of the pipeline."""
-    sources: tuple[tuple[Role, Callable[[User], list[Waiting]]], ...] = (
-        (Role.TRAINER, _batches),
-        (Role.TRAINER, _failed_runs),
-        (Role.REVIEWER, _reviews),
-        (Role.RELEASER, _promotions),
+    sources: tuple[tuple[Collection[Role], Callable[[User], list[Waiting]]], ...] = (
+        ((Role.TRAINER,), _batches),
+        ((Role.TRAINER,), _failed_runs),
+        ((Role.REVIEWER, Role.RELEASER), _reviews),
+        ((Role.RELEASER,), _promotions),
     )
-    return [one for role, source in sources if user.has_role(role) for one in source(user)]
+    return [
+        one
+        for roles, source in sources
+        if any(user.has_role(role) for role in roles)
+        for one in source(user)
+    ]
 
 
 def waiting_for_others(user: User) -> list[Waiting]:
@@ -155,8 +164,16 @@ def _reviews(user: User) -> list[Waiting]:
 
 
 def _open_reviews(user: User) -> list[Waiting]:
-    """Spot-checks that reviewers are at, by the candidate's name: for people who do not vote."""
-    checks = SpotCheck.objects.filter(state=SpotCheckState.OPEN).select_related("candidate")
+    """Spot-checks that reviewers are at, by the candidate's name: for people who do not vote.
+
+    Without those that wait for this person's own decision.
+    """
+    own = {one.spot_check.pk for one in reviews.waiting_for(user)}
+    checks = (
+        SpotCheck.objects.filter(state=SpotCheckState.OPEN)
+        .exclude(pk__in=own)
+        .select_related("candidate")
+    )
     progress = reviews.progress_by_pk(checks)
     return [
         Waiting(
@@ -177,8 +194,7 @@ def _open_reviews(user: User) -> list[Waiting]:
 def _promotions(user: User) -> list[Waiting]:
     """Candidates that only a releaser's word keeps from the champion's place.
 
-    Gates cost queries, so only those are looked at that were approved against a champion of now;
-    one that was champion and was rolled back is nobody's turn.
+    Only those are looked at that were approved against a champion of now.
     """
     _, champions = anchors_and_champions()
     approved = SpotCheck.objects.filter(
@@ -186,14 +202,15 @@ def _promotions(user: User) -> list[Waiting]:
         baseline__in=champions.values(),
         state=SpotCheckState.APPROVED,
     )
-    former = PromotionEvent.objects.filter(to_checkpoint=OuterRef("pk"))
     checkpoints = (
-        Checkpoint.objects.filter(Exists(approved), ~Exists(former), deleted_at__isnull=True)
+        Checkpoint.objects.filter(Exists(approved), deleted_at__isnull=True)
         .exclude(pk__in=champions.values())
         .select_related("language_model")
     )
     waiting = []
-    for candidate in map(candidate_of, checkpoints):
+    for candidate in with_files(candidates_of(checkpoints, user), user):
+        if candidate.own_word and user.has_role(Role.RELEASER):
+            continue
         if candidate.is_ready:
             title, detail = "Promote", "measured, reviewed, every gate passed"
         elif candidate.needs_acceptance:
@@ -206,7 +223,7 @@ def _promotions(user: User) -> list[Waiting]:
                 icon="promotion",
                 title=f"{title} {candidate.checkpoint}",
                 detail=detail,
-                url=reverse("promotions:promotions"),
+                url=place_of(candidate.checkpoint),
                 since=candidate.checkpoint.created_at,
             )
         )

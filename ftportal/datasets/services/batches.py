@@ -32,6 +32,7 @@ def batch_upload(
     upload: Upload | None = None,
     reasoning: str = LEARN,
     options: Mapping[str, Any] | None = None,
+    origin: str = "",
 ) -> Batch:
     """Keep an uploaded file as a batch and queue its reading; the batch says how that ends.
 
@@ -49,6 +50,7 @@ def batch_upload(
         reasoning=reasoning,
         options=checked,
         variant=variant_of(checked),
+        origin=origin,
         filename=filename,
         sha256=kept.sha256,
         size_bytes=kept.size_bytes,

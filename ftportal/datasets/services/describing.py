@@ -3,24 +3,31 @@
 from django.db import transaction
 from django.utils import timezone
 
-from ftportal.audit.services import difference, record
+from ftportal.audit.describing import describe
+from ftportal.audit.services import record
 from ftportal.datasets.models import Batch
 from ftportal.datasets.services.errors import DatasetError
+from ftportal.pages.describing import NOTE_CHARACTERS
 
 
-@transaction.atomic
-def batch_describe(*, batch: Batch, name: str, origin: str, consent: str, tags: str) -> None:
-    """Name a batch, and say where it comes from, who agreed, and which words find it."""
-    if not name.strip():
+def batch_describe(
+    *, batch: Batch, name: str, origin: str, consent: str, tags: str, note: str = ""
+) -> None:
+    """Name a batch, and say where it comes from, who agreed, and which words find it.
+
+    Raises DatasetError where a text is missing or too long; nothing is cut off.
+    """
+    values = {"name": name, "origin": origin, "consent": consent, "tags": tags, "note": note}
+    values = {field: text.strip() for field, text in values.items()}
+    if not values["name"]:
         raise DatasetError("A batch needs a name.", "Write one.")
-    fields = ("name", "origin", "consent", "tags")
-    before = {field: getattr(batch, field) for field in fields}
-    batch.name, batch.origin = name.strip()[:120], origin.strip()[:300]
-    batch.consent, batch.tags = consent.strip()[:300], tags.strip()[:200]
-    batch.save(update_fields=fields)
-    old, new = difference(before, {field: getattr(batch, field) for field in fields})
-    if new:
-        record("batch.described", batch, before=old, after=new)
+    for field, text in values.items():
+        most = getattr(Batch._meta.get_field(field), "max_length", None) or NOTE_CHARACTERS
+        if len(text) > most:
+            raise DatasetError(
+                f"The {field} has {len(text):,} characters.", f"At most {most:,} fit: shorten it."
+            )
+    describe(batch, "batch.described", **values)
 
 
 @transaction.atomic

@@ -10,7 +10,15 @@ from typing import Any
 from django.db import transaction
 
 from ftportal.audit.services import record
-from ftportal.datasets.models import HeldOutSet, Prompt, PromptGroup, PromptSet
+from ftportal.datasets.models import (
+    ANSWER_TOKENS,
+    ANSWER_TOKENS_MAX,
+    HeldOutSet,
+    Prompt,
+    PromptGroup,
+    PromptSet,
+    PromptSetKind,
+)
 from ftportal.datasets.seals import messages_sha256
 from ftportal.datasets.services.errors import DatasetError
 from ftportal.datasets.uploads import Kept, incoming_path
@@ -84,22 +92,32 @@ def _documents_write(documents: Iterable[str], target: Path) -> tuple[Kept, int]
 
 @transaction.atomic
 def prompt_set_create(
-    *, name: str, prompts: Sequence[Mapping[str, Any]], is_random_sample: bool = False
+    *,
+    name: str,
+    prompts: Sequence[Mapping[str, Any]],
+    kind: str = PromptSetKind.CURATED,
+    max_new_tokens: int = ANSWER_TOKENS,
 ) -> PromptSet:
     """Make a prompt set of {"group", "messages"} in this order; prompt sets never change.
 
-    Every list of messages ends with the user's. Raises DatasetError for what cannot be a prompt.
+    Every list of messages ends with the user's. Answers get up to `max_new_tokens` tokens. Raises
+    DatasetError for what cannot be a prompt.
     """
     if not prompts:
         raise DatasetError("There is no prompt in it.", "Give at least one prompt.")
     if len(prompts) > PROMPTS_MAX:
         raise DatasetError(
             f"There are {len(prompts):,} prompts in it, more than {PROMPTS_MAX:,}.",
-            "Take a sample: people judge every one of them.",
+            "Take a sample of them at random: it carries the same claim.",
         )
     if PromptSet.objects.filter(name=name).exists():
         raise DatasetError(f"There is a prompt set {name} already.", "Choose another name.")
-    prompt_set = PromptSet(name=name, is_random_sample=is_random_sample)
+    if not 1 <= max_new_tokens <= ANSWER_TOKENS_MAX:
+        raise DatasetError(
+            f"Answers of {max_new_tokens:,} tokens are not possible.",
+            f"Choose from 1 to {ANSWER_TOKENS_MAX:,}.",
+        )
+    prompt_set = PromptSet(name=name, kind=kind, max_new_tokens=max_new_tokens)
     prompt_set.full_clean()
     prompt_set.save()
     rows = [_prompt(prompt_set, at, prompt) for at, prompt in enumerate(prompts, start=1)]

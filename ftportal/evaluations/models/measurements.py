@@ -4,13 +4,14 @@ from typing import Any
 
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models.suites import Suite
 from ftportal.jobs.models import Job
 
 
-class FirstMeasurements(models.Manager["Evaluation"]):
+class FirstMeasurements(SightManager["Evaluation"]):
     """Whole measurements, without those that were repeated to see the noise."""
 
     def get_queryset(self) -> models.QuerySet["Evaluation"]:
@@ -56,8 +57,9 @@ class Evaluation(models.Model):
     settings = models.JSONField(default=dict, blank=True, help_text="what the engine really used")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("checkpoint__language_model",)
     objects = FirstMeasurements()
-    with_repeats: models.Manager["Evaluation"] = models.Manager()
+    with_repeats: SightManager["Evaluation"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -101,6 +103,9 @@ class Score(models.Model):
     higher_is_better = models.BooleanField()
     unit = models.CharField(max_length=40, blank=True)
 
+    restricted_by = ("evaluation__checkpoint__language_model",)
+    objects: SightManager["Score"] = SightManager()
+
     class Meta:
         ordering = ("pk",)
         constraints = (
@@ -128,6 +133,9 @@ class Sample(models.Model):
     target = models.TextField()
     answer = models.TextField()
 
+    restricted_by = ("evaluation__checkpoint__language_model",)
+    objects: SightManager["Sample"] = SightManager()
+
     class Meta:
         constraints = (
             models.UniqueConstraint(
@@ -148,6 +156,9 @@ class DocumentLoss(models.Model):
     nll_nats = models.FloatField()
     tokens = models.PositiveIntegerField()
     bytes = models.PositiveIntegerField()
+
+    restricted_by = ("evaluation__checkpoint__language_model",)
+    objects: SightManager["DocumentLoss"] = SightManager()
 
     class Meta:
         constraints = (

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import Job
@@ -23,6 +24,9 @@ class Retention(models.Model):
     settings = models.JSONField(default=dict, blank=True, help_text="what the engine really used")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("checkpoint__language_model",)
+    objects: SightManager["Retention"] = SightManager()
+
     class Meta:
         ordering = ("pk",)
         verbose_name_plural = "retention measurements"
@@ -43,6 +47,9 @@ class ExampleLoss(models.Model):
     doc_hash = models.CharField(max_length=64)
     nll_nats = models.FloatField()
     tokens = models.PositiveIntegerField(help_text="decision tokens")
+
+    restricted_by = ("retention__checkpoint__language_model",)
+    objects: SightManager["ExampleLoss"] = SightManager()
 
     class Meta:
         constraints = (

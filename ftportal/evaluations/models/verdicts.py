@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from ftportal.accounts.sight import SightManager
 from ftportal.evaluations.models.measurements import Evaluation
 from ftportal.evaluations.models.suites import VerdictRule
 
@@ -14,7 +15,7 @@ class VerdictOutcome(models.TextChoices):
     INCONCLUSIVE = "inconclusive", "Inconclusive"
 
 
-class WholeVerdicts(models.Manager["Verdict"]):
+class WholeVerdicts(SightManager["Verdict"]):
     """Verdicts on whole measurements: the ones that gates, ledgers and later steps go by."""
 
     def get_queryset(self) -> models.QuerySet["Verdict"]:
@@ -35,8 +36,9 @@ class Verdict(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    restricted_by = ("after__checkpoint__language_model",)
     objects = WholeVerdicts()
-    with_early: models.Manager["Verdict"] = models.Manager()
+    with_early: SightManager["Verdict"] = SightManager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -47,7 +47,7 @@ def early_request(*, checkpoint: Checkpoint, suite: Suite, created_by: User | No
     The one that exists is returned; one that failed or was stopped is queued again. Raises
     EvaluationError where there is nothing to save or nothing to hold it against.
     """
-    checkpoint = Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    checkpoint = Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
     if checkpoint.deleted_at is not None:
         raise EvaluationError(f"The files of {checkpoint} were deleted.", "Measure another one.")
     whole = evaluation_of(checkpoint, suite)

@@ -21,7 +21,7 @@ def evaluation_repeat(*, evaluation: Evaluation, created_by: User | None) -> Eva
     A repeat that waits or runs is returned instead of a second one. Raises EvaluationError where
     the first is not measured yet or the files are gone.
     """
-    checkpoint = Checkpoint.objects.select_for_update().get(pk=evaluation.checkpoint_id)
+    checkpoint = Checkpoint.with_exports.select_for_update().get(pk=evaluation.checkpoint_id)
     if not evaluation.measured:
         raise EvaluationError("It is not measured yet.", "Wait until it is.")
     if checkpoint.deleted_at is not None:

@@ -23,7 +23,7 @@ def evaluation_request(
     was stopped is queued again. Raises EvaluationError, for example where the files are gone.
     """
     # On PostgreSQL two requests at once wait for each other here; SQLite has one writer anyway.
-    Checkpoint.objects.select_for_update().get(pk=checkpoint.pk)
+    Checkpoint.with_exports.select_for_update().get(pk=checkpoint.pk)
     existing = evaluation_of(checkpoint, suite)
     if existing is not None and (existing.measured or existing.job.is_live):
         return existing

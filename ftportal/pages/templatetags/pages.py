@@ -7,13 +7,14 @@ from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import HttpRequest
 from django.template.context import Context
-from django.utils import timezone
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 
 from ftportal.pages.charts import Chart
+from ftportal.pages.dates import day_words, language_of_dates, moment_words
 from ftportal.pages.icons import ICONS, STATES
 from ftportal.pages.lists import ListPage
+from ftportal.pages.markdown import LaidOut, lay_out
 from training.ahead.warnings import rate_words
 
 register = template.Library()
@@ -41,18 +42,40 @@ def badge(state: str, word: str = "", size: str = "") -> SafeString:
     )
 
 
-@register.filter
-def ago(moment: datetime | Missing) -> str:
-    """A time relative to now, with the exact one on hover."""
-    if moment is None or isinstance(moment, str):
-        return NOTHING
-    exact = timezone.localtime(moment)
+def _time(moment: datetime, words: str, language: str) -> SafeString:
+    """A moment in `words`, to the second and with its time zone on hover."""
+    exact = moment_words(moment, seconds=True)
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        exact.isoformat(),
-        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        naturaltime(moment),
+        '<time datetime="{}" title="{}" lang="{}">{}</time>',
+        moment.isoformat(),
+        exact,
+        language,
+        words,
     )
+
+
+@register.filter
+def ago(at: datetime | Missing) -> str:
+    """A time relative to now, with the exact one on hover."""
+    if at is None or isinstance(at, str):
+        return NOTHING
+    return _time(at, naturaltime(at), "en")
+
+
+@register.filter
+def moment(at: datetime | Missing) -> str:
+    """A date and time as its reader writes them."""
+    if at is None or isinstance(at, str):
+        return NOTHING
+    return _time(at, moment_words(at), language_of_dates())
+
+
+@register.filter
+def day(at: datetime | Missing) -> str:
+    """A date as its reader writes it."""
+    if at is None or isinstance(at, str):
+        return NOTHING
+    return _time(at, day_words(at), language_of_dates())
 
 
 @register.filter
@@ -111,6 +134,12 @@ def duration(seconds: Number) -> str:
         return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def markdown(text: str) -> LaidOut:
+    """What a model or a person wrote, laid out and harmless; for `pages/_laid_out.html`."""
+    return lay_out(text)
 
 
 @register.filter

@@ -223,7 +223,7 @@
 
   const draw = async (element) => {
     const script = document.getElementById(element.dataset.item);
-    if (charts.has(element) || !script) return;
+    if (charts.has(element) || !script || element.closest("details.chart-group:not([open])")) return;
     const chart = { view: null, timer: 0, hidden: new Set(), tip: make("div", "chart-tip"), cross: make("div", "chart-cross") };
     charts.set(element, chart);
     element.replaceChildren();
@@ -267,6 +267,7 @@
     showSeries(chart);
   });
   document.addEventListener("toggle", (event) => {
+    if (event.target.matches?.("details.chart-group[open]")) drawAll(event.target);
     const element = event.target.closest?.("figure")?.querySelector("[data-update-url]");
     const chart = charts.get(element);
     if (chart?.view) fillTable(element, chart);

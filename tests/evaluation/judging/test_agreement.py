@@ -1,5 +1,7 @@
 """Acceptance plans, bounds and agreement against published figures."""
 
+import math
+
 import pytest
 
 from evaluation.judging import agreement
@@ -76,3 +78,16 @@ def test_sign_test_and_side_bias() -> None:
     assert agreement.sign_test(0, 0) == 1.0
     assert agreement.side_bias_p(5, 5) == 1.0
     assert agreement.side_bias_p(10, 0) == pytest.approx(2 / 1024)
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(29, 0), (59, 0), (93, 1), (153, 3)])
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.1, 1.0])
+def test_the_chance_to_pass_is_the_sum_of_binomial_terms(n: int, allowed: int, rate: float) -> None:
+    by_hand = sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(allowed + 1))
+    assert agreement.acceptance_chance(rate, n, allowed) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_a_candidate_at_the_bound_passes_one_time_in_twenty() -> None:
+    for defects, n in ((0, 20), (0, 59), (1, 93), (3, 124)):
+        bound = agreement.defect_rate_bound(defects, n)
+        assert agreement.acceptance_chance(bound, n, defects) == pytest.approx(0.05, abs=1e-9)

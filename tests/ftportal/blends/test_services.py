@@ -20,7 +20,7 @@ from ftportal.blends.kind import (
     ends_needed,
 )
 from ftportal.blends.models import Blend
-from ftportal.blends.selectors import blend_of, blend_submitter, blends_of
+from ftportal.blends.selectors import blend_of, blend_submitters, blends_of
 from ftportal.blends.services import BlendRefusedError, blends_request
 from ftportal.blends.signals import blend_succeeded
 from ftportal.checkpoints.models import Checkpoint
@@ -93,8 +93,8 @@ def test_a_real_blend_becomes_a_checkpoint_and_is_announced(
     assert (made.name, made.parent, made.depth) == ("Reckless, 25 % blend", candidate.parent, 1)
     manifest_check(made.directory)
     assert made.displacement_pretrained == pytest.approx(blend.summary["displacement"])
-    assert blend_of(made) == blend and blend_submitter(made) == cast.tina
-    assert blend_of(candidate) is None and blend_submitter(candidate) is None
+    assert blend_of(made) == blend and blend_submitters([made]) == {made.pk: cast.tina}
+    assert blend_of(candidate) is None and blend_submitters([candidate]) == {}
 
 
 def test_each_alpha_is_a_job_of_its_own(candidate: Checkpoint, cast: SimpleNamespace) -> None:

@@ -17,7 +17,7 @@ from ftportal.evaluations.models import Evaluation
 from ftportal.evaluations.services import follow_ups_sweep
 from ftportal.evaluations.services.follow_ups import on_blend_succeeded
 from ftportal.evaluations.services.retention import retention_request
-from ftportal.reviews.followups import checkpoint_submitter
+from ftportal.reviews.selectors import checkpoint_submitter
 from tests.ftportal.dashboard import world
 
 pytestmark = pytest.mark.slow

@@ -14,15 +14,11 @@ from django.utils import timezone
 from engine.manifest import manifest_check
 from engine.process import BAD_INPUT
 from ftportal.audit.models import AuditEntry
-from ftportal.checkpoints.kind import intake_config, intake_sweep
+from ftportal.checkpoints.intakes.kind import intake_config, intake_sweep
+from ftportal.checkpoints.intakes.services import intake_finish, model_fetch, model_look
 from ftportal.checkpoints.models import Intake, LanguageModel
 from ftportal.checkpoints.selectors import intakes_open, model_refusal
-from ftportal.checkpoints.services import (
-    CheckpointError,
-    intake_finish,
-    model_fetch,
-    model_look,
-)
+from ftportal.checkpoints.services import CheckpointError
 from ftportal.checkpoints.storage import model_move_in
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.registry import JobRefusedError

@@ -169,8 +169,10 @@ def test_the_anchor_can_be_the_baseline(contrast: SimpleNamespace) -> None:
 
 def test_learned_displacement_and_verdict(contrast: SimpleNamespace) -> None:
     groups = groups_of(contrast.careful, contrast.reckless)
-    loss = cells(groups["What came out"], "Loss, first steps → last")
-    assert [cell.text for cell in loss] == ["3.00 → 1.00", "3.00 → 0.25"]
+    first = cells(groups["What came out"], "Training loss, first steps")
+    last = cells(groups["What came out"], "Training loss, last steps")
+    assert [cell.value for cell in first] == [3.0, 3.0]
+    assert [cell.value for cell in last] == [1.0, 0.25]
     verdict = cells(groups["What came out"], "Verdict")
     assert [cell.badges[0].state for cell in verdict] == ["retained", "forgotten"]
     moved = cells(groups["Weights and time"], "Moved from the parent")

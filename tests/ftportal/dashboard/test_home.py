@@ -74,6 +74,7 @@ def test_it_polls_only_while_something_lives(contrast: SimpleNamespace, client_o
 def test_a_session_has_its_numbers(contrast: SimpleNamespace) -> None:
     reckless, careful = latest_sessions()
     assert careful.general_share == pytest.approx(0.25)
+    assert careful.gain.why_missing == "not measured on its own held-out examples yet"
     assert careful.loss is not None
     assert (careful.loss.first_nats, careful.loss.last_nats) == (3.0, 1.0)
     assert reckless.cost is not None
@@ -81,7 +82,7 @@ def test_a_session_has_its_numbers(contrast: SimpleNamespace) -> None:
     assert changes == pytest.approx({"prose": 73.3253, "code": 0.0, "right answers": -35.0})
     beyond = {part.name for part in reckless.cost.parts if part.is_beyond}
     assert beyond == {"prose", "right answers"}
-    assert (reckless.stage, careful.stage) == ("forgotten", "candidate")
+    assert (reckless.stage, careful.stage) == ("barred", "candidate")
     assert reckless.verdict == contrast.verdict_reckless
 
 
@@ -118,7 +119,7 @@ def test_the_path_counts_every_step(contrast: SimpleNamespace) -> None:
         "Checkpoints": (3, ""),
         "Evaluations": (3, ""),
         "Reviews": (0, "1 open"),
-        "Promotions": (0, ""),
+        "Promotions": (1, ""),  # the ledger begins with the model
     }
 
 
@@ -185,5 +186,5 @@ def test_queries_do_not_grow_with_sessions(
     client = client_of(contrast.cast.otto)
     with django_assert_max_num_queries(40):  # what a page that follows live jobs asks for
         assert client.get(HOME, headers={"HX-Request": "true"}).status_code == 200
-    with django_assert_max_num_queries(46):  # with first steps, and every ledger's chain
+    with django_assert_max_num_queries(52):  # with first steps, chains, files read again
         assert client.get(HOME).status_code == 200

@@ -290,7 +290,12 @@ def spot_check_make(
         **fields,
     )
     ReviewItem.objects.bulk_create(
-        ReviewItem(spot_check=check, prompt=prompt, position=position)
+        ReviewItem(
+            spot_check=check,
+            prompt=prompt,
+            position=position,
+            votes_needed=check.votes_an_item,
+        )
         for position, prompt in enumerate(prompts.prompts.all()[:items])
     )
     return check

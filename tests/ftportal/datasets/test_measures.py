@@ -129,6 +129,14 @@ def test_what_is_no_prompt_is_refused_and_nothing_kept(prompts: list[Any]) -> No
     assert not PromptSet.objects.exists()
 
 
+def test_a_prompt_set_says_how_long_an_answer_may_be() -> None:
+    assert prompt_set_create(name="Usual", prompts=[ASK]).max_new_tokens == 512
+    assert prompt_set_create(name="Own", prompts=[ASK], max_new_tokens=40).max_new_tokens == 40
+    for wrong in (0, 1_000_000):
+        with pytest.raises(DatasetError, match="not possible"):
+            prompt_set_create(name="Wrong", prompts=[ASK], max_new_tokens=wrong)
+
+
 def test_prompts_are_read_from_lines() -> None:
     lines = '{"group": "code", "prompt": "Hi"}\n' + json.dumps(ASK)
     first, second = prompts_read(_file(lines, "p.jsonl"))
@@ -172,6 +180,15 @@ def test_a_prompt_set_is_uploaded_and_shown(client_of: Any, cast: SimpleNamespac
         "/prompts/new/", {"name": "Own", "file": _file(json.dumps(ASK), "a.jsonl")}, follow=True
     )
     assert "Write a loop." in response.content.decode()
+    assert "Answers are cut at 512 tokens." in response.content.decode()
+    said = {"name": "Short", "max_new_tokens": "40"}
+    made = client.post("/prompts/new/", said | {"file": _file(json.dumps(ASK), "a.jsonl")})
+    assert made.status_code == 302
+    assert "40 tokens" in client.get("/prompts/").content.decode()
+    said = {"name": "Endless", "max_new_tokens": "0"}
+    form = client.post("/prompts/new/", said | {"file": _file(json.dumps(ASK), "a.jsonl")})
+    assert form.status_code == 422
+    assert 'value="Endless"' in form.content.decode()
     assert "Own" in client.get("/prompts/").content.decode()
 
 

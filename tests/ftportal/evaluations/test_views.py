@@ -129,7 +129,8 @@ def test_the_verdict_shows_the_known_numbers(judged: Any, look: Client) -> None:
     text = look.get(address("verdict", judged)).content.decode()
     assert "Did careful forget?" in text and "Retained" in text
     assert "60.0 %" in text and "58.5 %" in text
-    assert "−1.5" in text and "−2.5 to −0.5" in text
+    assert "−1.5" in text and "−2.8 to −0.4" in text  # 95 %
+    assert "at worst −2.5" in text  # one side, with 95 % confidence
     for value in ("0.0118", "0.0167"):  # non-inferiority at a margin of 3 points, exact McNemar
         assert value in text
     assert "at most 3 of 100 right answers may be lost" in text

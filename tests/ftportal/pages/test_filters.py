@@ -82,7 +82,7 @@ def test_ago_is_relative_with_the_exact_time_on_hover() -> None:
     moment = timezone.now() - timedelta(minutes=5)
     words = pages.ago(moment)
     assert "5\xa0minutes ago" in words
-    assert f'title="{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"' in words
+    assert f'title="{moment.astimezone(UTC):%-d %B %Y, %H:%M:%S} UTC"' in words
     assert pages.ago(None) == "–"
 
 

@@ -1,17 +1,13 @@
 """Promote and roll back: each refusal, and that ledger and alias move together."""
 
 import shutil
-import sqlite3
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ftportal.checkpoints.models import Checkpoint
@@ -20,8 +16,22 @@ from ftportal.checkpoints.services import delete_objections
 from ftportal.evaluations.models import Verdict
 from ftportal.promotions.ledger import ledger_check
 from ftportal.promotions.models import PromotionAction, PromotionEvent
+from ftportal.promotions.selectors import candidate_of
 from ftportal.promotions.services import PromotionRefusedError, champion_compare, promote, rollback
-from tests.ftportal.house import approval_make, checkpoint_make, model_make, verdict_make
+from ftportal.reviews.models import SpotCheck, SpotCheckState
+from ftportal.reviews.policy import STRICT
+from ftportal.reviews.selectors import waiting_for
+from ftportal.reviews.services import review_policy_set
+from ftportal.reviews.services.policies import FIELDS
+from tests.ftportal.house import (
+    approval_make,
+    check_make,
+    checkpoint_make,
+    model_make,
+    verdict_make,
+    votes_give,
+)
+from tests.ftportal.threads import at_once, database_to_disk, in_thread
 
 
 def test_the_anchor_is_the_first_champion(pair: SimpleNamespace) -> None:
@@ -174,52 +184,87 @@ def test_a_number_is_given_once(ready: SimpleNamespace, cast: Any) -> None:
         )
 
 
-def database_to_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy the test database to a file, which new connections, those of threads, open instead."""
-    connection.ensure_connection()
-    with closing(sqlite3.connect(path)) as copy:
-        connection.connection.backup(copy)
-    monkeypatch.setitem(connection.settings_dict, "NAME", str(path))
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a thread with a database connection of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_with_connection, work).result()
-
-
-def _with_connection(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    finally:
-        connection.close()
-
-
 @pytest.mark.django_db(transaction=True)
-def test_of_two_promotions_at_once_one_is_told_that_the_champion_changed(
+def test_of_twenty_promotions_at_once_one_is_done(
     ready: SimpleNamespace, cast: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rival = checkpoint_make(ready.model, "Rival", ready.baseline)
     verdict_make(rival, ready.baseline)
     approval_make(rival, ready.baseline, cast.rob)
     database_to_disk(tmp_path / "db.sqlite3", monkeypatch)
-    barrier = threading.Barrier(2)
 
     def go(candidate: Checkpoint) -> str:
-        barrier.wait()
         try:
             promote(checkpoint=candidate, actor=cast.leo, reason="mine is better")
         except PromotionRefusedError as refused:
             return str(refused)
         return "done"
 
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(
-            pool.map(lambda one: _with_connection(lambda: go(one)), [ready.candidate, rival])
-        )
+    outcomes = at_once([partial(go, one) for one in [ready.candidate, rival] * 10])
     assert outcomes.count("done") == 1
-    told = next(one for one in outcomes if one != "done")
-    assert "Not compared with" in told or "at the same moment" in told
+    for told in outcomes:
+        words = ("done", "Not compared with", "at the same moment", "is the champion already")
+        assert any(one in told for one in words), told
     check = in_thread(lambda: ledger_check(ready.model))
     assert check.intact, check.problem
     assert check.entry_count == 2
+
+
+def test_what_one_trained_oneself_is_promoted_by_others_where_the_policy_says_so(
+    pair: SimpleNamespace, cast: Any, client_of: Any
+) -> None:
+    cast.tina.is_releaser = True
+    cast.tina.save()
+    verdict_make(pair.candidate, pair.baseline)
+    approval_make(pair.candidate, pair.baseline, cast.rob)
+    strict = {**vars(STRICT), "reviewers_an_item": 1}
+    review_policy_set(actor=cast.ada, **{name: strict[name] for name in FIELDS})
+    with pytest.raises(PromotionRefusedError, match="You trained it"):
+        promote(checkpoint=pair.candidate, actor=cast.tina, reason="mine")
+    own = client_of(cast.tina)
+    assert "another releaser promotes it" in own.get("/promotions/").content.decode()
+    assert "Promote Zebra nine" not in own.get("/").content.decode()
+    assert "Promote Zebra nine" in client_of(cast.leo).get("/").content.decode()
+    event = promote(checkpoint=pair.candidate, actor=cast.leo, reason="it kept all it knew")
+    assert event.evidence["review_policy"] == "version 1"
+
+
+def test_in_a_small_team_who_trained_may_promote(pair: SimpleNamespace, cast: Any) -> None:
+    cast.tina.is_releaser = True
+    cast.tina.save()
+    verdict_make(pair.candidate, pair.baseline)
+    approval_make(pair.candidate, pair.baseline, cast.rob)
+    event = promote(checkpoint=pair.candidate, actor=cast.tina, reason="there is nobody else")
+    assert event.evidence["review_policy"] == "lenient"
+
+
+def test_what_was_rolled_back_needs_a_new_check(ready: SimpleNamespace, cast: Any) -> None:
+    promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    rollback(language_model=ready.model, to=ready.baseline, actor=cast.leo, reason="it was rude")
+    candidate = candidate_of(ready.candidate)
+    assert not candidate.is_ready
+    assert "it was rude. It takes a measurement or a spot-check" in candidate.gates[-1].detail
+    with pytest.raises(PromotionRefusedError, match="made after that"):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="again")
+    approval_make(ready.candidate, ready.baseline, cast.rob)
+    assert candidate_of(ready.candidate).is_ready
+
+
+def test_checks_against_a_former_champion_are_closed_and_asked_for_anew(
+    ready: SimpleNamespace, cast: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    other = checkpoint_make(ready.model, "Other", ready.baseline, run_by=cast.tina)
+    for before in (ready.baseline, ready.candidate):
+        verdict_make(other, before)
+    stale = check_make(other, ready.baseline, prompts=12, votes_an_item=2)
+    votes_give(stale, cast.rob)
+    with django_capture_on_commit_callbacks(execute=True):
+        promote(checkpoint=ready.candidate, actor=cast.leo, reason="now")
+    stale.refresh_from_db()
+    assert stale.state == SpotCheckState.CLOSED
+    assert stale.closed_reason == "Small, pre-trained is no longer the champion; Zebra nine is."
+    fresh = SpotCheck.objects.get(candidate=other, baseline=ready.candidate)
+    assert (fresh.votes_an_item, fresh.items.count()) == (2, 12)  # the plan goes with it
+    assert fresh.prompt_set == stale.prompt_set
+    assert fresh.submitter == cast.tina
+    assert waiting_for(cast.rob) == []  # neither a vote nor a decision is asked for on the old one

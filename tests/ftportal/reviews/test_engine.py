@@ -49,4 +49,4 @@ def test_two_models_answer_and_the_voting_opens(
         spot_check.candidate_answers,
         spot_check.baseline_answers,
     }
-    assert len(ballot.left.text) == 64  # bytes here: a random model never ends by itself
+    assert all(1 <= len(one.text) <= 64 for one in Generation.objects.all())  # bytes here

@@ -4,10 +4,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
+from ftportal.checkpoints.services import alias_set
+from ftportal.reviews.champions import champions_answers
 from ftportal.reviews.findings import findings
 from ftportal.reviews.models import SpotCheck, Vote
-from tests.ftportal.house import check_make, votes_give
+from ftportal.reviews.services import spot_check_decide, spot_check_open
+from tests.ftportal.house import (
+    answers_give,
+    check_make,
+    checkpoint_make,
+    prompts_make,
+    votes_give,
+)
 
 
 def vote(check: SpotCheck, at: int, reviewer: Any, preferred: str, **defects: str) -> None:
@@ -97,3 +107,80 @@ def test_preferences_by_group(pair: SimpleNamespace, cast: Any) -> None:
         "Conversation coherence",
     ]
     assert [row.candidate for row in rows] == [2, 2, 2]
+
+
+def test_shares_come_with_their_tests(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=9, votes_an_item=2)
+    for at in range(9):
+        vote(check, at, cast.rob, "candidate" if at < 6 else "tie")
+        vote(check, at, cast.rosa, "candidate" if at < 5 else "baseline")
+    result = findings(check)
+    # Six prompts for the candidate but one of them split, three for the baseline, none bad.
+    assert (result.total.candidate, result.total.baseline, result.total.tie) == (5, 3, 1)
+    assert result.total.share == pytest.approx(5 / 8)
+    assert result.sign_test_p == pytest.approx(binomtest(5, 8).pvalue)
+    together, rob, rosa = result.side_biases
+    assert together.reviewer is None
+    assert (together.left_wins, together.right_wins) == (11, 4)
+    assert together.left_share == pytest.approx(11 / 15)
+    assert together.p == pytest.approx(binomtest(11, 15).pvalue)
+    assert (rob.left_share, rosa.left_wins) == (1.0, 5)
+
+
+def test_defects_by_group_with_their_texts(pair: SimpleNamespace, cast: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=6)
+    vote(check, 0, cast.rob, "baseline", candidate="no such module")
+    vote(check, 1, cast.rob, "tie")
+    vote(check, 2, cast.rob, "candidate", baseline="rude")
+    vote(check, 3, cast.rob, "baseline", candidate="it loops", baseline="it loops too")
+    groups = findings(check).defect_groups["Prompt group"]
+    assert [(one.name, one.candidate_count, one.baseline_count) for one in groups] == [
+        ("Code", 2, 1),
+        ("Conversation coherence", 0, 1),
+    ]
+    assert [one.reason for one in groups[0].defects] == [
+        "no such module",
+        "it loops",
+        "it loops too",
+    ]
+    assert findings(check_make(pair.candidate, pair.baseline, prompts=1)).defect_groups == {}
+
+
+def test_what_a_result_proves(pair: SimpleNamespace, cast: Any, client_of: Any) -> None:
+    check = check_make(pair.candidate, pair.baseline, prompts=20, is_random=True)
+    votes_give(check, cast.rob)
+    assert findings(check).proof == "0 defects in 20 prompts: at most 13.91 % defective (95 %)"
+    body = client_of(cast.otto).get(f"/reviews/{check.pk}/").content.decode()
+    assert body.count("at most 13.91 % defective (95 %)") == 2  # the plan and the result
+
+
+def test_how_the_champions_answered_the_same_prompts(
+    pair: SimpleNamespace, cast: Any, client_of: Any
+) -> None:
+    prompts = prompts_make(3)
+
+    def check_of(candidate: Any, baseline: Any) -> SpotCheck:
+        check = spot_check_open(
+            candidate=candidate, baseline=baseline, prompt_set=prompts, submitter=None
+        )
+        answers_give(check)
+        votes_give(check, cast.rob)
+        return spot_check_decide(
+            spot_check=check, decided_by=cast.rob, approve=True, reason="as good"
+        )
+
+    first = check_of(pair.candidate, pair.baseline)
+    alias_set(language_model=pair.model, name="champion", checkpoint=pair.candidate)
+    loser = checkpoint_make(pair.model, "Loser", pair.baseline)
+    second = check_of(loser, pair.candidate)
+    third = check_of(checkpoint_make(pair.model, "Newest", pair.candidate), pair.candidate)
+    sha256 = prompts.prompts.all()[0].sha256
+    answers = champions_answers(third)[sha256]
+    # The candidate became champion, and answered last in the second check; the loser never was.
+    assert [one.checkpoint for one in answers] == [pair.baseline, pair.candidate]
+    assert [one.answer.generation_set for one in answers] == [
+        first.baseline_answers,
+        second.baseline_answers,
+    ]
+    page = client_of(cast.otto).get(f"/reviews/{third.pk}/").content.decode()
+    assert page.count("How champions answered it in other checks") == 3

@@ -16,12 +16,12 @@ from tests.ftportal.house import check_make
 )
 def test_random_prompts_allow_what_still_shows_ten_percent(items: int, allowed: int) -> None:
     # Theory: at most 10 % with 95 % confidence needs 29/46/61/76 items for 0/1/2/3 defects.
-    assert defects_allowed(item_count=items, is_random_sample=True) == allowed
+    assert defects_allowed(item_count=items, is_pool=True) == allowed
 
 
 @pytest.mark.parametrize(("items", "allowed"), [(6, 0), (9, 0), (10, 1), (12, 1), (20, 2)])
 def test_curated_prompts_allow_one_new_defect_in_ten(items: int, allowed: int) -> None:
-    assert defects_allowed(item_count=items, is_random_sample=False) == allowed
+    assert defects_allowed(item_count=items, is_pool=False) == allowed
 
 
 def test_curated_plan_says_that_nothing_follows_for_a_population(pair: SimpleNamespace) -> None:
@@ -39,9 +39,9 @@ def test_random_plan_gives_its_bound(pair: SimpleNamespace) -> None:
     )
     words = " ".join(plan_sentences(spot_check, 20))
     assert spot_check.defect_rule == DefectRule.ALL
-    assert "judged by 2 reviewers who see no names" in words
+    assert "judged by 2 reviewers who see no names; where the two disagree, by a third" in words
     assert "no such defect" in words
-    assert "13.9 %" in words  # 0 of 20, theory
+    assert "0 defects in 20 prompts: at most 13.91 % defective (95 %)" in words  # theory
 
 
 def test_sides_stay_after_a_reload_and_are_drawn_evenly(

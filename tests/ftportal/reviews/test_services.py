@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from ftportal.audit.models import AuditEntry
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import Job
+from ftportal.reviews.followups import generate_config
 from ftportal.reviews.models import Generation, GenerationSet, SpotCheck, SpotCheckState, Vote
 from ftportal.reviews.selectors import ballot_next, progress, waiting_for
 from ftportal.reviews.services import (
+    JudgedBeforeError,
     ReviewRefusedError,
     spot_check_decide,
     spot_check_open,
     spot_check_plan_change,
     vote_cast,
+    vote_change,
     vote_undo,
 )
 from tests.ftportal.house import (
@@ -39,6 +43,10 @@ def cast_vote(item: Any, reviewer: Any, **changes: Any) -> Vote:
     return vote_cast(item=item, reviewer=reviewer, **(judgement | changes))
 
 
+def decide(spot_check: SpotCheck, decided_by: Any) -> None:
+    spot_check_decide(spot_check=spot_check, decided_by=decided_by, approve=False, reason="no")
+
+
 def test_opening_asks_both_sides_once_and_waits_for_them(pair: SimpleNamespace, cast: Any) -> None:
     prompt_set = prompts_make(3)
     wanted = {
@@ -57,15 +65,34 @@ def test_opening_asks_both_sides_once_and_waits_for_them(pair: SimpleNamespace, 
     assert Generation.objects.count() == 6
 
 
-def test_answers_are_reused(pair: SimpleNamespace, cast: Any) -> None:
+def test_the_prompt_set_says_how_long_answers_are(pair: SimpleNamespace) -> None:
+    spot_check = check_make(pair.candidate, pair.baseline, prompts=2)
+    for answers in (spot_check.candidate_answers, spot_check.baseline_answers):
+        assert answers.settings["max_new_tokens"] == answers.prompt_set.max_new_tokens == 64
+        assert generate_config(answers.job)["max_new_tokens"] == 64
+    answer = Generation.objects.filter(generation_set=spot_check.candidate_answers)[0]
+    assert (answer.token_count, answer.is_cut) == (9, False)
+
+
+def test_no_answers_are_used_twice_and_both_sides_share_a_seed(
+    pair: SimpleNamespace, cast: Any
+) -> None:
     prompt_set = prompts_make(3)
     second = checkpoint_make(pair.model, "Second", pair.baseline)
-    for candidate in (pair.candidate, second):
+    checks = [
         spot_check_open(
             candidate=candidate, baseline=pair.baseline, prompt_set=prompt_set, submitter=None
         )
-    assert GenerationSet.objects.count() == 3
-    assert SpotCheck.objects.count() == 2
+        for candidate in (pair.candidate, second)
+    ]
+    assert GenerationSet.objects.count() == 4
+    seeds = [
+        {check.candidate_answers.settings["seed"], check.baseline_answers.settings["seed"]}
+        for check in checks
+    ]
+    assert [len(one) for one in seeds] == [1, 1]
+    assert seeds[0] != seeds[1]  # but for one in two thousand million
+    assert all(one.settings["temperature"] > 0 for one in GenerationSet.objects.all())
 
 
 def test_an_engine_that_leaves_a_prompt_out_opens_nothing(pair: SimpleNamespace) -> None:
@@ -167,8 +194,43 @@ def test_a_reason_without_a_defect_is_dropped(pair: SimpleNamespace, cast: Any) 
 def test_nobody_votes_twice(pair: SimpleNamespace, cast: Any) -> None:
     spot_check = check_make(pair.candidate, pair.baseline)
     cast_vote(spot_check.items.first(), cast.rob)
-    with pytest.raises(ReviewRefusedError, match="judged this prompt before"):
-        cast_vote(spot_check.items.first(), cast.rob)
+    with pytest.raises(JudgedBeforeError, match="judged this prompt before"):
+        cast_vote(spot_check.items.first(), cast.rob, preference="right")
+    assert Vote.objects.get().preference == "left"
+
+
+def test_a_form_that_is_sent_twice_is_one_vote(pair: SimpleNamespace, cast: Any) -> None:
+    spot_check = check_make(pair.candidate, pair.baseline, prompts=1)
+    defect = {"left_defective": True, "left_reason": " rude ", "note": "hm "}
+    first = cast_vote(spot_check.items.first(), cast.rob, **defect)
+    again = cast_vote(spot_check.items.first(), cast.rob, **defect)  # all votes are in by now
+    assert first == again
+    assert AuditEntry.objects.filter(action="review.voted").count() == 1
+    decide(spot_check, cast.rosa)
+    assert cast_vote(spot_check.items.first(), cast.rob, **defect) == first
+
+
+def test_a_vote_is_changed_until_the_decision(pair: SimpleNamespace, cast: Any) -> None:
+    spot_check = check_make(pair.candidate, pair.baseline, prompts=2)
+    item = spot_check.items.all()[0]
+    said: dict[str, Any] = {"preference": "tie", "right_defective": True, "right_reason": "wrong"}
+    with pytest.raises(ReviewRefusedError, match="taken back"):
+        vote_change(item=item, reviewer=cast.rob, preference="tie")
+    cast_vote(item, cast.rob)
+    changed = vote_change(item=item, reviewer=cast.rob, **said, right_category="fact")
+    assert (changed.preference, changed.right_category, changed.left_reason) == ("tie", "fact", "")
+    assert changed.changed_at is not None
+    assert not changed.names_were_visible
+    same = vote_change(item=item, reviewer=cast.rob, **said, right_category="fact")
+    assert same.changed_at == changed.changed_at
+    assert AuditEntry.objects.filter(action="review.vote_changed").count() == 1
+    votes_give(spot_check, cast.rob)
+    assert progress(spot_check).has_quorum
+    late = vote_change(item=item, reviewer=cast.rob, preference="both_bad")
+    assert late.names_were_visible
+    decide(spot_check, cast.rosa)
+    with pytest.raises(ReviewRefusedError, match="Rosa has decided this spot-check meanwhile"):
+        vote_change(item=item, reviewer=cast.rob, preference="left")
 
 
 def test_an_unknown_preference_is_refused(pair: SimpleNamespace, cast: Any) -> None:
@@ -214,7 +276,7 @@ def test_after_quorum_nobody_votes_any_more(pair: SimpleNamespace, cast: Any) ->
         cast_vote(spot_check.items.first(), cast.rosa)
 
 
-def test_a_vote_can_be_taken_back_until_quorum(pair: SimpleNamespace, cast: Any) -> None:
+def test_a_vote_can_be_taken_back_until_the_decision(pair: SimpleNamespace, cast: Any) -> None:
     spot_check = check_make(pair.candidate, pair.baseline, prompts=3)
     votes_give(spot_check, cast.rob, limit=2)
     last = Vote.objects.order_by("pk").last()
@@ -223,8 +285,16 @@ def test_a_vote_can_be_taken_back_until_quorum(pair: SimpleNamespace, cast: Any)
     assert item == last.item
     assert Vote.objects.count() == 1
     votes_give(spot_check, cast.rob)
-    with pytest.raises(ReviewRefusedError, match="no vote of yours"):
+    assert not Vote.objects.filter(names_were_visible=True).exists()
+    first = Vote.objects.first()
+    assert first is not None
+    assert vote_undo(spot_check=spot_check, reviewer=cast.rob, item=first.item) == first.item
+    assert not progress(spot_check).has_quorum  # so names are hidden again
+    assert cast_vote(first.item, cast.rob).names_were_visible
+    decide(spot_check, cast.rosa)
+    with pytest.raises(ReviewRefusedError, match="Rosa has decided"):
         vote_undo(spot_check=spot_check, reviewer=cast.rob)
+    assert Vote.objects.count() == 3
 
 
 def test_nobody_takes_back_the_votes_of_others(pair: SimpleNamespace, cast: Any) -> None:
@@ -282,7 +352,7 @@ def test_more_defects_than_the_plan_allows_can_only_be_rejected(
 ) -> None:
     spot_check = check_make(pair.candidate, pair.baseline, prompts=12)
     votes_give(spot_check, cast.rob, defects=2)
-    with pytest.raises(ReviewRefusedError, match=r"2 defects that count.* allows 1"):
+    with pytest.raises(ReviewRefusedError, match=r"2 defects to count.* allows 1"):
         spot_check_decide(spot_check=spot_check, decided_by=cast.rob, approve=True, reason="fine")
     decided = spot_check_decide(
         spot_check=spot_check, decided_by=cast.rob, approve=False, reason="it makes things up"

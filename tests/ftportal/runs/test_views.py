@@ -13,6 +13,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Metric, Run
+from ftportal.runs.recipes import batch_key
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -23,7 +24,7 @@ HTMX = {"HX-Request": "true"}
     "name",
     [
         *("runs", "run_new", "run_preview", "run", "run_figures", "metrics", "metrics_csv"),
-        *("run_stop", "run_resume", "checkpoint_panel", "batch_panel"),
+        *("run_stop", "run_resume", "run_describe", "checkpoint_panel", "batch_panel"),
     ],
 )
 def test_strangers_are_sent_to_the_login(client: Client, name: str, method: str) -> None:
@@ -156,9 +157,15 @@ def test_metrics_as_json_and_csv(otto: Client, submit: Callable[..., Run], talks
     result = otto.get(reverse("runs:metrics", args=[run.pk]) + "?chart=loss").json()
     assert result["live"] is True
     assert result["series"] == {"Talks": {"x": [1, 2], "y": [2.0, None], "raw": [2.0, None]}}
-    text = otto.get(reverse("runs:metrics_csv", args=[run.pk])).content.decode()
-    rows = list(csv.reader(io.StringIO(text)))
-    assert rows == [["step", "metric", "value"], ["1", "loss_nats", "2.0"], ["2", "loss_nats", ""]]
+    key = f"loss_nats/batch/{batch_key(talks)}"
+    Metric.objects.create(run=run, name=key, step=2, value=1.5)
+    text = otto.get(reverse("runs:metrics_csv", args=[run.pk])).getvalue().decode()
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["step", "metric", "about", "value"],
+        ["1", "loss_nats", "", "2.0"],
+        ["2", "loss_nats", "", ""],
+        ["2", "loss_nats/batch", "Talks", "1.5"],
+    ]
 
 
 def test_the_figures_are_a_fragment(otto: Client, submit: Callable[..., Run]) -> None:

@@ -73,7 +73,9 @@ def test_a_run_that_watches_nothing_has_no_text(tina: Client, form: dict[str, An
     assert run.probe_set is None
     assert run_config(run.job)["probes"] == []
     assert dict(recipe_words(run.recipe, run.probe_set))["Watched while it trains"] == "nothing"
-    assert "Divergence from the parent" not in [chart.title for chart in run_charts(run)]
+    assert "Divergence from the parent" not in [
+        chart.title for group in run_charts(run) for chart in group.charts
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,8 @@ def test_perplexity_is_drawn_over_that_of_the_parent(
     for step, value in ((0, 20.0), (5, 21.0), (10, None)):
         name = f"{PERPLEXITY}/h{prose.pk}"
         Metric.objects.create(run=run, name=name, step=step, value=value)
-    (chart,) = [one for one in run_charts(run) if one.title.startswith("Perplexity of text")]
+    (group,) = [one for one in run_charts(run) if one.title == "What it forgets meanwhile"]
+    (chart,) = group.open
     assert list(chart.columns) == ["step", "Prose", "General mix, held out"]
     assert "Prose 20.0" in chart.caption
     assert "brake 5 %" in str(chart.item)

@@ -1,0 +1,14 @@
+"""What a person types before an account elsewhere may log in as them."""
+
+from django import forms
+
+
+class ConnectForm(forms.Form):
+    """The password: an open browser alone must not give somebody a way in of their own."""
+
+    current = forms.CharField(
+        label="Your password here",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Write your password of now."},
+    )

@@ -1,0 +1,1 @@
+"""The second factor: codes of an app, by allauth's TOTP and recovery codes."""

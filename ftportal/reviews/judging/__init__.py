@@ -1,0 +1,1 @@
+"""The page on which a reviewer judges: what it shows, how answers are laid out, its forms."""
