@@ -90,7 +90,7 @@ def model_load(config: EngineConfig) -> Loaded:
 def _tokenizer_read(directory: str) -> Any:
     """The tokenizer by its class, or by its tokenizer.json alone where that class is code of the
     directory's own, which is never run."""
-    settings = {"local_files_only": True, "trust_remote_code": False}
+    settings: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         return AutoTokenizer.from_pretrained(directory, **settings)
     except ValueError:

@@ -131,10 +131,12 @@ def test_a_gguf_can_be_measured_and_not_trained(model: Path) -> None:
     (model / "model-Q8_0.gguf").write_bytes(b"GGUF")
     assert gguf_file(model) == model / "model-Q8_0.gguf"
     assert model_directory_problems(model, gguf=True) == []
-    assert [one.where for one in model_directory_problems(model)] == ["weights"]
+    assert [one.where for one in model_directory_problems(model)] == ["model.safetensors"]
     (model / "other.gguf").write_bytes(b"GGUF")  # which of the two is meant?
     assert gguf_file(model) is None
-    assert [one.where for one in model_directory_problems(model, gguf=True)] == ["weights"]
+    assert [one.where for one in model_directory_problems(model, gguf=True)] == [
+        "model.safetensors"
+    ]
 
 
 def test_safetensors_go_before_a_gguf(model: Path) -> None:

@@ -55,14 +55,17 @@ _EXPERTS = {
 def _qwen3_5() -> Any:
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
-    both = {"text_config": _QWEN3_5_TEXT, "vision_config": _QWEN3_5_VISION}
+    both: dict[str, Any] = {"text_config": _QWEN3_5_TEXT, "vision_config": _QWEN3_5_VISION}
     return Qwen3_5ForConditionalGeneration(Qwen3_5Config(**both, tie_word_embeddings=False))
 
 
 def _qwen3_5_moe() -> Any:
     from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
 
-    both = {"text_config": _QWEN3_5_TEXT | _EXPERTS, "vision_config": _QWEN3_5_VISION}
+    both: dict[str, Any] = {
+        "text_config": _QWEN3_5_TEXT | _EXPERTS,
+        "vision_config": _QWEN3_5_VISION,
+    }
     return Qwen3_5MoeForConditionalGeneration(Qwen3_5MoeConfig(**both, tie_word_embeddings=False))
 
 

@@ -7,6 +7,7 @@ as constant as where keys and values are kept themselves.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,8 @@ from torch import nn
 
 def latent_projections(base: nn.Module) -> list[nn.Module]:
     """Return the layers that make keys and values out of latents; [] where none keeps latents."""
-    return [module.kv_b_proj for module in base.modules() if hasattr(module, "expand_kv")]
+    modules: Iterator[Any] = base.modules()
+    return [module.kv_b_proj for module in modules if hasattr(module, "expand_kv")]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Safetensors files, written piece by piece: the memory that it takes does not grow with them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def header(entries: Sequence[Entry]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def index_write(directory: Path, files: dict[str, Sequence[Entry]]) -> None:
+def index_write(directory: Path, files: Mapping[str, Sequence[Entry]]) -> None:
     """Write which file holds which tensor, where that is not a single one of the usual name."""
     if list(files) == [SINGLE]:
         return

@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -210,8 +210,8 @@ def test_each_matrix_of_a_stack_moves_as_if_it_were_alone(
         together.step()
         for optimizer in alone:
             optimizer.step()
-    torch.testing.assert_close(stack, torch.stack(singles), rtol=1e-5, atol=1e-6)
-    rank = METHODS[method]["rank"]
+    torch.testing.assert_close(stack, torch.stack([*singles]), rtol=1e-5, atol=1e-6)
+    rank = cast(int, METHODS[method]["rank"])
     assert together.state[stack]["exp_avg"].numel() == 3 * rank * max(shape)
 
 
