@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
 .PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-ingest \
-	bench-train bench-verdicts bench-quantised study-freezing
+	bench-train bench-verdicts bench-quantised models-table study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -62,6 +62,10 @@ study-freezing: $(VENV)/.test
 # What every method and defence makes of a tiny model, as hashes; ARGS="--against FILE" compares.
 fingerprints: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.fingerprints $(ARGS)
+
+# What the engines make of each family of models, by doing it: docs/results/models.md.
+models-table: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.models --write docs/results/models.md $(ARGS)
 
 # How often the verdict errs, over pairs of models whose true loss is known.
 bench-verdicts: $(VENV)/.test

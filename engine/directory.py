@@ -1,6 +1,7 @@
 """What engines write beside the weights: JSON files, and what a checkpoint takes along."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,31 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
     "chat_template.jinja",
+    "chat_template.json",
     "LICENSE",
 )
 """Copied from the model that was trained: its tokens and its form of conversations."""
+_BESIDE_FILES = (
+    *TOKENIZER_FILES,
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "NOTICE",
+)
+"""What a model of this kind has beside its weights and its config.json."""
+
+
+def files_beside(name: str) -> bool:
+    """Whether a file of this name belongs to a model beside its weights and its config.json."""
+    return name in _BESIDE_FILES
+
+
+def files_beside_copy(source: Path, target: Path) -> None:
+    """Copy what a checkpoint takes along from the model that it was made of."""
+    for name in _BESIDE_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def json_write(path: Path, value: Any, *, allow_nan: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What a model directory must be before anything of it is loaded, told from its files alone.
 
-Weights must be safetensors (pickles can run code), nothing may bring code of its own, and the
-tokenizer must be there. No torch here: the portal refuses bad directories before any GPU time.
+Weights must be safetensors (pickles can run code), the class must be one of transformers' own, and
+the tokenizer must be there. No torch here: the portal refuses bad directories before any GPU time.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.architectures import architecture_objection
 from engine.checks import ConfigError
 from engine.jsonfiles import json_file_read
 from engine.tensorfiles import INDEX_NAME, SINGLE_NAME, WeightsError, tensor_places
@@ -21,6 +22,7 @@ _TEMPLATE_LIMIT_BYTES = 1 << 20
 _OBJECTS = (
     *("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "preprocessor_config.json", "processor_config.json"),
+    *("video_preprocessor_config.json", "chat_template.json"),
 )
 """Files that need not be there, and hold an object where they are."""
 _SIZES = (
@@ -48,12 +50,16 @@ def gguf_file(path: Path | str) -> Path | None:
 
 
 def model_directory_problems(
-    path: Path | str, tell: Callable[[str], None] = lambda what: None, *, gguf: bool = False
+    path: Path | str,
+    tell: Callable[[str], None] = lambda what: None,
+    *,
+    weights: bool = True,
+    gguf: bool = False,
 ) -> list[Problem]:
     """Return every reason why the engine refuses this model directory; empty when it is fine.
 
-    tell: is told what is looked at next. gguf: whether its weights may also be one GGUF file, which
-    can be measured but not trained.
+    tell: is told what is looked at next. weights: whether those are looked at too. gguf: whether
+    they may also be one GGUF file, which can be measured but not trained.
     """
     directory = Path(path)
     if not directory.is_dir():
@@ -67,14 +73,17 @@ def model_directory_problems(
     problems: list[Problem] = []
     for what, check in _CHECKS.items():
         tell(what)
-        if check is not _weight_problems or not (gguf and gguf_file(directory)):
+        if check is not _weight_problems or (weights and not (gguf and gguf_file(directory))):
             problems += check(directory)
     return problems
 
 
-def directory_check(where: str, path: str) -> None:
-    """Refuse a model directory with problems; ConfigError names the first of them."""
-    problems = model_directory_problems(path)
+def directory_check(where: str, path: str, *, weights: bool = True) -> None:
+    """Refuse a model directory with problems; ConfigError names the first of them.
+
+    weights: False where they are still to come.
+    """
+    problems = model_directory_problems(path, weights=weights)
     if problems:
         first = problems[0]
         raise ConfigError(where, f"{first.where} {first.message}", first.cure)
@@ -134,21 +143,16 @@ def _adapter_problems(directory: Path) -> list[Problem]:
     ]
 
 
-def _code_problems(directory: Path) -> list[Problem]:
-    cure = "Use a model that the transformers library knows without code of its own."
-    problems = [
-        Problem(where=file.name, message="the directory contains Python code", cure=cure)
-        for file in sorted(directory.rglob("*.py"))
-    ]
-    for file in sorted(directory.glob("*.json")):
-        try:
-            value = json_file_read(file, limit_bytes=_JSON_LIMIT_BYTES)
-        except (OSError, ValueError):
-            continue  # large ones are vocabularies; what must be readable is looked at by name
-        if isinstance(value, dict) and "auto_map" in value:
-            message = "asks for remote code (auto_map)"
-            problems.append(Problem(where=file.name, message=message, cure=cure))
-    return problems
+def _class_problems(directory: Path) -> list[Problem]:
+    """Code of a directory's own is no reason: it is never run. Not to know the class is one."""
+    try:
+        config = json_file_read(directory / "config.json", limit_bytes=_CONFIG_LIMIT_BYTES)
+    except (OSError, ValueError):
+        return []  # told by what reads it first
+    objection = architecture_objection(config) if isinstance(config, dict) else None
+    if objection is None:
+        return []
+    return [Problem(where="config.json", message=objection.message, cure=objection.cure)]
 
 
 def _other_json_problems(directory: Path) -> list[Problem]:
@@ -200,7 +204,7 @@ _CHECKS: dict[str, Callable[[Path], list[Problem]]] = {
     "config.json": _config_problems,
     "a JSON file": _other_json_problems,
     "adapter_config.json": _adapter_problems,
-    "the directory": _code_problems,
+    "the model's class": _class_problems,
     "a pickle file": _pickle_problems,
     "the weights": _weight_problems,
     "tokenizer.json": _tokenizer_problems,

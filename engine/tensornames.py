@@ -44,5 +44,9 @@ def layers_spread(count: int) -> list[int]:
 
 
 def is_projected(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether APOLLO projects this tensor: matrices do, embeddings, heads and norms do not."""
-    return len(shape) == 2 and not any(part in name for part in _EMBEDDINGS)
+    """Whether APOLLO projects this tensor: matrices and stacks of experts' matrices are projected,
+    embeddings, heads, norms and biases are not."""
+    is_stack = len(shape) == 3 and "experts" in name
+    if name.endswith("bias") or any(part in name for part in _EMBEDDINGS):
+        return False
+    return len(shape) == 2 or is_stack

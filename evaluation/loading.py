@@ -8,13 +8,14 @@ as what it costs. The tokenizer is tokenizer.json either way.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from corpus.conversations import ChatEncoder
 from engine.attempt import EngineError
@@ -23,9 +24,6 @@ from engine.modelcheck import gguf_file
 from engine.process import BAD_INPUT
 from engine.products import linear_layers_prepare
 from evaluation.config import EngineConfig
-
-ATTENTION = "sdpa"
-"""Pinned: another kernel changes the last bits of a likelihood."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +37,8 @@ class Loaded:
     """Stands before every text, so that its first token has something to follow."""
     context_limit_tokens: int | None
     """The longest sequence the model was made for; None where its config does not say."""
+    attention: str
+    """What computes attention: another kernel changes the last bits of a likelihood."""
     products: str
     """Which library multiplies in its linear layers: oneDNN where that is faster, else torch's."""
 
@@ -49,15 +49,14 @@ def model_load(config: EngineConfig) -> Loaded:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            config.model, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = _tokenizer_read(config.model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
             dtype=getattr(torch, config.dtype),
-            attn_implementation=ATTENTION,
+            attn_implementation=None,  # torch's own, or plain products where a class needs them
             local_files_only=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
             **_weights(config),
         )
@@ -65,9 +64,9 @@ def model_load(config: EngineConfig) -> Loaded:
         message = f"cannot be loaded: {str(error).splitlines()[0]}"
         raise EngineError(BAD_INPUT, "model", message, "Choose another checkpoint.") from error
     model, info = loaded
-    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    wrong = sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})
     if wrong:  # transformers draws them at random, and that would be measured
-        message = f"lacks the weight {wrong[0]}"
+        message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
         raise EngineError(BAD_INPUT, "model", message, "Choose a complete checkpoint.")
     prefix = tokenizer.bos_token_id
     prefix = tokenizer.eos_token_id if prefix is None else prefix
@@ -83,8 +82,21 @@ def model_load(config: EngineConfig) -> Loaded:
         device=device,
         prefix_token_id=prefix,
         context_limit_tokens=limit,
+        attention=model.config._attn_implementation,
         products=_products(model, config, device),
     )
+
+
+def _tokenizer_read(directory: str) -> Any:
+    """The tokenizer by its class, or by its tokenizer.json alone where that class is code of the
+    directory's own, which is never run."""
+    settings: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        return AutoTokenizer.from_pretrained(directory, **settings)
+    except ValueError:
+        if "auto_map" not in json.loads((Path(directory) / "tokenizer_config.json").read_bytes()):
+            raise
+    return PreTrainedTokenizerFast.from_pretrained(directory, **settings)
 
 
 def _weights(config: EngineConfig) -> dict[str, Any]:
@@ -116,7 +128,7 @@ def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
     return {
         "dtype": config.dtype,
         "device": loaded.device.type,
-        "attention": ATTENTION,
+        "attention": loaded.attention,
         "products": loaded.products,
         "batch_size": config.batch_size,
         "seed": config.seed,

@@ -14,7 +14,7 @@
 | FTPORTAL_SAVE_SECONDS | how long a stopped engine may take to save | 120 |
 | FTPORTAL_SWEEP_SECONDS | how often lost jobs and follow-ups are looked for | 15 |
 | FTPORTAL_REREAD_HOUR | hour (UTC) from which on champions and anchors are read again | 3 |
-| FTPORTAL_HUB | whether evaluations may fetch benchmark data from the Hugging Face hub | false |
+| FTPORTAL_HUB | whether models and benchmark data may come from the Hugging Face hub | false |
 | FTPORTAL_BENCHMARK_DATA | copies of hub data sets, <owner>/<name> each | FTPORTAL_DATA/datasets |
 | FTPORTAL_MODEL_ROOTS | more folders, comma-separated, that models may come from | none |
 | FTPORTAL_SERVING_GROUP | a group of the system whose members may read champions | none |

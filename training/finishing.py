@@ -12,9 +12,10 @@ from training.measures.displacement import Displacement
 from training.measures.rank import ChangeRanks, MatrixRank
 from training.measures.reporting import Reporter
 from training.output import output_write
+from training.tensors.mapping import TensorMap
 
 
-def session_finish(session: Session, encoder: ChatEncoder) -> dict[str, Any]:
+def session_finish(session: Session, encoder: ChatEncoder, tensors: TensorMap) -> dict[str, Any]:
     """Measure the change, write attempts/<N>/output, and return the done event's summary.
 
     All ranks must call it; the first one does it, the others return nothing.
@@ -29,11 +30,13 @@ def session_finish(session: Session, encoder: ChatEncoder) -> dict[str, Any]:
     ranks = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
     summary = reporter.summary(step=session.step, parent=parent, anchor=anchor)
     summary |= _ranks_summary(reporter.diagnostics.ranks, ranks)
+    summary["tensors_carried"] = len(tensors.carried)
     attempt.events.progress(done=0, total=1, unit="parts", phase="saving")
     with attempt.output_directory() as directory:
         manifest = output_write(
             directory,
             model=network,
+            tensors=tensors,
             config=config,
             encoder=encoder,
             summary=summary,

@@ -36,27 +36,44 @@ def model_load(config: RunConfig) -> Any:
 
     Raises ConfigError where the architecture is unknown or a weight is missing.
     """
-    path = Path(config.model)
+    return causal_model(Path(config.model), getattr(torch, config.dtype))
+
+
+def causal_model(path: Path, dtype: torch.dtype) -> Any:
+    """Return a directory's model as it is taught by text; raises as `model_load` does."""
     cure = "Use a complete causal language model that transformers knows."
     try:
         settings = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         eager = settings.model_type in _EAGER_ATTENTION
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
-            dtype=getattr(torch, config.dtype),
+            dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
             attn_implementation="eager" if eager else None,
         )
     except (ValueError, KeyError, OSError) as error:
         raise ConfigError("model", f"cannot be loaded: {error}", cure) from error
     model, info = loaded
-    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    wrong = sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})
     if wrong:
-        raise ConfigError("model", f"lacks the weight {wrong[0]}", cure)
+        message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
+        raise ConfigError("model", message, cure)
+    text_alone_learns(model)
     return model
+
+
+def text_alone_learns(model: Any) -> None:
+    """Take what text never reaches, such as vision, out of what is trained."""
+    if model.config.get_text_config() is model.config:
+        return
+    parts = (model.get_decoder(), model.get_output_embeddings())
+    reached = {id(one) for part in parts for one in part.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in reached)
 
 
 def embedding_gradient_by_row(model: Any) -> None:

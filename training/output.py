@@ -1,16 +1,18 @@
 """The output of a run: a plain Hugging Face directory that says how it was made."""
 
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from corpus.conversations import ChatEncoder
-from engine.directory import TOKENIZER_FILES, json_write
+from engine.directory import files_beside_copy, json_write
 from engine.manifest import Manifest, manifest_write
 from training.card import model_card
 from training.config import RunConfig
+from training.tensors.checking import checkpoint_check
+from training.tensors.mapping import TensorMap
+from training.tensors.writing import config_write, weights_write
 
 _PACKAGES = ("torch", "transformers", "peft", "apollo-torch", "tokenizers")
 
@@ -19,6 +21,7 @@ def output_write(
     directory: Path,
     *,
     model: Any,
+    tensors: TensorMap,
     config: RunConfig,
     encoder: ChatEncoder,
     summary: dict[str, Any],
@@ -26,12 +29,14 @@ def output_write(
 ) -> Manifest:
     """Write weights, tokenizer, template, model card, recipe and manifest; return the manifest.
 
-    A LoRA adapter is merged into the model first, so every checkpoint is a directory of its own.
+    A LoRA adapter is merged into the weights, so every checkpoint is a directory of its own.
+    EngineError where transformers would not load it as it loads the parent.
     """
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    model.save_pretrained(directory)
-    _tokenizer_copy(Path(config.model), directory, encoder)
+    parent = Path(config.model)
+    weights_write(directory, parent, model, tensors)
+    config_write(directory, parent, config.dtype)
+    _beside_write(parent, directory, encoder)
+    checkpoint_check(directory, parent)
     recipe = {
         "recipe": config.to_json(),
         "summary": summary,
@@ -44,10 +49,8 @@ def output_write(
     return manifest_write(directory)
 
 
-def _tokenizer_copy(parent: Path, directory: Path, encoder: ChatEncoder) -> None:
-    for name in TOKENIZER_FILES:
-        if (parent / name).is_file():
-            shutil.copyfile(parent / name, directory / name)
+def _beside_write(parent: Path, directory: Path, encoder: ChatEncoder) -> None:
+    files_beside_copy(parent, directory)
     if not encoder.has_own_template:
         # Generation must see the conversations in the form in which they were learnt.
         template = encoder.template.source

@@ -39,6 +39,8 @@ from training.preflight import Preflight
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
+from training.tensors.adapting import unadapted_parts
+from training.tensors.mapping import TensorMap
 
 
 def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     Heap().keep_small()
     encoder = _encoder(config)
     model = model_load(config)
+    tensors = TensorMap.of(model, config.model)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
     config.steps_check(curriculum.step_count)
@@ -78,10 +81,13 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     preflight.check(curriculum.samples, device, attempt, processes=ranks.count)
     progress.next()
     model = _model_prepare(config, model)
+    if config.method.kind.is_adapter and (left := unadapted_parts(model, tensors)):
+        message = f"these get no adapter and stay as they are: {', '.join(left)}"
+        attempt.events.warning(where="method.name", message=message)
     holding, can_pad, can_gather = _hold(config, model, curriculum, attempt, device, ranks)
     Heap().trim()  # of what imports and the check have left
     progress.next()
-    meter = DisplacementMeter.of_run(config, holding.whole(), attempt)
+    meter = DisplacementMeter.of_run(config, holding.whole(), tensors, attempt)
     progress.next()
     began = time.monotonic()
     curriculum, left_out = curriculum_reduce(
@@ -113,7 +119,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
         can_gather=can_gather,
     )
     train(session, attempt.resume, began)
-    return session_finish(session, encoder)
+    return session_finish(session, encoder, tensors)
 
 
 class _Progress:
@@ -163,7 +169,8 @@ def _curriculum(
     config: RunConfig, encoder: ChatEncoder, model: Any, attempt: Attempt
 ) -> Curriculum:
     limit = config.max_example_tokens
-    positions = getattr(model.config, "max_position_embeddings", None) or limit
+    decoder = model.config.get_text_config()
+    positions = getattr(decoder, "max_position_embeddings", None) or limit
     if positions < limit:
         message = f"the model reads at most {positions:,} tokens; that limit is used"
         attempt.events.warning(where="max_example_tokens", message=message)

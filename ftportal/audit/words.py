@@ -24,6 +24,7 @@ ACTIONS = {
     "person.recovery_code": "Used a recovery code",
     "person.code_wrong": "Wrote a wrong code",
     "model.registered": "Registered a language model",
+    "model.fetched": "Had a language model fetched",
     "model.people": "Changed who sees a language model",
     "checkpoint.deleted": "Deleted a checkpoint's files",
     "checkpoint.downloaded": "Downloaded a checkpoint's weights",

@@ -10,11 +10,11 @@ class CheckpointsConfig(AppConfig):
     label = "checkpoints"
 
     def ready(self) -> None:
-        """Say which models are hidden from a person, and have a crash's leavings removed."""
+        """Say which models are hidden from a person, and make their intake known to jobs."""
         from ftportal.accounts.sight import hidden_models_found_by
+        from ftportal.checkpoints.intakes import kind
         from ftportal.checkpoints.selectors import models_hidden_from
-        from ftportal.checkpoints.services import models_sweep
-        from ftportal.jobs.registry import register_sweep
+        from ftportal.jobs.registry import register
 
         hidden_models_found_by(models_hidden_from)
-        register_sweep(models_sweep)
+        register(kind.INTAKE)

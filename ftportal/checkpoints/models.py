@@ -1,5 +1,6 @@
 """Language models, the checkpoints of their weights, and the aliases that point at them."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -7,7 +8,11 @@ from django.db import models
 from django.db.models import Q
 
 from ftportal.accounts.sight import SightManager
+from ftportal.jobs.models import Job
 from ftportal.pages.describing import Described
+
+FETCHED_KEPT = timedelta(days=7)
+"""How long the files of a fetch that did not end well wait for somebody to go on with it."""
 
 
 class LanguageModel(models.Model):
@@ -107,6 +112,45 @@ class Checkpoint(Described):
     def directory(self) -> Path:
         """Where the weights lie."""
         return Path(settings.FTPORTAL_DATA) / self.path
+
+
+class Intake(models.Model):
+    """A model that a worker looks at before it is taught, and fetches where it is on the hub."""
+
+    name = models.CharField(max_length=120, help_text="what the model is or will be called")
+    hub_id = models.CharField(max_length=200, blank=True, help_text="empty for local files")
+    revision = models.CharField(max_length=200, blank=True, help_text="as it was asked for")
+    note = models.CharField(max_length=300, blank=True)
+    licence = models.CharField(max_length=80, blank=True)
+    language_model = models.OneToOneField(
+        LanguageModel, null=True, blank=True, on_delete=models.CASCADE, related_name="intake"
+    )
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="intake")
+    findings = models.JSONField(default=dict, blank=True, help_text="what the engine said")
+    refusal = models.CharField(
+        max_length=500, blank=True, help_text="why what was fetched could not be registered"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    restricted_by = ("language_model",)
+    objects: SightManager["Intake"] = SightManager()
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: the hub id with the commit that was fetched."""
+        commit = self.findings.get("commit") or self.revision
+        return f"{self.hub_id}@{commit}" if commit else self.hub_id
+
+    @property
+    def is_taught_in_part(self) -> bool:
+        """Whether its files hold what text does not reach."""
+        return bool(self.findings.get("tensors_carried"))
 
 
 class Alias(models.Model):

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
+from engine.architectures import code_words
 from engine.manifest import ManifestError, manifest_read
+from engine.process import BAD_INPUT
 from ftportal.accounts.models import Role, User
-from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.models import FETCHED_KEPT, Checkpoint, Intake, LanguageModel
+from ftportal.jobs.models import ENDED_STATES, JobState
 
 CHAMPION = "champion"
 
@@ -150,3 +154,40 @@ def _lengths(record: Any) -> tuple[float | None, float | None]:
         float(norm) if isinstance(norm, int | float) else None,
         float(relative) if isinstance(relative, int | float) else None,
     )
+
+
+def intake_of(language_model: LanguageModel) -> Intake | None:
+    """What a worker has found out about a model; None where none was asked."""
+    return Intake.objects.filter(language_model=language_model).select_related("job").first()
+
+
+def intakes_open() -> QuerySet[Intake]:
+    """Models that are being fetched, or could not be within the last week, newest first."""
+    return _unregistered().exclude(job__finished_at__lt=timezone.now() - FETCHED_KEPT)
+
+
+def intakes_given_up() -> QuerySet[Intake]:
+    """Models that could not be fetched, and that nobody went on with for a week."""
+    ended = _unregistered().filter(job__state__in=ENDED_STATES, job__finish_handled=True)
+    return ended.filter(job__finished_at__lt=timezone.now() - FETCHED_KEPT)
+
+
+def _unregistered() -> QuerySet[Intake]:
+    return Intake.objects.filter(language_model__isnull=True).select_related("job")
+
+
+def model_refusal(language_model: LanguageModel) -> Intake | None:
+    """The intake that refused a model; None where it may be taught, or is not known yet."""
+    intake = intake_of(language_model)
+    if intake is None or intake.job.state != JobState.FAILED:
+        return None
+    return intake if intake.job.exit_code == BAD_INPUT else None
+
+
+def code_notice(checkpoint: Checkpoint) -> str:
+    """A sentence about code in a checkpoint's directory, which is never run; "" without any."""
+    try:
+        config = json.loads((checkpoint.directory / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return code_words(checkpoint.directory, config) if isinstance(config, dict) else ""

@@ -17,7 +17,7 @@ from ftportal.accounts.models import User
 from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.foreign import ForeignDirectory, ForeignError
-from ftportal.checkpoints.intake import intake_begin, intakes_sweep, room_check
+from ftportal.checkpoints.incoming import incoming_begin, incoming_sweep, room_check
 from ftportal.checkpoints.models import Alias, Checkpoint, LanguageModel
 from ftportal.checkpoints.signals import (
     alias_moved,
@@ -52,7 +52,7 @@ def language_model_register(
     is refused is refused within ten seconds, and nothing of it stays. The path has no link in it.
     Raises CheckpointError where the model cannot be used or is registered already.
     """
-    _name_check(name)
+    model_name_check(name)
     models_sweep()
     model = LanguageModel(name=name, source=source, note=note, licence=licence)
     try:
@@ -61,12 +61,12 @@ def language_model_register(
             room_check(files)
             inside = directory.is_relative_to(models_directory().resolve())
             if inside and foreign.has_only_plain_files:
-                return _register_in_place(directory, model)
-            with intake_begin(_file_name(name)) as intake:
-                _refuse(intake.look(foreign, files))
-                manifest = intake.fill(foreign, files)
-                model.parameter_count = intake.parameter_count
-                return _create(model, intake.published, manifest, publish=intake.publish)
+                return model_register_in_place(directory, model)
+            with incoming_begin(model_folder_name(name)) as incoming:
+                _refuse(incoming.look(foreign, files))
+                manifest = incoming.fill(foreign, files)
+                model.parameter_count = incoming.parameter_count
+                return _create(model, incoming.published, manifest, publish=incoming.publish)
     except ForeignError as error:
         raise _refusal(
             Problem(where=error.where, message=error.message, cure=error.cure)
@@ -77,25 +77,30 @@ def language_model_register(
 
 def models_sweep() -> None:
     """Remove what a crash has left of models that were being registered."""
-    paths = Checkpoint.objects.filter(path__startswith="models/").values_list("path", flat=True)
-    intakes_sweep([models_directory() / Path(path).name for path in paths])
+    paths = Checkpoint.objects.everything().filter(path__startswith="models/")
+    incoming_sweep(
+        [models_directory() / Path(path).name for path in paths.values_list("path", flat=True)]
+    )
 
 
-def _register_in_place(directory: Path, model: LanguageModel) -> LanguageModel:
+def model_register_in_place(
+    directory: Path, model: LanguageModel, publish: Callable[[], object] = lambda: None
+) -> LanguageModel:
     """Register what lies in FTPORTAL_DATA already, where nobody else changes it."""
     check = model_check(directory)
     _refuse(check.problems)
     had_manifest = (directory / MANIFEST_NAME).exists()
     model.parameter_count = check.parameter_count
     try:
-        return _create(model, directory, manifest_write(directory), publish=lambda: None)
+        return _create(model, directory, manifest_write(directory), publish=publish)
     except BaseException:
         if not had_manifest:
             (directory / MANIFEST_NAME).unlink(missing_ok=True)
         raise
 
 
-def _name_check(name: str) -> None:
+def model_name_check(name: str) -> None:
+    """Raise CheckpointError where a model cannot be called that."""
     if not name.strip():
         raise CheckpointError("The model has no name.", "Give it one.")
     if LanguageModel.objects.filter(name=name).exists():
@@ -104,14 +109,16 @@ def _name_check(name: str) -> None:
         )
 
 
-def _file_name(name: str) -> str:
+def model_folder_name(name: str) -> str:
+    """What a model's folder is called, for the model's name."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
 def _create(
-    model: LanguageModel, directory: Path, manifest: Manifest, *, publish: Callable[[], None]
+    model: LanguageModel, directory: Path, manifest: Manifest, *, publish: Callable[[], object]
 ) -> LanguageModel:
-    """Make the rows of a model whose files will lie in `directory` once `publish` was called."""
+    """Make the rows of a model whose files will lie in `directory` once `publish`, called in the
+    same transaction, has returned."""
     twin = Checkpoint.with_exports.filter(manifest_hash=manifest["sha256"]).first()
     if twin is not None:
         raise CheckpointError(
@@ -281,7 +288,7 @@ def delete_objections(checkpoint: Checkpoint) -> list[str]:
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
-    """Refuse what cannot or must not be loaded: pickles, code, missing weights or tokenizer."""
+    """Refuse what cannot or must not be loaded, such as pickles and unknown classes."""
     if problems:
         raise _refusal(*problems)
 

@@ -138,3 +138,14 @@ def _move(source: Path, target: Path) -> None:
         manifest_check(copy)
         directory_publish(copy, target)
         shutil.rmtree(source)
+
+
+def model_move_in(directory: Path, name: str) -> Path:
+    """Move a fetched model's files into FTPORTAL_DATA; safe to repeat after a crash."""
+    target = models_directory() / name
+    if target.is_dir():  # whole: it gets its name last
+        shutil.rmtree(directory, ignore_errors=True)
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _move(directory, target)
+    return target

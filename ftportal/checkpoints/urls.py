@@ -11,5 +11,6 @@ urlpatterns = [
     path("checkpoints/<int:pk>/describe/", views.describe, name="checkpoint_describe"),
     path("checkpoints/<int:pk>/delete/", views.checkpoint_remove, name="checkpoint_delete"),
     path("models/new/", views.model_new, name="model_new"),
+    path("models/intakes/<int:pk>/", views.intake, name="intake"),
     path("models/<int:pk>/people/", views.model_people, name="model_people"),
 ]

@@ -8,17 +8,24 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ftportal.accounts.models import Role
+from ftportal.accounts.models import Role, User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.forms import ModelForm, PeopleForm
-from ftportal.checkpoints.models import Checkpoint, LanguageModel
-from ftportal.checkpoints.selectors import checkpoint_files, checkpoint_list, lineage
+from ftportal.checkpoints.intakes.services import model_fetch, model_take_in
+from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
+from ftportal.checkpoints.selectors import (
+    checkpoint_files,
+    checkpoint_list,
+    code_notice,
+    intake_of,
+    intakes_open,
+    lineage,
+)
 from ftportal.checkpoints.services import (
     CheckpointError,
     checkpoint_delete,
     checkpoint_describe,
     delete_objections,
-    language_model_register,
     model_people_set,
 )
 from ftportal.pages.describing import describe_page
@@ -46,6 +53,7 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
         "model_name": model_name,
         "text": text,
         "deleted": deleted,
+        "intakes": intakes_open(),
     }
     return render(request, "checkpoints/checkpoints.html", context)
 
@@ -64,6 +72,8 @@ def checkpoint(request: HttpRequest, pk: int) -> HttpResponse:
         "files": checkpoint_files(shown),
         "children": shown.children.all(),
         "objections": delete_objections(shown),
+        "intake": intake_of(shown.language_model) if shown.is_pretrained else None,
+        "code_notice": code_notice(shown),
         "seen_by": _seen_by_words(shown.language_model),
     }
     return render(request, "checkpoints/checkpoint.html", context)
@@ -95,27 +105,58 @@ def checkpoint_remove(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def model_new(request: HttpRequest) -> HttpResponse:
     """Register a language model."""
-    require_role(request, Role.ADMINISTRATOR)
+    user = require_role(request, Role.ADMINISTRATOR)
     form = ModelForm(request.POST or None)
     refusal = None
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
+        if form.directory is None:
+            return _fetch(request, form, user)
         try:
-            model = language_model_register(
+            model = model_take_in(
                 name=values["name"].strip(),
                 source=values["place"][:300],
                 note=values["note"],
                 licence=values["licence"],
                 directory=form.directory,
+                submitter=user,
             )
         except CheckpointError as error:
             refusal = error
         else:
-            messages.success(request, f"{model} is registered.")
+            messages.success(
+                request, f"{model} is registered. {code_notice(model.pretrained)}".strip()
+            )
             return redirect("checkpoints:checkpoint", pk=model.pretrained.pk)
     status = 422 if refusal or form.errors else 200
     context = {"form": form, "refusal": refusal}
     return render(request, "checkpoints/model_new.html", context, status=status)
+
+
+def _fetch(request: HttpRequest, form: ModelForm, user: User) -> HttpResponse:
+    values = form.cleaned_data
+    try:
+        intake = model_fetch(
+            name=values["name"].strip(),
+            hub_id=form.hub_id,
+            revision=form.revision,
+            note=values["note"],
+            licence=values["licence"],
+            submitter=user,
+        )
+    except CheckpointError as error:
+        context = {"form": form, "refusal": error}
+        return render(request, "checkpoints/model_new.html", context, status=422)
+    return redirect("checkpoints:intake", pk=intake.pk)
+
+
+@require_GET
+def intake(request: HttpRequest, pk: int) -> HttpResponse:
+    """A model that is being fetched; alone its state where only that is asked for."""
+    shown = get_object_or_404(Intake.objects.select_related("job", "language_model"), pk=pk)
+    part = request.headers.get("HX-Request") == "true"
+    template = "checkpoints/_intake.html" if part else "checkpoints/intake.html"
+    return render(request, template, {"intake": shown})
 
 
 @require_http_methods(["GET", "POST"])

@@ -71,23 +71,12 @@ class JobKind:
 
 
 _kinds: dict[str, JobKind] = {}
-_sweeps: list[Callable[[], None]] = []
 
 
 def register(kind: JobKind) -> None:
     """Make a kind known; a second kind with the same name replaces the first."""
     _kinds[kind.name] = kind
     Job.restricted_by = tuple(dict.fromkeys((*Job.restricted_by, *kind.restricted_by)))
-
-
-def register_sweep(sweep: Callable[[], None]) -> None:
-    """Have beat call this too, for an app that has something to sweep and no kind of job."""
-    _sweeps.append(sweep)
-
-
-def sweeps() -> list[Callable[[], None]]:
-    """Every kind's sweep, and those of apps without a kind."""
-    return [*(kind.sweep for kind in _kinds.values()), *_sweeps]
 
 
 def kind_of(name: str) -> JobKind:

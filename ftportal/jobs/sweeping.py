@@ -11,7 +11,7 @@ from ftportal.jobs.doorbell import ring_on_commit
 from ftportal.jobs.finishing import job_finish
 from ftportal.jobs.leases import lease_reap
 from ftportal.jobs.models import ENDED_STATES, LEASED_STATES, Job, JobState
-from ftportal.jobs.registry import sweeps
+from ftportal.jobs.registry import kinds
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def finish_ended_jobs() -> None:
 
 def sweep_kinds() -> None:
     """Let each kind find the follow-ups that were lost between two floors."""
-    for one in sweeps():
+    for kind in kinds():
         try:
-            one()
+            kind.sweep()
         except Exception:
-            logger.exception("the sweep %s.%s failed", one.__module__, one.__qualname__)
+            logger.exception("the sweep of kind %s failed", kind.name)

@@ -11,6 +11,7 @@ from ftportal.accounts.models import User
 from ftportal.audit.describing import describe
 from ftportal.audit.services import record
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.selectors import model_refusal
 from ftportal.checkpoints.services import checkpoint_register
 from ftportal.datasets.models import Batch, BatchState, HeldOutSet
 from ftportal.jobs.models import JobState
@@ -150,6 +151,10 @@ def _deleted(parent: Checkpoint) -> Problem:
 def _parent_problems(parent: Checkpoint) -> list[Problem]:
     if Checkpoint.objects.filter(pk=parent.pk, deleted_at__isnull=False).exists():
         return [_deleted(parent)]
+    if (refused := model_refusal(parent.language_model)) is not None:
+        job = refused.job
+        message = f"{parent.language_model} cannot be taught: {job.error_message}."
+        return [Problem(field="parent", message=message, cure=job.error_cure)]
     return [
         Problem(
             field="parent",

@@ -30,9 +30,9 @@ def test_shapes_are_read_from_the_headers(tiny_model_directory: Path) -> None:
     assert parameter_count(shapes) == model.num_parameters()
 
 
-def _auto_map(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "x"}}))
+def _bert(directory: Path) -> None:
+    config = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    (directory / "config.json").write_text(json.dumps(config))
 
 
 def _cut(directory: Path) -> None:
@@ -64,8 +64,7 @@ def _two_parts_twice(directory: Path) -> None:
     [
         (lambda d: (d / "pytorch_model.bin").write_bytes(b"\x80"), "pytorch_model.bin"),
         (lambda d: (d / "weights.PT").write_bytes(b"\x80"), "weights.PT"),
-        (lambda d: (d / "modeling_x.py").write_text("print()"), "modeling_x.py"),
-        (_auto_map, "config.json"),
+        (_bert, "config.json"),
         (lambda d: (d / "adapter_config.json").write_text("{}"), "adapter_config.json"),
         (lambda d: (d / "tokenizer.json").unlink(), "tokenizer.json"),
         (lambda d: (d / "tokenizer.json").write_text("[1]"), "tokenizer.json"),
@@ -132,10 +131,12 @@ def test_a_gguf_can_be_measured_and_not_trained(model: Path) -> None:
     (model / "model-Q8_0.gguf").write_bytes(b"GGUF")
     assert gguf_file(model) == model / "model-Q8_0.gguf"
     assert model_directory_problems(model, gguf=True) == []
-    assert [one.where for one in model_directory_problems(model)] == ["weights"]
+    assert [one.where for one in model_directory_problems(model)] == ["model.safetensors"]
     (model / "other.gguf").write_bytes(b"GGUF")  # which of the two is meant?
     assert gguf_file(model) is None
-    assert [one.where for one in model_directory_problems(model, gguf=True)] == ["weights"]
+    assert [one.where for one in model_directory_problems(model, gguf=True)] == [
+        "model.safetensors"
+    ]
 
 
 def test_safetensors_go_before_a_gguf(model: Path) -> None:

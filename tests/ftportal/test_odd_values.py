@@ -68,6 +68,7 @@ class _Odd(QueryDict):
 def furnished(cast: SimpleNamespace, language_model: Any, monkeypatch: Any) -> SimpleNamespace:
     """A portal with at least one of everything that a route can name."""
     from ftportal.accounts.services import person_invite
+    from ftportal.checkpoints.intakes.services import model_look
     from ftportal.datasets.services.uploading import upload_begin
     from ftportal.evaluations.services import own_benchmark_upload
     from ftportal.learnability.models import Learnability
@@ -77,6 +78,7 @@ def furnished(cast: SimpleNamespace, language_model: Any, monkeypatch: Any) -> S
     from tests.ftportal.learnability.test_learnability import MEANS, scored
 
     anchor = language_model.pretrained
+    model_look(language_model=language_model, submitter=cast.ada)
     made = house.checkpoint_make(language_model, "Session", anchor, run_by=cast.tina)
     talks = house.batch_make(language_model, "Talks", count=12)
     mixture_make(name="Mix", language_model=language_model, parts=[(talks, PartRole.NEW, 1.0)])

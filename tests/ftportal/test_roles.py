@@ -35,6 +35,7 @@ READS = {
             "blends:origin",
             "checkpoints:checkpoint",
             "checkpoints:checkpoints",
+            "checkpoints:intake",
             "dashboard:blend_curve",
             "dashboard:compare",
             "dashboard:home",

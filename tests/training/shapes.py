@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
+from tests.tiny_model import END_ID, PAD_ID, START_ID, VOCABULARY_SIZE
+
 COMMON: dict[str, Any] = {
-    "vocab_size": 256,
+    "vocab_size": VOCABULARY_SIZE,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -15,6 +17,9 @@ COMMON: dict[str, Any] = {
     "head_dim": 8,
     "max_position_embeddings": 256,
     "tie_word_embeddings": False,
+    "bos_token_id": START_ID,
+    "eos_token_id": END_ID,
+    "pad_token_id": PAD_ID,
 }
 WINDOW = 12
 """Tokens of the attention windows, far fewer than the conversations have."""
@@ -46,10 +51,10 @@ def _qwen3_moe() -> Any:
 def _gpt2() -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    quiet: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2LMHeadModel(
-        GPT2Config(vocab_size=256, n_positions=256, n_embd=32, n_layer=2, n_head=4, **quiet)
-    )
+    settings: dict[str, Any] = {name: COMMON[name] for name in COMMON if name.endswith("token_id")}
+    settings |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    settings |= {"vocab_size": VOCABULARY_SIZE, "n_positions": 256, "n_embd": 32}
+    return GPT2LMHeadModel(GPT2Config(**settings, n_layer=2, n_head=4))
 
 
 def _mistral() -> Any:
@@ -114,7 +119,7 @@ def _qwen3_next() -> Any:
 def _lfm2() -> Any:
     from transformers import Lfm2Config, Lfm2ForCausalLM
 
-    settings = {name: value for name, value in COMMON.items() if name != "head_dim"}
+    settings = _without("head_dim")
     return Lfm2ForCausalLM(
         Lfm2Config(**settings, layer_types=["conv", "full_attention"], block_multiple_of=8)
     )
@@ -123,7 +128,7 @@ def _lfm2() -> Any:
 def _granite_hybrid() -> Any:
     from transformers import GraniteMoeHybridConfig, GraniteMoeHybridForCausalLM
 
-    settings = {name: value for name, value in COMMON.items() if name != "head_dim"}
+    settings = _without("head_dim")
     return GraniteMoeHybridForCausalLM(
         GraniteMoeHybridConfig(
             **settings,
@@ -142,29 +147,135 @@ def _granite_hybrid() -> Any:
     )
 
 
-PLAIN = ("llama", "qwen3", "qwen3_moe", "gpt2")
-WINDOWED = ("mistral", "gemma2", "gemma3")
-HYBRID = ("qwen3_5", "qwen3_next", "lfm2", "granite_hybrid")
+def _phi3() -> Any:
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    settings = _without("head_dim") | {"original_max_position_embeddings": 256}
+    return Phi3ForCausalLM(Phi3Config(**settings))
+
+
+def _olmo2() -> Any:
+    from transformers import Olmo2Config, Olmo2ForCausalLM
+
+    return Olmo2ForCausalLM(Olmo2Config(**_without("head_dim")))
+
+
+def _olmo3() -> Any:
+    from transformers import Olmo3Config, Olmo3ForCausalLM
+
+    kinds = ["sliding_attention", "full_attention"]
+    settings = _without("head_dim") | {"sliding_window": WINDOW, "layer_types": kinds}
+    return Olmo3ForCausalLM(Olmo3Config(**settings))
+
+
+def _granite() -> Any:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    return GraniteForCausalLM(GraniteConfig(**_without("head_dim"), attention_multiplier=0.35))
+
+
+def _gpt_oss() -> Any:
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    experts: dict[str, Any] = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    kinds = ["sliding_attention", "full_attention"]
+    config = GptOssConfig(**COMMON, **experts, sliding_window=WINDOW, layer_types=kinds)
+    return GptOssForCausalLM(config)
+
+
+def _glm4() -> Any:
+    from transformers import Glm4Config, Glm4ForCausalLM
+
+    return Glm4ForCausalLM(Glm4Config(**COMMON))
+
+
+def _smollm3() -> Any:
+    from transformers import SmolLM3Config, SmolLM3ForCausalLM
+
+    # Every second layer without rotary positions, as in the published one every fourth.
+    return SmolLM3ForCausalLM(SmolLM3Config(**_without("head_dim"), no_rope_layers=[1, 0]))
+
+
+def _falcon_h1() -> Any:
+    from transformers import FalconH1Config, FalconH1ForCausalLM
+
+    return FalconH1ForCausalLM(
+        FalconH1Config(
+            **COMMON,
+            mamba_d_ssm=32,
+            mamba_n_heads=4,
+            mamba_d_head=8,
+            mamba_n_groups=1,
+            mamba_d_state=8,
+            mamba_chunk_size=16,
+        )
+    )
+
+
+def _deepseek_v3() -> Any:
+    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+    settings = _without("head_dim") | {
+        "num_key_value_heads": 4,
+        "moe_intermediate_size": 24,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 2,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+        "q_lora_rank": 16,
+        "kv_lora_rank": 8,
+        "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+    }
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**settings))
+
+
+def _without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in COMMON.items() if name not in names}
+
+
+PLAIN = (
+    *("llama", "qwen3", "qwen3_moe", "gpt2", "phi3", "olmo2", "granite", "glm4", "smollm3"),
+    "deepseek_v3",
+)
+WINDOWED = ("mistral", "gemma2", "gemma3", "olmo3", "gpt_oss")
+HYBRID = ("qwen3_5", "qwen3_next", "lfm2", "granite_hybrid", "falcon_h1")
 _MAKERS: dict[str, Callable[[], Any]] = {
     "llama": _llama,
     "qwen3": _qwen3,
     "qwen3_moe": _qwen3_moe,
     "gpt2": _gpt2,
     "mistral": _mistral,
+    "phi3": _phi3,
+    "olmo2": _olmo2,
+    "olmo3": _olmo3,
+    "granite": _granite,
+    "glm4": _glm4,
+    "smollm3": _smollm3,
+    "deepseek_v3": _deepseek_v3,
+    "gpt_oss": _gpt_oss,
     "gemma2": _gemma2,
     "gemma3": _gemma3,
     "qwen3_5": _qwen3_5,
     "qwen3_next": _qwen3_next,
     "lfm2": _lfm2,
     "granite_hybrid": _granite_hybrid,
+    "falcon_h1": _falcon_h1,
 }
 
 
 def shape(name: str) -> Any:
     """A model of this architecture; the same name always gives the same weights."""
+    return drawn(_MAKERS[name])
+
+
+def drawn(maker: Callable[[], Any]) -> Any:
+    """What `maker` makes, always with the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _MAKERS[name]()
+        model = maker()
         for parameter in model.parameters():
             # Larger than at the start of training, so that attention is not nearly even.
             if parameter.ndim > 1:

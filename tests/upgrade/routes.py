@@ -7,7 +7,7 @@ from django.db.models import Manager, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from ftportal.accounts.models import Link, User
-from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
 from ftportal.datasets.models import Batch, HeldOutSet, PromptSet, Upload
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Verdict, VerdictRule
 from ftportal.handover.models import Export
@@ -18,6 +18,7 @@ from ftportal.reviews.models import ReviewItem, SpotCheck, Trial
 from ftportal.runs.models import Run
 
 NEWER = {
+    "checkpoints.Intake",
     "datasets.ColumnShape",
     "datasets.Upload",
     "handover.Export",
@@ -50,6 +51,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "blends:origin": Checkpoint.objects,
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
+    "checkpoints:intake": Intake.objects,
     "checkpoints:model_people": LanguageModel.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,

@@ -83,7 +83,7 @@ def data_warnings(
             "measures on those. Add general examples, or ask for fewer."
         )
         warnings.append(RecipeWarning(field="ewc_examples", message=message))
-    sides = [min(s) for name, s in (tensor_shapes or {}).items() if is_projected(name, s)]
+    sides = [min(s[-2:]) for name, s in (tensor_shapes or {}).items() if is_projected(name, s)]
     wanted = config.method.rank or 0
     if sides and wanted > max(sides):
         message = (

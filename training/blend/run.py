@@ -1,8 +1,6 @@
 """One blend from its recipe to its output directory."""
 
-import json
 import platform
-import shutil
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from engine.attempt import Attempt
-from engine.directory import TOKENIZER_FILES, json_write
+from engine.directory import files_beside_copy, json_write
 from engine.manifest import manifest_write
 from engine.modelcheck import directory_check
 from engine.tensorfiles import TensorPlace, tensor_places
 from training.blend.pairing import FLOAT_BYTES, Pair, pairs_of
-from training.blend.weights import Distance, file_write, stored_bytes
+from training.blend.weights import Distance, entry_of, file_write
 from training.config.blend import BlendConfig
+from training.tensors.files import index_write
+from training.tensors.writing import config_write
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _SAY_EVERY_SECONDS = 0.5
 _MEGABYTE = 1e6
@@ -34,7 +32,7 @@ def blend(config: BlendConfig, attempt: Attempt) -> dict[str, Any]:
     """
     pairs = pairs_of(config.parent, config.candidate)
     parent, anchor = Distance(), _anchor(config, pairs)
-    progress = _Progress(attempt, sum(map(stored_bytes, pairs)))
+    progress = _Progress(attempt, sum(entry_of(pair).size_bytes for pair in pairs))
     with attempt.output_directory() as directory:
         _weights_write(directory, config, pairs, parent, anchor, progress)
         _files_copy(directory, Path(config.candidate), pairs)
@@ -125,23 +123,19 @@ def _weights_write(
             anchor=anchor,
             wrote=progress.wrote,
         )
-    if list(files) != [_SINGLE]:
-        weight_map = {pair.name: name for name, members in files.items() for pair in members}
-        total = {"total_size": sum(map(stored_bytes, pairs))}
-        index = {"metadata": total, "weight_map": dict(sorted(weight_map.items()))}
-        json_write(directory / _INDEX, index)
+    index_write(directory, {name: list(map(entry_of, members)) for name, members in files.items()})
 
 
 def _files_copy(directory: Path, candidate: Path, pairs: Sequence[Pair]) -> None:
-    for name in (*TOKENIZER_FILES, "generation_config.json"):
-        if (candidate / name).is_file():
-            shutil.copyfile(candidate / name, directory / name)
-    settings = json.loads((candidate / "config.json").read_bytes())
+    files_beside_copy(candidate, directory)
+    config_write(directory, candidate, _dtype_name(pairs))
+
+
+def _dtype_name(pairs: Sequence[Pair]) -> str:
+    """The format that holds every number of the blend, as config.json calls it."""
     dtypes = {pair.dtype for pair in pairs if pair.is_float}
-    for key in ("dtype", "torch_dtype"):
-        if key in settings and len(dtypes) == 1:
-            settings[key] = _DTYPE_NAMES[min(dtypes)]
-    json_write(directory / "config.json", settings, allow_nan=True)  # as the candidate's is
+    widest = max(dtypes, key=lambda dtype: FLOAT_BYTES[dtype], default="F32")
+    return "float32" if {"F16", "BF16"} == dtypes else _DTYPE_NAMES[widest]
 
 
 def _summary(

@@ -1,6 +1,5 @@
 """Blends tensor by tensor, in pieces: the memory that it takes does not grow with the model."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,10 @@ import torch
 from engine.checks import ConfigError
 from engine.tensorfiles import TensorPlace
 from training.blend.pairing import FLOAT_BYTES, Pair
+from training.tensors.files import DTYPES, Entry, header, in_file_order
 
 CHUNK_NUMBERS = 1 << 22
 """Numbers that are blended at once: four arrays of 16 MiB in float32."""
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
 
 
 @dataclass
@@ -76,11 +70,11 @@ def file_write(
     places. `wrote` is told the bytes of every piece and may raise to stop. Raises ConfigError
     where a number is not finite, or where what cannot be blended differs.
     """
-    # The widest first, so that every tensor begins at a multiple of its number's size.
-    ordered = sorted(pairs, key=lambda pair: -FLOAT_BYTES.get(pair.dtype, 1))
+    by_name = {pair.name: pair for pair in pairs}
+    ordered = in_file_order([entry_of(pair) for pair in pairs])
     with path.open("wb") as out:
-        out.write(_header(ordered))
-        for pair in ordered:
+        out.write(header(ordered))
+        for pair in (by_name[one.name] for one in ordered):
             reference = anchor[1].get(pair.name) if anchor else None
             for blend, before, origin in _pieces(pair, alpha, reference):
                 out.write(_bytes(blend))
@@ -91,21 +85,16 @@ def file_write(
                 wrote(blend.numel() * blend.element_size())
 
 
-def _header(pairs: Sequence[Pair]) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for pair in pairs:
-        start, end = end, end + stored_bytes(pair)
-        shape = list(pair.candidate.shape)
-        entries[pair.name] = {"dtype": pair.dtype, "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def stored_bytes(pair: Pair) -> int:
-    """Bytes of a tensor in the blend."""
-    return pair.count * FLOAT_BYTES[pair.dtype] if pair.is_float else pair.candidate.size_bytes
+def entry_of(pair: Pair) -> Entry:
+    """A tensor as it stands in the blend."""
+    number_bytes = FLOAT_BYTES.get(pair.dtype, 1)
+    return Entry(
+        name=pair.name,
+        dtype=pair.dtype,
+        shape=pair.candidate.shape,
+        size_bytes=pair.count * number_bytes if pair.is_float else pair.candidate.size_bytes,
+        number_bytes=number_bytes,
+    )
 
 
 def _pieces(
@@ -129,7 +118,7 @@ def _pieces(
 
 def _read(file: IO[bytes], place: TensorPlace, start: int, count: int) -> torch.Tensor:
     """`count` numbers of a tensor from number `start` on; bytes of what holds no floats."""
-    dtype = _DTYPES.get(place.dtype, torch.uint8)
+    dtype = DTYPES.get(place.dtype, torch.uint8)
     file.seek(place.offset_bytes + start * dtype.itemsize)
     buffer = bytearray(count * dtype.itemsize)
     if file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
@@ -143,10 +132,12 @@ def _blend(pair: Pair, before: torch.Tensor, after: torch.Tensor, alpha: float) 
             message = f"{pair.name} differs and is stored as {pair.dtype}, which cannot be blended"
             raise ConfigError("candidate", message, "Blend models in floats of 16 bits or more.")
         return after
+    if before.dtype == after.dtype and torch.equal(before, after):
+        return after  # untouched, such as vision: bit for bit, which a weighted sum is not
     # In float32 also where both are stored in 16 bits: the sum is rounded once.
     exact = torch.float64 if pair.dtype == "F64" else torch.float32
     blend = (1 - alpha) * before.to(exact) + alpha * after.to(exact)
-    blend = blend.to(_DTYPES[pair.dtype])
+    blend = blend.to(DTYPES[pair.dtype])
     if not blend.isfinite().all():
         message = f"{pair.name} holds a number that is not finite"
         raise ConfigError("candidate", message, "Blend a session that did not diverge.")

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from engine.attempt import Attempt
+from engine.checks import ConfigError
 from training.config import DefencesConfig, RunConfig
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.frozen.reader import base_model
@@ -88,6 +89,7 @@ def _add(weight: nn.Parameter, gradient: torch.Tensor) -> None:
 def moved_weights(model: nn.Module) -> dict[str, tuple[nn.Parameter, _Moved]]:
     """Return by name the stored weight and how it moves, of every weight that training changes."""
     base = base_model(model)
+    _layers_alone_adapted(base)
     adapted = {
         f"{name}.base_layer.weight": module
         for name, module in base.named_modules()
@@ -98,6 +100,14 @@ def moved_weights(model: nn.Module) -> dict[str, tuple[nn.Parameter, _Moved]]:
         for name, weight in base.named_parameters()
         if name in adapted or (weight.requires_grad and ".lora_" not in name)
     }
+
+
+def _layers_alone_adapted(base: nn.Module) -> None:
+    """Refuse adapters whose product is not that of two matrices; ConfigError names the first."""
+    for name, module in base.named_modules():
+        if getattr(module, "num_experts", 1) > 1 and hasattr(module, "lora_A"):
+            message = f"L2 and EWC are not made for LoRA over experts, such as {name}"
+            raise ConfigError("defences", message, "Leave them out, or use another method.")
 
 
 class ParentPenalty:

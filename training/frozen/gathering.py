@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from training.frozen.caches import StreamCache
+from training.frozen.latents import context_constant, latent_projections
 from training.frozen.masks import layer_masks
 from training.frozen.reader import base_model, caching_check, context_read
 from training.frozen.stretches import Stretch
@@ -29,6 +30,7 @@ class GatheredReader:
         caching_check(model)
         self.model = model
         self.base = base_model(model)
+        self._latents = latent_projections(self.base)
         self.token_ids = token_ids
         self.device = device
         self.cache = StreamCache(self.base.config, whole=True)
@@ -56,7 +58,8 @@ class GatheredReader:
         before = cached < starts.unsqueeze(1)  # (new, cached)
         own = (number == number.unsqueeze(1)) & (positions <= positions.unsqueeze(1))
         seen = torch.cat([before, own], dim=1)
-        logits: torch.Tensor = self.model(**self._inputs(positions, seen)).logits[0]
+        with context_constant(self._latents, self.read):
+            logits: torch.Tensor = self.model(**self._inputs(positions, seen)).logits[0]
         return logits
 
     def _inputs(self, positions: torch.Tensor, seen: torch.Tensor | None) -> dict[str, Any]:

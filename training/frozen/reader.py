@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from training.frozen.caches import CacheFilledError, StreamCache
+from training.frozen.latents import context_constant, latent_projections
 from training.frozen.masks import layer_masks
 from training.frozen.stretches import Stretch
 
@@ -55,6 +56,7 @@ class StreamReader:
         """rows: the stretches of each conversation, those with most stretches first."""
         self.model = model
         self.base = base_model(model)
+        self._latents = latent_projections(self.base)
         caching_check(model)
         self.token_ids = token_ids
         self.rows = rows
@@ -108,7 +110,10 @@ class StreamReader:
         if not self.is_padded and not self.cache.is_plain and self._reaches_back():
             self._kept = self.cache.fork(), list(self.read)
         ends = [row[self._number].end for row in self.rows[: len(self.read)]]
-        logits: torch.Tensor = self.model(**self._inputs(ends)).logits[0]
+        cached = self.places.shape[1] if self.is_padded else self.read[0]
+        inputs = self._inputs(ends)
+        with context_constant(self._latents, cached):
+            logits: torch.Tensor = self.model(**inputs).logits[0]
         self.read = ends
         return logits
 

@@ -8,20 +8,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from engine.tensorfiles import tensor_places
-from training.frozen.reader import base_model
+from training.tensors.files import DTYPES
+from training.tensors.mapping import TensorMap
+from training.tensors.weights import StoredWeights
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
 _PIECE_NUMBERS = 1 << 20
 """Read and compared at once, so that an embedding takes no more than a small matrix."""
 
@@ -62,15 +57,17 @@ class Displacement:
 class Reference:
     """The weights of a model directory, as stored."""
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, directory: Path | str, tensors: TensorMap) -> None:
+        """tensors: which of its tensors hold what of the models that are measured."""
+        self.tensors = tensors
         places = tensor_places(directory)
-        self._places = {name: place for name, place in places.items() if place.dtype in _DTYPES}
+        self._places = {name: place for name, place in places.items() if place.dtype in DTYPES}
 
     def missing(self, model: nn.Module) -> str | None:
         """Return a trained tensor's name that the files lack or hold in another shape, or None."""
-        for name, tensor in merged_weights(model):
+        for name, shape in StoredWeights(model, self.tensors).shapes():
             place = self._places.get(name)
-            if place is None or place.shape != tuple(tensor.shape):
+            if place is None or place.shape != shape:
                 return name
         return None
 
@@ -84,7 +81,7 @@ class Reference:
         """Read a tensor in flat pieces of so many numbers."""
         # Plain reads: what a mapping has touched would count as this process's memory.
         place = self._places[name]
-        dtype = _DTYPES[place.dtype]
+        dtype = DTYPES[place.dtype]
         piece_bytes = size * dtype.itemsize
         with place.file.open("rb") as file:
             file.seek(place.offset_bytes)
@@ -97,7 +94,7 @@ class Reference:
     def measure(self, model: nn.Module) -> Displacement:
         """Return the distance of a model's weights from this reference, in float32."""
         tensors = {}
-        for name, tensor in merged_weights(model):
+        for name, tensor in StoredWeights(model, self.tensors):
             moved, size = self._distance(name, tensor.reshape(-1))
             tensors[name] = TensorMove(norm=moved, reference_norm=size, shape=tuple(tensor.shape))
         return Displacement(
@@ -116,31 +113,3 @@ class Reference:
             sums += torch.stack(norms).double().square()
         moved, size = sums.sqrt().tolist()
         return moved, size
-
-
-@torch.no_grad()
-def merged_weights(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (name in the files, tensor) of every weight, LoRA's product added where there is one.
-
-    Tied weights come once.
-    """
-    for name, parameter, module in weight_sources(model):
-        yield name, weight_merged(parameter, module)
-
-
-def weight_sources(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Any]]:
-    """Yield (name in the files, parameter, the LoRA module that adapts it or None) as above."""
-    adapted = {}
-    for name, module in base_model(model).named_modules():
-        if hasattr(module, "get_delta_weight"):
-            adapted[f"{name}.base_layer.weight"] = (f"{name}.weight", module)
-    for name, parameter in base_model(model).named_parameters():
-        if ".lora_" in name:
-            continue
-        plain_name, module = adapted.get(name, (name.replace(".base_layer.", "."), None))
-        yield plain_name, parameter, module
-
-
-def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
-    """Return the weight that a source stands for; the parameter itself without a LoRA module."""
-    return parameter if module is None else parameter + module.get_delta_weight("default")

@@ -15,6 +15,7 @@ from training.measures.budget import SHARE, Budget
 from training.measures.displacement import Displacement, Reference
 from training.ranks.group import Ranks
 from training.samples import Curriculum, Sample
+from training.tensors.mapping import TensorMap
 
 _MEASURE_EVERY_STEPS = 5
 
@@ -122,16 +123,22 @@ class DisplacementMeter:
         self._budget = Budget(every_steps=_MEASURE_EVERY_STEPS, share=share)
 
     @classmethod
-    def of_run(cls, config: RunConfig, model: torch.nn.Module | None, attempt: Attempt) -> Self:
+    def of_run(
+        cls,
+        config: RunConfig,
+        model: torch.nn.Module | None,
+        tensors: TensorMap,
+        attempt: Attempt,
+    ) -> Self:
         """Return a run's own; model: None where another rank measures."""
         if model is None:
             return cls(None, None, same=False)
         anchor_path = config.anchor_model
         same = anchor_path is not None and Path(anchor_path).samefile(config.model)
-        parent = _reference(config.model, "model", model, attempt)
+        parent = _reference(config.model, "model", model, tensors, attempt)
         anchor = None
         if anchor_path is not None and not same:
-            anchor = _reference(anchor_path, "anchor_model", model, attempt)
+            anchor = _reference(anchor_path, "anchor_model", model, tensors, attempt)
         return cls(parent, anchor, same, config.diagnostics.diagnostics_share)
 
     def due(self, step: int, last: bool) -> bool:
@@ -148,8 +155,10 @@ class DisplacementMeter:
         return parent, anchor
 
 
-def _reference(path: str, where: str, model: torch.nn.Module, attempt: Attempt) -> Reference | None:
-    reference = Reference(path)
+def _reference(
+    path: str, where: str, model: torch.nn.Module, tensors: TensorMap, attempt: Attempt
+) -> Reference | None:
+    reference = Reference(path, tensors)
     missing = reference.missing(model)
     if missing is None:
         return reference

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from engine.tensornames import TensorName, is_projected, layers_spread
 from training.ahead.passes import rank_operations
-from training.measures.displacement import Reference, weight_sources
+from training.measures.displacement import Reference
+from training.tensors.weights import StoredWeights
 
 ENERGY_SHARE = 0.9
 SIDE_MAX = 16_384
@@ -116,12 +117,12 @@ class ChangeRanks:
     def __init__(self, model: nn.Module, reference: Reference) -> None:
         self._reference = reference
         self._sources = {
-            name: (parameter, module)
-            for name, parameter, module in weight_sources(model)
-            if parameter.ndim == 2
+            one.name: (one.parameter, one.module)
+            for one in StoredWeights(model, reference.tensors).sources()
+            if one.parameter.ndim == 2
         }
         self.names = _measuring_order(list(self._sources))
-        """Every matrix, layers far apart following each other."""
+        """Every matrix that its files hold as it is, layers far apart following each other."""
         self._seconds = self._operations = 0.0
 
     @torch.no_grad()

@@ -34,11 +34,11 @@ class Apollo(Method):
 
     def rank_of(self, settings: Settings, shape: tuple[int, ...]) -> int:
         """Return the rank for a matrix: never more than its smaller side."""
-        return min(self.rank(settings.rank) or 1, *shape)
+        return min(self.rank(settings.rank) or 1, *shape[-2:])
 
     def scale_of(self, settings: Settings, shape: tuple[int, ...]) -> float:
         """Return the square of the factor on a matrix's update: n / r, unless it was set."""
-        return settings.scale or min(shape) / self.rank_of(settings, shape)
+        return settings.scale or min(shape[-2:]) / self.rank_of(settings, shape)
 
     def card_words(self, settings: Settings) -> str:
         """Return it with the package that made the updates, where that is the authors'."""
@@ -65,7 +65,7 @@ class Apollo(Method):
 
     def _projected_share(self, settings: Settings, shape: tuple[int, ...]) -> float:
         scale, rank = self.scale_of(settings, shape), self.rank_of(settings, shape)
-        return _LIMITER_SHARE**2 * scale * rank / min(shape)
+        return _LIMITER_SHARE**2 * scale * rank / min(shape[-2:])
 
     def optimizer_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
         """Return the size of moments and projections."""
@@ -75,8 +75,9 @@ class Apollo(Method):
         for name, shape in shapes.items():
             if is_projected(name, shape):
                 rank = self.rank_of(settings, shape)
-                total += 2 * moment * rank * max(shape)
-                total += number_bytes * rank * min(shape)  # the projection itself
+                sides, matrices = shape[-2:], math.prod(shape[:-2])
+                total += 2 * moment * rank * max(sides) * matrices
+                total += number_bytes * rank * min(sides)  # the projection itself
             else:
                 total += 2 * moment * math.prod(shape)
         return total
@@ -98,6 +99,7 @@ class Apollo(Method):
             model,
             weight_decay=weight_decay,
             scale_type=self.scale_type,
+            stacks=not self._is_reference(settings),
             rank_and_scale=lambda s: (self.rank_of(settings, s), self.scale_of(settings, s)),
         )
         if self._is_reference(settings):

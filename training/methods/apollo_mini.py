@@ -30,7 +30,7 @@ class ApolloMini(Apollo):
         return settings.scale or _SCALE
 
     def _projected_share(self, settings: Settings, shape: tuple[int, ...]) -> float:
-        return self.scale_of(settings, shape) / min(shape)
+        return self.scale_of(settings, shape) / min(shape[-2:])
 
 
 METHOD = ApolloMini()

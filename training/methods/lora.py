@@ -64,21 +64,32 @@ class LoRA(Method):
         return FLOAT32_BYTES * rank * sum(map(sum, _adapted(shapes)))
 
     def attach(self, model: Any, settings: Settings) -> Any:
-        """Return the model with a LoRA adapter on every linear layer but the head."""
+        """Return the model with a LoRA adapter on every linear layer that is taught but the head,
+        and on the experts of a layer that are one tensor."""
         from peft import LoraConfig, get_peft_model
 
+        from training.tensors.adapting import adapter_targets
+
+        layers, parameters = adapter_targets(model)
         adapter = LoraConfig(
             r=self.rank(settings.rank) or 1,
             lora_alpha=self.alpha(settings),  # type: ignore[arg-type]
             lora_dropout=0.0,
-            target_modules="all-linear",
+            target_modules=layers,
+            target_parameters=parameters,
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, adapter)
 
 
 def _adapted(shapes: Shapes) -> list[tuple[int, ...]]:
-    return [shape for name, shape in shapes.items() if is_projected(name, shape)]
+    """The shapes of all matrices that are adapted, those of a stack one by one."""
+    return [
+        shape[-2:]
+        for name, shape in shapes.items()
+        if is_projected(name, shape)
+        for _ in range(math.prod(shape[:-2]))
+    ]
 
 
 METHOD = LoRA()

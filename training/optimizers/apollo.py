@@ -49,12 +49,15 @@ def projection(
 class Apollo(Optimizer):
     """APOLLO for matrices in groups with a `rank`; AdamW for everything else.
 
+    A parameter of three dimensions there is a stack of matrices, such as the experts of a layer:
+    one projection serves all of them, and each has its own factors.
+
     A group with a rank also has scale (the square of α), scale_type ("channel" for APOLLO or
     "tensor" for APOLLO-Mini) and update_proj_gap (steps between two draws of P). A rank above a
     matrix's smaller side means that side. Parameters may be given with their names.
 
     State of a parameter: step (int), exp_avg and exp_avg_sq (float32, of R's shape for a projected
-    matrix) and, for that, update_norm (float32, no dimensions).
+    matrix) and, for that, update_norm (float32, no dimensions; of a stack one a matrix).
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Apollo(Optimizer):
                 number += 1
                 if parameter.grad is None:
                     continue
-                if group["rank"] is not None and parameter.ndim == 2:
+                if group["rank"] is not None and parameter.ndim in (2, 3):
                     self._step_projected(parameter, parameter.grad, group, number)
                 else:
                     others[parameter] = parameter.grad.float()
@@ -141,20 +144,23 @@ class Apollo(Optimizer):
     def _step_projected(
         self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], number: int
     ) -> None:
-        """Scale a matrix's gradient by what Adam does to its projection."""
-        rows, columns = gradient.shape
+        """Scale a matrix's gradient, or a stack's, by what Adam does to its projection."""
+        rows, columns = gradient.shape[-2:]
+        stacked = gradient.ndim == 3
         state = self.state[parameter]
         matrix = self._projection(parameter, group, number, state.get("step", 0))
         low = (matrix.T @ gradient if rows < columns else gradient @ matrix).float()
         if not state:
-            state.update(_moments(low), update_norm=low.new_zeros(()))
+            empty = low.new_zeros((len(low), 1, 1) if stacked else ())
+            state.update(_moments(low), update_norm=empty)
         direction = _adam_direction(state, low, group)
 
-        channels = 0 if rows < columns else 1
-        along = channels if group["scale_type"] == "channel" else (0, 1)
+        channels = -2 if rows < columns else -1
+        along = channels if group["scale_type"] == "channel" else (-2, -1)
         factor = _norm(direction, along) / (_norm(low, along) + _NORM_EPSILON)
         # ‖s·G‖ from the norms of G's channels: s·G itself is never formed.
-        norm = torch.linalg.vector_norm(factor * _norm(gradient, along))
+        sizes = factor * _norm(gradient, along)
+        norm = torch.linalg.vector_norm(sizes, dim=(-2, -1), keepdim=stacked)
         before = state["update_norm"]
         growth = (norm / (before + _NORM_EPSILON)).clamp_(min=GROWTH_MAX) / GROWTH_MAX
         growth = torch.where(before > 0, growth, 1.0)
@@ -174,7 +180,7 @@ class Apollo(Optimizer):
         kept = self._projections.get(parameter)
         if kept is not None and kept[0] == draw:
             return kept[1]
-        side = min(parameter.shape)
+        side = min(parameter.shape[-2:])
         drawn = projection(
             seed=group["seed"],
             draw=draw,

@@ -32,17 +32,20 @@ def projected_groups(
     *,
     weight_decay: float,
     scale_type: str,
+    stacks: bool,
     rank_and_scale: Callable[[tuple[int, ...]], tuple[int, float]],
 ) -> Groups:
     """Projected matrices by (rank, scale); embeddings, the head, norms and biases as AdamW's.
 
-    scale_type: one of "channel" and "tensor". rank_and_scale: of a matrix's shape.
+    scale_type: one of "channel" and "tensor". stacks: whether the optimizer projects the experts of
+    a layer, which are one tensor; else they are updated as AdamW does. rank_and_scale: of a
+    matrix's shape.
     """
     projected: dict[tuple[int, float], list[nn.Parameter]] = {}
     plain = []
     for name, parameter in _trained(model):
         shape = tuple(parameter.shape)
-        if is_projected(name, shape):
+        if is_projected(name, shape) and (stacks or len(shape) == 2):
             projected.setdefault(rank_and_scale(shape), []).append(parameter)
         else:
             plain.append((name, parameter))

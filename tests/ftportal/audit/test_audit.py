@@ -43,6 +43,8 @@ NOT_BY_A_PERSON = {
     "export_finish": "what a job ended with",
     "folder_of": "names a folder when a model is first published",
     "first_administrator_link": "made by the start of the portal, before there is anybody",
+    "intake_finish": "what a job ended with",
+    "model_look": "part of a registration, which is recorded",
     "job_submit": "what a recorded change has done, or the portal's own next step",
     "learnability_finish": "what a job ended with",
     "output_take": "what reading ended with",

@@ -17,7 +17,7 @@ import pytest
 
 from engine.manifest import manifest_check
 from ftportal.checkpoints.foreign import FILES_MAX, ForeignDirectory, ForeignError
-from ftportal.checkpoints.intake import intake_begin
+from ftportal.checkpoints.incoming import incoming_begin
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.checkpoints.services import CheckpointError, language_model_register, models_sweep
 
@@ -204,7 +204,6 @@ FILES: dict[str, tuple[Spoil, str, str]] = {
     ),
     "pickled weights": (raw("pytorch_model.bin", b"\x80\x04."), "pytorch_model.bin", "pickle"),
     "a pickle in a folder": (_pickle_below, "a.pt", "pickle"),
-    "code": (raw("modeling_mine.py", "print()"), "modeling_mine.py", "Python code"),
 }
 
 HUGE = 1 << 62
@@ -304,7 +303,14 @@ OTHERS: dict[str, tuple[Spoil, str, str]] = {
     "a size below nothing": (config(num_hidden_layers=-1), "config.json", "num_hidden_layers"),
     "a size beyond memory": (config(vocab_size=10**18), "config.json", "vocab_size"),
     "a text config that is a list": (config(text_config=[1]), "config.json", "text_config"),
-    "code elsewhere": (config(auto_map={"AutoModel": "x"}), "config.json", "remote code"),
+    "a class of its own": (
+        config(model_type="mine", auto_map={"AutoModel": "x"}),
+        "config.json",
+        "Code from a directory is never run",
+    ),
+    "a class without end": (config(model_type="x" * 100_000), "config.json", "no language model"),
+    "a class that is an object": (config(architectures=[{"a": 1}]), "config.json", "the class"),
+    "a type that is a list": (config(model_type=["llama"]), "config.json", "no model_type"),
     "settings that are a list": (raw("tokenizer_config.json", "[]"), "tokenizer_config.json", ""),
     "an adapter": (raw("adapter_config.json", "{}"), "adapter_config.json", "adapter"),
     "a tokenizer of 100 MB": (raw("tokenizer.json", b" " * 100_000_000), "tokenizer.json", "bytes"),
@@ -543,10 +549,10 @@ def test_what_a_crash_leaves_is_swept(published: bool, model: Path, data_dir: Pa
     before = below(data_dir)
 
     def half() -> None:
-        with intake_begin("half") as intake:
-            (intake.partial / "model.safetensors").write_bytes(b"\0" * 100)
+        with incoming_begin("half") as incoming:
+            (incoming.partial / "model.safetensors").write_bytes(b"\0" * 100)
             if published:
-                intake.publish()
+                incoming.publish()
             os.kill(os.getpid(), signal.SIGKILL)
 
     _dies(half)
@@ -557,11 +563,11 @@ def test_what_a_crash_leaves_is_swept(published: bool, model: Path, data_dir: Pa
 
 
 def test_a_sweep_leaves_alone_what_is_under_way_and_what_is_not_ours(data_dir: Path) -> None:
-    with intake_begin("model") as intake:
+    with incoming_begin("model") as incoming:
         models_sweep()
-        assert intake.partial.is_dir()
-        with intake_begin("model") as second:
-            assert second.published != intake.published
+        assert incoming.partial.is_dir()
+        with incoming_begin("model") as second:
+            assert second.published != incoming.published
         marker = data_dir / "models" / "other.incoming"
         marker.write_text("1")
         (data_dir / "models" / "other").mkdir()

@@ -177,10 +177,17 @@ def test_a_place_outside_the_allowed_roots_is_refused(
     ("spoil", "words"),
     [
         (lambda place: (place / "pytorch_model.bin").write_bytes(b"x"), "pickle"),
-        (lambda place: (place / "modeling_own.py").write_text("x = 1"), "Python code"),
         (
-            lambda place: (place / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}'),
-            "remote code",
+            lambda place: (place / "config.json").write_text(
+                '{"model_type": "ours", "auto_map": {"AutoModel": "x.Y"}}'
+            ),
+            "Code from a directory is never run",
+        ),
+        (
+            lambda place: (place / "config.json").write_text(
+                '{"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}'
+            ),
+            "T5ForConditionalGeneration, type t5",
         ),
         (lambda place: (place / "tokenizer.json").unlink(), "tokenizer.json"),
         (lambda place: (place / "model.safetensors").unlink(), "no safetensors weights"),

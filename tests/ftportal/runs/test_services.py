@@ -81,7 +81,7 @@ def test_a_parent_that_vanished_from_the_disk_is_refused(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("weights.bin", "pickle"), ("modeling_odd.py", "Python code"), ("-tokenizer.json", "missing")],
+    [("weights.bin", "pickle"), ("config.json", "is not JSON"), ("-tokenizer.json", "missing")],
 )
 def test_a_parent_that_must_not_be_loaded_is_refused(
     submit: Callable[..., Run], parent: Checkpoint, name: str, words: str

@@ -28,6 +28,7 @@ from training.measures.rank import (
 )
 from training.measures.sharpness import Sharpness, batch_loss, sharpness_batch
 from training.measures.sparsity import gradient_sparsity
+from training.tensors.mapping import TensorMap
 
 Recipe = dict[str, Any]
 MakeRun = Callable[..., Path]
@@ -126,14 +127,12 @@ def test_ranks_of_a_product_are_those_of_the_matrix_it_makes(size: tuple[int, in
     assert product_rank(torch.zeros_like(out), into).reason == NOT_MOVED
 
 
-def test_measuring_leaves_the_number_of_threads_as_it_was(
-    model: Any, tiny_model_directory: Path
-) -> None:
+def test_measuring_leaves_the_number_of_threads_as_it_was(model: Any, reference: Reference) -> None:
     """A small matrix is measured with one, for several wait for each other on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        ranks = ChangeRanks(model, Reference(tiny_model_directory))
+        ranks = ChangeRanks(model, reference)
         ranks.measure(ranks.names[0])
         assert torch.get_num_threads() == 2
     finally:
@@ -147,8 +146,13 @@ def model(tiny_model_directory: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(tiny_model_directory)
 
 
-def test_what_was_not_measured_says_why(model: Any, tiny_model_directory: Path) -> None:
-    ranks = ChangeRanks(model, Reference(tiny_model_directory))
+@pytest.fixture
+def reference(model: Any, tiny_model_directory: Path) -> Reference:
+    return Reference(tiny_model_directory, TensorMap.of(model, tiny_model_directory))
+
+
+def test_what_was_not_measured_says_why(model: Any, reference: Reference) -> None:
+    ranks = ChangeRanks(model, reference)
     told: list[tuple[int, int]] = []
 
     def measure(seconds: float, stop: bool = False) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from training.measures.displacement import Reference
+from training.tensors.mapping import TensorMap
 
 
 @pytest.mark.parametrize("piece_numbers", [7, 1 << 20])
@@ -16,12 +17,12 @@ def test_the_distance_is_that_of_all_numbers_however_they_are_read(
 
     monkeypatch.setattr("training.measures.displacement._PIECE_NUMBERS", piece_numbers)
     model = AutoModelForCausalLM.from_pretrained(tiny_model_directory)
+    reference = Reference(tiny_model_directory, TensorMap.of(model, tiny_model_directory))
     before = {name: one.detach().double().clone() for name, one in model.named_parameters()}
     torch.manual_seed(0)
     with torch.no_grad():
         for one in model.parameters():
             one.add_(0.01 * torch.randn_like(one))
-    reference = Reference(tiny_model_directory)
     result = reference.measure(model)
     moved = 0.0
     for name, one in model.named_parameters():

@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -190,6 +190,31 @@ def test_a_rank_above_the_smaller_side_means_that_side(shape: tuple[int, int]) -
     assert torch.equal(*weights)
 
 
+@pytest.mark.parametrize("shape", [WIDE, TALL], ids=["wide", "tall"])
+@pytest.mark.parametrize("method", METHODS)
+def test_each_matrix_of_a_stack_moves_as_if_it_were_alone(
+    method: str, shape: tuple[int, int]
+) -> None:
+    """The experts of a layer are one parameter of three dimensions."""
+    singles = parameters_make(shape, shape, shape)
+    stack = nn.Parameter(torch.stack([one.detach() for one in singles]))
+    alone = [
+        Apollo(groups_make([one], method)[1:], lr=0.003, seed=SEED, weight_decay=0.1)
+        for one in singles
+    ]
+    group = groups_make([], method)[1] | {"params": [stack]}
+    together = Apollo([group], lr=0.003, seed=SEED)
+    for step in range(20):
+        gradients_set(singles, step)
+        stack.grad = torch.stack([one.grad for one in singles if one.grad is not None])
+        together.step()
+        for optimizer in alone:
+            optimizer.step()
+    torch.testing.assert_close(stack, torch.stack([*singles]), rtol=1e-5, atol=1e-6)
+    rank = cast(int, METHODS[method]["rank"])
+    assert together.state[stack]["exp_avg"].numel() == 3 * rank * max(shape)
+
+
 def test_the_projection_has_variance_one_by_rank_and_differs_by_every_number() -> None:
     numbers = {"seed": 1, "draw": 2, "matrix": 3}
     first = projection(**numbers, side=300, rank=200, device=CPU)
@@ -279,7 +304,8 @@ def test_other_parameters_are_updated_as_adamw_does() -> None:
     """With AdamW's ε counted as apollo-torch counts it, the same steps as torch's own AdamW."""
     shapes = ((7,), (3, 4, 5))
     ours, theirs = parameters_make(*shapes), parameters_make(*shapes)
-    own = Apollo([{"params": ours, "rank": 4}], lr=0.01, eps=1e-12)
+    groups = [{"params": ours[:1], "rank": 4}, {"params": ours[1:]}]
+    own = Apollo(groups, lr=0.01, eps=1e-12)
     adamw = torch.optim.AdamW(theirs, lr=0.01, eps=1e-12, weight_decay=0.0)
     for step in range(50):
         for parameters, optimizer in ((ours, own), (theirs, adamw)):

@@ -26,7 +26,7 @@ _SPARE_BYTES = 1 << 30
 _PARTIAL, _MARKER = ".partial", ".incoming"
 
 
-class Intake:
+class Incoming:
     """One model on its way in. `published` is where it will be, or is."""
 
     def __init__(self, published: Path) -> None:
@@ -79,18 +79,18 @@ def _head_bytes(foreign: ForeignDirectory, file: ForeignFile) -> int:
 
 
 @contextmanager
-def intake_begin(name: str) -> Iterator[Intake]:
+def incoming_begin(name: str) -> Iterator[Incoming]:
     """Make room for a model under this name, or one with a number after it.
 
     Where the block raises, nothing of it stays.
     """
     models_directory().mkdir(parents=True, exist_ok=True)
     published, lock = _place_take(name)
-    intake = Intake(published)
+    incoming = Incoming(published)
     try:
-        intake.partial.mkdir(mode=0o700)
-        os.write(lock, str(intake.partial.stat().st_ino).encode())
-        yield intake
+        incoming.partial.mkdir(mode=0o700)
+        os.write(lock, str(incoming.partial.stat().st_ino).encode())
+        yield incoming
     except BaseException:
         _remove(published)
         raise
@@ -132,7 +132,7 @@ def room_check(files: Sequence[ForeignFile]) -> None:
         raise ForeignError(largest.name, message, "Make room in the data folder.")
 
 
-def intakes_sweep(registered: Sequence[Path]) -> None:
+def incoming_sweep(registered: Sequence[Path]) -> None:
     """Remove what a crash has left of models that were on their way; `registered` ones stay."""
     for marker in models_directory().glob(f"*{_MARKER}"):
         try:

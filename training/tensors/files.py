@@ -1,0 +1,85 @@
+"""Safetensors files, written piece by piece: the memory that it takes does not grow with them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.directory import json_write
+from engine.tensorfiles import TensorPlace
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+"""Floating formats, by what safetensors calls them."""
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_PIECE_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One tensor of a file that is written."""
+
+    name: str
+    dtype: str
+    """As safetensors calls it."""
+    shape: tuple[int, ...]
+    size_bytes: int
+    number_bytes: int
+    """Of one number; 1 where that is not known."""
+
+
+def in_file_order(entries: Sequence[Entry]) -> list[Entry]:
+    """The widest first, so that every tensor begins at a multiple of its number's size."""
+    return sorted(entries, key=lambda one: -one.number_bytes)
+
+
+def header(entries: Sequence[Entry]) -> bytes:
+    """Return what stands before the tensors of a file, in this order."""
+    fields: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for one in entries:
+        start, end = end, end + one.size_bytes
+        shape = list(one.shape)
+        fields[one.name] = {"dtype": one.dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(fields, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def index_write(directory: Path, files: Mapping[str, Sequence[Entry]]) -> None:
+    """Write which file holds which tensor, where that is not a single one of the usual name."""
+    if list(files) == [SINGLE]:
+        return
+    weight_map = {one.name: name for name, entries in files.items() for one in entries}
+    total = sum(one.size_bytes for entries in files.values() for one in entries)
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    json_write(directory / INDEX, index)
+
+
+def tensor_bytes(tensor: torch.Tensor) -> Iterator[bytes]:
+    """Yield a tensor's bytes as they stand in a file."""
+    flat = tensor.detach().reshape(-1)
+    for piece in flat.split(max(1, _PIECE_BYTES // flat.element_size())):
+        yield piece.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def place_bytes(place: TensorPlace) -> Iterator[bytes]:
+    """Yield the bytes of a tensor in a file; OSError where the file has become shorter."""
+    with place.file.open("rb") as file:
+        file.seek(place.offset_bytes)
+        left = place.size_bytes
+        while left:
+            piece = file.read(min(_PIECE_BYTES, left))
+            if not piece:
+                raise OSError(f"{place.file.name} became shorter while it was read")
+            left -= len(piece)
+            yield piece
