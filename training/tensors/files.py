@@ -20,6 +20,16 @@ DTYPES = {
     "BF16": torch.bfloat16,
 }
 """Floating formats, by what safetensors calls them."""
+STORED_DTYPES = {
+    **DTYPES,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""All formats that a model's tensors are read from, buffers too."""
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PIECE_BYTES = 1 << 24
 
