@@ -82,7 +82,7 @@ def tensor_places(path: Path | str) -> dict[str, TensorPlace]:
     directory = Path(path)
     places: dict[str, TensorPlace] = {}
     for name in _weight_files(directory):
-        places.update(_header_read(directory / name))
+        places.update(header_read(directory / name))
     return places
 
 
@@ -187,7 +187,7 @@ def _weight_files(directory: Path) -> list[str]:
     return names
 
 
-def _header_read(path: Path) -> dict[str, TensorPlace]:
+def header_read(path: Path) -> dict[str, TensorPlace]:
     """Return the tensors of a safetensors file, after a look that no byte is missing."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:

@@ -33,7 +33,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from training.optimizers.cut import Cut, held, held_like, squares_sum
+from training.optimizers.cut import Cut, squares_sum
+from training.tensors.parts import held, part_like
 
 GROWTH_MAX = 1.01
 _NORM_EPSILON = 1e-8
@@ -226,7 +227,7 @@ class Apollo(Optimizer):
             if not state:
                 moments = _moments(gradient)
                 for key in ("exp_avg", "exp_avg_sq"):
-                    moments[key] = held_like(moments[key], parameter)
+                    moments[key] = part_like(moments[key], parameter)
                 state.update(moments)
             state["step"] += 1
         first = [held(state["exp_avg"]) for state in states]

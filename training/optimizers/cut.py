@@ -16,18 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-
-def held(tensor: Any) -> Tensor:
-    """Return what this process holds of a tensor: itself, or its part; no copy."""
-    local: Tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    return local
-
-
-def held_like(local: Tensor, like: Any) -> Tensor:
-    """Make this process's part of a tensor that has the shape and the cut of another."""
-    if not isinstance(like, DTensor):
-        return local
-    return _part(local, like, like.placements, like.shape)
+from training.tensors.parts import held_slices, part
 
 
 @dataclass(frozen=True)
@@ -71,14 +60,7 @@ class Cut:
         """Return what of P (side, rank) belongs to what this process holds."""
         if not self.is_of_smaller_side:
             return projection
-        parts = projection.tensor_split(self._bounds(len(projection)))
-        return parts[self._mesh.get_local_rank()]
-
-    def _bounds(self, side: int) -> list[int]:
-        """Where parts end, as FSDP2 cuts: all equal, but for the last ones."""
-        count = self._mesh.size()
-        each = -(-side // count)
-        return [min(side, each * number) for number in range(1, count)]
+        return projection[held_slices(projection.shape, 0, self.parameter)[0]]
 
     def sum_if_of_smaller_side(self, low: Tensor) -> Tensor:
         """Sum R's summands over the processes; elsewhere it is there."""
@@ -96,21 +78,16 @@ class Cut:
 
     def kept(self, local: Tensor, axis: int | None) -> Tensor:
         """Make a part of a state of what this process has; axis: along which it is cut."""
-        if axis is None:
-            return local
         shape = list(local.shape)
-        shape[axis] = self.parameter.shape[axis]
-        return _part(local, self.parameter, (Shard(axis),), torch.Size(shape))
-
-    @property
-    def _mesh(self) -> Any:
-        parameter: Any = self.parameter
-        return parameter.device_mesh
+        if axis is not None:
+            shape[axis] = self.parameter.shape[axis]
+        return part(local, tuple(shape), axis, self.parameter)
 
     @property
     def group(self) -> Any:
         """The processes that hold the parts."""
-        return self._mesh.get_group()
+        parameter: Any = self.parameter
+        return parameter.device_mesh.get_group()
 
 
 def squares_sum(norms: Sequence[Tensor], cut: Cut) -> list[Tensor]:
@@ -118,11 +95,3 @@ def squares_sum(norms: Sequence[Tensor], cut: Cut) -> list[Tensor]:
     squares = torch.stack(list(norms)).square_()
     dist.all_reduce(squares, group=cut.group)
     return list(squares.sqrt_().unbind())
-
-
-def _part(local: Tensor, like: Any, placements: Any, shape: torch.Size) -> Tensor:
-    stride = torch.empty(shape, device="meta").stride()
-    part: Tensor = DTensor.from_local(
-        local, like.device_mesh, placements, run_check=False, shape=shape, stride=stride
-    )
-    return part

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor
 
 from engine.checks import ConfigError
 from engine.modelcheck import TensorPlace, tensor_places
 from training.frozen.reader import base_model
 from training.tensors.files import STORED_DTYPES
 from training.tensors.mapping import TensorMap
+from training.tensors.parts import cut_axis, held, held_slices, part_like
 from training.tensors.weights import plain_name
 
 _PIECE_NUMBERS = 1 << 22
@@ -63,15 +64,7 @@ def parts_make(model: nn.Module, device: torch.device | str) -> None:
             continue
         room: Any
         if isinstance(parameter, DTensor):
-            local = torch.empty_like(parameter.to_local(), device=device)
-            room = DTensor.from_local(
-                local,
-                parameter.device_mesh,
-                parameter.placements,
-                run_check=False,
-                shape=parameter.shape,
-                stride=parameter.stride(),
-            )
+            room = part_like(torch.empty_like(held(parameter), device=device), parameter)
         else:
             room = torch.empty_like(parameter, device=device)
         # The same object goes on, which tied layers and FSDP2 know.
@@ -87,53 +80,42 @@ def weights_read(model: nn.Module, directory: Path | str, tensors: TensorMap) ->
     tensors: of the model as it was built, whatever wraps its layers by now.
     """
     places = tensor_places(directory)
-    held = _held(model)
+    targets = _targets(model)
     for group in (*tensors.groups, *tensors.untaught):
         if group.way_in is None:
             (name,) = group.parameters
-            _fill(held[name], places[group.files[0]])
+            fill(targets[name], places[group.files[0]])
             continue
-        parts = {name: _whole(places[name]) for name in group.files}
+        parts = {name: whole_read(places[name]) for name in group.files}
         made = tensors.loaded(group, parts)
         del parts
         for name in group.parameters:
-            target = held[name]
-            local, cut = _part(target)
-            local.copy_(made.pop(name)[cut])
+            target: Any = targets[name]
+            slices = held_slices(target.shape, cut_axis(target), target)
+            held(target).copy_(made.pop(name)[*slices])
 
 
-def _held(model: nn.Module) -> Mapping[str, torch.Tensor]:
+def _targets(model: nn.Module) -> Mapping[str, torch.Tensor]:
     """Parameters and buffers by the plain model's names."""
     base = base_model(model)
     named = (*base.named_parameters(), *base.named_buffers())
     return {plain_name(name): one for name, one in named if ".lora_" not in name}
 
 
-def _part(target: Any) -> tuple[torch.Tensor, tuple[slice, ...]]:
-    """Return what this process holds of a tensor, and which slice of each axis that is."""
-    whole = tuple(slice(0, size) for size in target.shape)
-    if not isinstance(target, DTensor):
-        return target, whole
-    local = target.to_local()
-    (placement,) = target.placements
-    if not isinstance(placement, Shard):
-        return local, whole
-    axis, count = placement.dim, target.device_mesh.size()
-    each = -(-target.shape[axis] // count)
-    start = min(target.shape[axis], each * target.device_mesh.get_local_rank())
-    cut = slice(start, start + local.shape[axis])
-    return local, (*whole[:axis], cut, *whole[axis + 1 :])
+@torch.no_grad()
+def fill(target: Any, place: TensorPlace) -> None:
+    """Copy a stored tensor's numbers to where they are held: all, or this process's part."""
+    slices_fill(held(target), held_slices(target.shape, cut_axis(target), target), place)
 
 
-def _fill(target: torch.Tensor, place: TensorPlace) -> None:
-    """Copy a stored tensor's numbers to where they are held."""
-    local, cut = _part(target)
+def slices_fill(local: torch.Tensor, slices: list[slice], place: TensorPlace) -> None:
+    """Copy some slices of a stored tensor, one of each axis."""
     if not local.numel():
         return
-    if not cut:
-        local.copy_(_whole(place))
+    if not slices:
+        local.copy_(whole_read(place))
         return
-    first, *others = cut
+    first, *others = slices
     for offset, rows in rows_read(place, first.start, first.stop):
         local[offset : offset + len(rows)].copy_(rows[:, *others])
 
@@ -158,7 +140,8 @@ def rows_read(place: TensorPlace, start: int, stop: int) -> Iterator[tuple[int, 
             yield offset, torch.frombuffer(buffer, dtype=dtype).view(count, *place.shape[1:])
 
 
-def _whole(place: TensorPlace) -> torch.Tensor:
+def whole_read(place: TensorPlace) -> torch.Tensor:
+    """Return a stored tensor, on the CPU."""
     if not place.shape:
         with place.file.open("rb") as file:
             file.seek(place.offset_bytes)

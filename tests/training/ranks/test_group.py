@@ -44,8 +44,20 @@ CASES: dict[str, dict[str, Any]] = {
     "defended": {"method": {"name": "adamw"}, "ranks": TWO, "defences": {**EWC, **MASK}},
     "adamw-fsdp2": {"method": {"name": "adamw"}, "ranks": SHARDED, "defences": MASK},
     "lora-fsdp2": {"method": {"name": "lora"}, "ranks": SHARDED, "context": SIDE_BY_SIDE},
+    "apollo-fsdp2": {"method": {"name": "apollo", "rank": 8}, "ranks": SHARDED},
+    "mini-fsdp2": {"method": {"name": "apollo_mini"}, "ranks": SHARDED, "context": SIDE_BY_SIDE},
+    "defended-fsdp2": {
+        "method": {"name": "apollo"},
+        "ranks": SHARDED,
+        "defences": {**EWC, "l2_strength": 0.5},
+    },
+    "diagonal-fsdp2": {
+        "method": {"name": "adamw"},
+        "ranks": SHARDED,
+        "defences": {**EWC, "ewc_variant": "diagonal"},
+    },
 }
-RESUMED = ("adamw", "adamw-fsdp2", "lora-fsdp2", "dropout")
+RESUMED = ("adamw", "adamw-fsdp2", "lora-fsdp2", "apollo-fsdp2", "mini-fsdp2", "dropout")
 
 
 def weights_of(directory: Path, attempt: int = 0) -> dict[str, torch.Tensor]:
@@ -134,6 +146,7 @@ def done(world: World, stopped: Path, braking: dict[str, Any]) -> World:
     runs = {name: world.make(name, **case) for name, case in CASES.items()}
     runs["dropout"] = world.make("dropout", ranks=TWO, model=str(dropout), anchor_model=None)
     runs["braked"] = world.make("braked", **braking, ranks=TWO)
+    runs["braked-fsdp2"] = world.make("braked-fsdp2", **braking, ranks=SHARDED)
     runs["long"] = world.make("long", **LONG, ranks=TWO)
     again = [(runs[name], 1, runs[name] / "attempts/0/trainer/step-000004") for name in RESUMED]
     stop = (stopped, 1, states_of(stopped)[-1])
@@ -206,7 +219,7 @@ def test_resumed_ranks_equal_uninterrupted_ones(done: World, name: str) -> None:
 @pytest.mark.slow
 def test_one_process_goes_on_from_the_state_of_two(done: World, alone: Any) -> None:
     """States hold whole tensors, whoever wrote them."""
-    for name in ("adamw-fsdp2", "lora-fsdp2"):
+    for name in ("adamw-fsdp2", "lora-fsdp2", "apollo-fsdp2"):
         case = {key: value for key, value in CASES[name].items() if key != "ranks"}
         directory = done.make(f"{name}-on", **case)
         (state,) = states_of(done.root / name)
@@ -246,18 +259,38 @@ def test_divergence_ends_as_with_one_process(world: World) -> None:
     assert states[-1] == f"step-{metric['step'] - 1:06d}"
 
 
-@pytest.mark.slow
-def test_a_brake_gives_back_the_weights_that_the_first_process_kept(
-    done: World, braking: dict[str, Any]
-) -> None:
+@pytest.fixture(scope="module")
+def braked_alone(done: World, braking: dict[str, Any]) -> Path:
     directory = done.make("braked-alone", **braking)
     assert main([str(directory)]) == DONE
-    ours, theirs = (events_of(one)[-1]["summary"] for one in (done.root / "braked", directory))
+    return directory
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["braked", "braked-fsdp2"])
+def test_a_brake_gives_back_the_weights_that_were_kept(
+    done: World, braked_alone: Path, name: str
+) -> None:
+    """Those of the first process, or the parts of all."""
+    ours, theirs = (events_of(one)[-1]["summary"] for one in (done.root / name, braked_alone))
     assert ours["brake"]["step"] == theirs["brake"]["step"] < 6
     assert ours["brake"]["kept_step"] == theirs["brake"]["kept_step"]
-    again, once = weights_of(done.root / "braked"), weights_of(directory)
+    again, once = weights_of(done.root / name), weights_of(braked_alone)
     for tensor in again:
         torch.testing.assert_close(again[tensor], once[tensor], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_ranks_that_share_a_model_watch_it_as_one_process_does(
+    done: World, braked_alone: Path
+) -> None:
+    for one, other in zip(
+        metrics_of(done.root / "braked-fsdp2"), metrics_of(braked_alone), strict=True
+    ):
+        looks = [name for name in other if name.startswith("probe_perplexity")]
+        assert looks
+        for name in looks:
+            assert one[name] == pytest.approx(other[name], rel=1e-4)
 
 
 @pytest.mark.parametrize(
