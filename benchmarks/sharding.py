@@ -55,10 +55,10 @@ def model_write(directory: Path) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from tests.tiny_model import END_ID, PAD_ID, START_ID, tiny_tokenizer_write
-    from training.tensors.files import entry, index_write, tensors_write
+    from training.tensors.files import Entry, entry, index_write, tensors_write
 
     tiny_tokenizer_write(directory)
-    ids = {"bos_token_id": START_ID, "eos_token_id": END_ID, "pad_token_id": PAD_ID}
+    ids: dict[str, Any] = {"bos_token_id": START_ID, "eos_token_id": END_ID, "pad_token_id": PAD_ID}
     config = LlamaConfig(**SHAPE, **ids, architectures=["LlamaForCausalLM"], dtype="float32")
     config.save_pretrained(directory)
     with torch.device("meta"):
@@ -69,7 +69,7 @@ def model_write(directory: Path) -> Path:
         shape = empty[name].shape
         return torch.ones(shape) if len(shape) == 1 else torch.randn(shape) * 0.02
 
-    names, files = list(empty), {}
+    names, files = list(empty), dict[str, list[Entry]]()
     for number in range(2):
         file = f"model-{number + 1:05d}-of-00002.safetensors"
         tensors = {name: empty[name] for name in names[number::2]}
@@ -188,11 +188,18 @@ def main() -> None:
             result |= {"weights_share_bytes": weights, "held_share_bytes": held}
             result["loading_limit_bytes"] = FACTOR * weights + EXTRA_BYTES
             result["limit_bytes"] = FACTOR * held + EXTRA_BYTES
-            print(json.dumps(result), flush=True)
-            pairs = [(result["loading_bytes"], result["loading_limit_bytes"])]
-            pairs.append((result["peak_bytes"], result["limit_bytes"]))
-            words = ", ".join(f"{a / 1e9:.2f} of {b / 1e9:.2f} GB" for a, b in pairs)
-            print(f"# {name}: until loaded {words.replace(', ', '; in all ')}", flush=True)
+            _say(json.dumps(result))
+            loading, peak = result["loading_bytes"], result["peak_bytes"]
+            limits = result["loading_limit_bytes"], result["limit_bytes"]
+            _say(
+                f"# {name}: {loading / 1e9:.2f} of {limits[0] / 1e9:.2f} GB until the first step "
+                f"is over, {peak / 1e9:.2f} of {limits[1] / 1e9:.2f} GB in all"
+            )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

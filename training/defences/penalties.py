@@ -24,6 +24,7 @@ from engine.checks import ConfigError
 from training.config import DefencesConfig, RunConfig
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.frozen.reader import base_model
+from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Holding
 from training.samples import Pool
 from training.tensors.parts import held, part_like
@@ -124,10 +125,11 @@ class ParentPenalty:
         weights: Mapping[str, _Moved],
         fisher: Mapping[str, torch.Tensor],
         defences: DefencesConfig,
-        holding: Holding,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """fisher: F by name; a weight that is missing has F = 0."""
-        self._holding = holding
+        """fisher: F by name; a weight that is missing has F = 0. ranks: those that have parts of
+        the weights, each of which pulls at its own."""
+        self._ranks = ranks
         self._weights = [(weight, fisher.get(name)) for name, weight in weights.items()]
         self._l2 = defences.l2_strength
         self._ewc = defences.ewc_strength
@@ -143,9 +145,7 @@ class ParentPenalty:
                 value = 0.5 * (pull * delta).sum()
                 sums[name] = sums[name] + value if name in sums else value
                 weight.pull(pull)
-        values = {name: value.item() for name, value in sums.items()}
-        if self._holding.sharded:  # each rank has pulled at its part
-            values = self._holding.ranks.sums(values)
+        values = self._ranks.sums({name: value.item() for name, value in sums.items()})
         return {f"penalty_nats/{name}": value for name, value in values.items()}
 
     def _strengths(self, fisher: torch.Tensor | None) -> dict[str, float | torch.Tensor]:
@@ -179,7 +179,7 @@ def penalty_prepare(
         stored = {name: weight for name, (weight, _) in weights.items()}
         fisher = _fisher(config, holding, stored, pools, attempt, device)
     moved = {name: one for name, (_, one) in weights.items()}
-    return ParentPenalty(moved, fisher, defences, holding)
+    return ParentPenalty(moved, fisher, defences, holding.ranks if holding.sharded else ALONE)
 
 
 def _fisher(

@@ -7,8 +7,8 @@ model check it together, all of them the same slice.
 """
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -83,10 +83,11 @@ def parity_check(
     was_training = model.training
     model.eval()
     try:
-        logits, gradient = _refused(check, long, base.config.model_type)
-        bears_masks = not cache.has_states
-        can_pad = bears_masks and together > 1 and check.holds([short, long])
-        can_gather = bears_masks and gather and check.holds([long], gather=True)
+        with check.compared_alone():
+            logits, gradient = _refused(check, long, base.config.model_type)
+            bears_masks = not cache.has_states
+            can_pad = bears_masks and together > 1 and check.holds([short, long])
+            can_gather = bears_masks and gather and check.holds([long], gather=True)
     finally:
         model.train(was_training)
     return Parity(logits=logits, gradient=gradient, can_pad=can_pad, can_gather=can_gather)
@@ -144,6 +145,33 @@ class _Check:
     def tolerances(self) -> tuple[float, float]:
         """Of logits and of gradients."""
         return _TOLERANCES.get(next(self.model.parameters()).dtype, _ROUNDED_TOLERANCES)
+
+    @contextmanager
+    def compared_alone(self) -> Iterator[None]:
+        """Within, a sharded model has gradients of what is compared and of nothing else: they are
+        made for all that get any, and would need as much memory as the weights."""
+        if not self.sharded:
+            yield
+            return
+        with torch.no_grad():  # FSDP2 looks at what gets gradient when it is first used
+            self.model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self.device))
+        self._parts_again()
+        compared = {id(one) for one in self.parameters}
+        left = [p for p in self.model.parameters() if p.requires_grad and id(p) not in compared]
+        for one in left:
+            one.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self._parts_again()
+            for one in left:
+                one.requires_grad_(True)
+
+    def _parts_again(self) -> None:
+        """Give back what a forward without a backward left gathered: parameters are parts again."""
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
     def _zeros(self) -> list[torch.Tensor]:
         return [torch.zeros_like(held(one.detach())) for one in self.parameters]

@@ -68,7 +68,7 @@ def header(entries: Sequence[Entry]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def index_write(directory: Path, files: dict[str, Sequence[Entry]]) -> None:
+def index_write(directory: Path, files: Mapping[str, Sequence[Entry]]) -> None:
     """Write which file holds which tensor, where that is not a single one of the usual name."""
     if list(files) == [SINGLE]:
         return
@@ -112,8 +112,9 @@ def tensors_write(
             out.write(header(ordered))
         for one in ordered:
             whole = read(one.name) if read else whole_tensor(tensors[one.name])
-            for piece in tensor_bytes(whole) if out is not None else ():
-                out.write(piece)
+            if out is not None:
+                for piece in tensor_bytes(whole):
+                    out.write(piece)
 
 
 def place_bytes(place: TensorPlace) -> Iterator[bytes]:
