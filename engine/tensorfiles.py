@@ -122,6 +122,11 @@ def _index_read(directory: Path) -> dict[str, str] | None:
     return files
 
 
+def header_read(path: Path) -> dict[str, TensorPlace]:
+    """Return where the tensors of one safetensors file lie; raises as `tensor_places` does."""
+    return _header_read(path, HEADER_LIMIT_BYTES, _TENSORS_MAX)[1]
+
+
 def _header_read(
     path: Path, limit_bytes: int, tensors_max: int
 ) -> tuple[int, dict[str, TensorPlace]]:

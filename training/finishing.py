@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from corpus.conversations import ChatEncoder
@@ -13,21 +14,25 @@ from training.measures.rank import ChangeRanks, MatrixRank
 from training.measures.reporting import Reporter
 from training.output import output_write
 from training.tensors.mapping import TensorMap
+from training.tensors.writing import weights_write
 
 
 def session_finish(session: Session, encoder: ChatEncoder, tensors: TensorMap) -> dict[str, Any]:
     """Measure the change, write attempts/<N>/output, and return the done event's summary.
 
-    All ranks must call it; the first one does it, the others return nothing.
+    All ranks must call it; the first one writes, the others return nothing.
     """
     config, attempt, reporter = session.config, session.attempt, session.reporter
     if not session.braked:
         session.holding.same_check()
-    network = session.holding.whole()
-    if network is None:
+    model = session.holding.at_rest()
+    if model is None:
         return {}
-    parent, anchor = reporter.displacement.measure(network)
+    parent, anchor = reporter.displacement.measure(model)
     ranks = _ranks_measure(reporter, config.diagnostics.diagnostics_share, attempt)
+    if not session.holding.ranks.first:
+        weights_write(None, Path(config.model), model, tensors)
+        return {}
     summary = reporter.summary(step=session.step, parent=parent, anchor=anchor)
     summary |= _ranks_summary(reporter.diagnostics.ranks, ranks)
     summary["tensors_carried"] = len(tensors.carried)
@@ -35,7 +40,7 @@ def session_finish(session: Session, encoder: ChatEncoder, tensors: TensorMap) -
     with attempt.output_directory() as directory:
         manifest = output_write(
             directory,
-            model=network,
+            model=model,
             tensors=tensors,
             config=config,
             encoder=encoder,
@@ -63,6 +68,7 @@ def _ranks_measure(reporter: Reporter, share: float, attempt: Attempt) -> dict[s
         seconds=max(RANK_SECONDS_MIN, share * reporter.totals.seconds),
         stop=lambda: attempt.stop.requested,
         progress=progress,
+        agree=reporter.holding.agree,
     )
 
 

@@ -32,7 +32,7 @@ from training.frozen.batching import conversations_group
 from training.frozen.streaming import LossFunction, frozen_losses, masked_losses
 from training.measures.meter import StepMeter
 from training.measures.reporting import Reporter
-from training.ranks.sharding import Holding, whole_tensor
+from training.ranks.sharding import Holding
 from training.resuming import (
     optimizer_load,
     optimizer_write,
@@ -42,6 +42,7 @@ from training.resuming import (
     weights_write,
 )
 from training.samples import Curriculum, Sample
+from training.tensors.parts import whole_tensor
 
 _DIVERGED_CURE = "Lower the rate, or look at the examples of this step; the last state is kept."
 
@@ -82,7 +83,6 @@ class Session:
             weight_decay=config.weight_decay,
             seed=config.seed,
         )
-        self.holding.optimizer_attach(self.optimizer)
         self.scheduler = scheduler_create(self.optimizer, config, self.curriculum.step_count)
 
 
@@ -202,25 +202,25 @@ def _diverge(session: Session, what: str) -> NoReturn:
 def _state_save(session: Session) -> None:
     """Write a state: all of it the first rank, the others their random numbers only."""
     session.holding.same_check()
-    network = session.holding.whole()
+    model = session.holding.at_rest()
     temporary = state_temporary(session.attempt.directory / "trainer", session.step)
     with state_discarded_on_error(temporary):
-        _state_write(session, network, temporary)
+        _state_write(session, model, temporary)
 
 
-def _state_write(session: Session, network: Any, temporary: Path) -> None:
+def _state_write(session: Session, model: Any, temporary: Path) -> None:
     ranks = session.holding.ranks
-    if network is not None:
-        state_begin(temporary)
-        weights_write(network, temporary)
-        optimizer_write(session.optimizer, session.scheduler, temporary)
-        session.reporter.state_write(temporary, session.step)
-    elif session.holding.sharded:
-        session.optimizer.state_dict()  # its parts are gathered from all ranks
+    directory = temporary if ranks.first else None
+    if directory is not None:
+        state_begin(directory)
+    if model is not None:
+        weights_write(model, directory)
+        optimizer_write(session.optimizer, session.scheduler, directory)
+        session.reporter.state_write(directory, session.step)
     ranks.wait()
     random_write(ranks.directory(temporary))
     ranks.wait()
-    if network is not None:
+    if directory is not None:
         session.attempt.events.saved(step=session.step, path=state_complete(temporary))
 
 

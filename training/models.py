@@ -1,6 +1,7 @@
 """Loads the parent model: local safetensors only, no remote code, no weights left to chance."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.checks import ConfigError
 from training.config import RunConfig
 
-_EAGER_ATTENTION = ("gemma2",)  # wrong under SDPA with a cache
+EAGER_ATTENTION = ("gemma2",)  # wrong under SDPA with a cache
+LOADING_CURE = "Use a complete causal language model that transformers knows."
 
 
 def device_choose(name: str) -> torch.device:
@@ -31,20 +33,24 @@ def attention_prepare(device: torch.device) -> None:
     os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1" if device.type == "cpu" else "0"
 
 
-def model_load(config: RunConfig) -> Any:
-    """Return the parent as a transformers model in the config's dtype, on the CPU.
+def model_load(config: RunConfig, *, empty: bool = False) -> Any:
+    """Return the parent as a transformers model in the config's dtype, on the CPU; empty: its
+    parameters are still to be read.
 
     Raises ConfigError where the architecture is unknown or a weight is missing.
     """
+    if empty:
+        from training.tensors.checking import model_without_weights
+
+        return model_without_weights(config.model, getattr(torch, config.dtype))
     return causal_model(Path(config.model), getattr(torch, config.dtype))
 
 
 def causal_model(path: Path, dtype: torch.dtype) -> Any:
     """Return a directory's model as it is taught by text; raises as `model_load` does."""
-    cure = "Use a complete causal language model that transformers knows."
     try:
         settings = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        eager = settings.model_type in _EAGER_ATTENTION
+        eager = settings.model_type in EAGER_ATTENTION
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
@@ -56,14 +62,19 @@ def causal_model(path: Path, dtype: torch.dtype) -> Any:
             attn_implementation="eager" if eager else None,
         )
     except (ValueError, KeyError, OSError) as error:
-        raise ConfigError("model", f"cannot be loaded: {error}", cure) from error
+        raise ConfigError("model", f"cannot be loaded: {error}", LOADING_CURE) from error
     model, info = loaded
+    weights_check(info)
+    text_alone_learns(model)
+    return model
+
+
+def weights_check(info: Mapping[str, Any]) -> None:
+    """Refuse (ConfigError) weights that are missing or wrong by what transformers says of them."""
     wrong = sorted({*info["missing_keys"], *(one[0] for one in info["mismatched_keys"])})
     if wrong:
         message = f"lacks the weight {wrong[0]}, or has it in another shape than config.json says"
-        raise ConfigError("model", message, cure)
-    text_alone_learns(model)
-    return model
+        raise ConfigError("model", message, LOADING_CURE)
 
 
 def text_alone_learns(model: Any) -> None:

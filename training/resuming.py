@@ -1,68 +1,62 @@
 """What a state holds beside the reporter's record, and how a run goes on from it.
 
     weights.safetensors   the parameters that are trained, by the names of the model in training
-    optimizer.pt          the optimizer's state_dict, in whole tensors
+    optimizer.safetensors the tensors of the optimizer's state, whole, by parameter and name
+    optimizer.pt          the rest of its state_dict
     scheduler.pt          the schedule's state_dict
     rng_state.pth         this rank's random numbers; those of further ranks in rank-<N>/
 
-All files are read by `torch.load(weights_only=True)` or safetensors: nothing in a state is code.
+Where ranks share the model, tensors are gathered one at a time to be written, and each rank reads
+its own part of them. All files are read by `torch.load(weights_only=True)` or as safetensors:
+nothing in a state is code.
 """
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from engine.tensorfiles import TensorPlace, header_read
 from training.config import RunConfig
 from training.ranks.group import Ranks
 from training.ranks.sharding import Holding
+from training.tensors.files import DTYPE_NAMES, DTYPES, tensors_write
+from training.tensors.parts import cut_axis, held, held_slices, part
+from training.tensors.reading import fill, slices_fill, whole_read
 
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.pt"
+_MOMENTS = "optimizer.safetensors"
 _SCHEDULE = "scheduler.pt"
 _RANDOM = "rng_state.pth"
 
 
-def weights_write(model: nn.Module, directory: Path) -> None:
-    """Write the parameters of a whole model that are trained."""
-    trained = {n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}
-    save_file(trained, directory / _WEIGHTS)
+def weights_write(model: nn.Module, directory: Path | None) -> None:
+    """Write the parameters that are trained; without a directory only take part in gathering."""
+    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    tensors_write(directory and directory / _WEIGHTS, trained)
 
 
+@torch.no_grad()
 def weights_load(holding: Holding, directory: Path) -> None:
     """Give the model the weights of a state: each rank takes what it holds of every tensor."""
+    holding.at_rest()
+    trained = {name: p for name, p in holding.model.named_parameters() if p.requires_grad}
     path = directory / _WEIGHTS
-    if not path.is_file():
-        holding.weights_take(_weights_of_version_0_1(holding, directory))
+    if path.is_file():
+        places = header_read(path)
+        for name, parameter in trained.items():
+            fill(parameter, places[name])
         return
-    with safe_open(path, framework="pt") as stored:
-        # Each tensor is read when it is copied: the file is never in memory as a whole.
-        holding.weights_take(_Stored(stored))
-
-
-class _Stored(Mapping[str, torch.Tensor]):
-    """The tensors of an open safetensors file, read when they are asked for."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._names = list(file.keys())
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._file.get_tensor(name)
-        return tensor
-
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+    stored = _weights_of_version_0_1(holding, directory)
+    for name, parameter in trained.items():
+        slices = held_slices(parameter.shape, cut_axis(parameter), parameter)
+        held(parameter).copy_(stored[name][*slices])
 
 
 def _weights_of_version_0_1(holding: Holding, directory: Path) -> dict[str, torch.Tensor]:
@@ -78,11 +72,25 @@ def _weights_of_version_0_1(holding: Holding, directory: Path) -> dict[str, torc
 
 
 def optimizer_write(
-    optimizer: torch.optim.Optimizer, scheduler: LRScheduler, directory: Path
+    optimizer: torch.optim.Optimizer, scheduler: LRScheduler, directory: Path | None
 ) -> None:
-    """Write what the optimizer and the schedule carry from step to step."""
-    torch.save(optimizer.state_dict(), directory / _OPTIMIZER)
-    torch.save(scheduler.state_dict(), directory / _SCHEDULE)
+    """Write what the optimizer and the schedule carry from step to step; without a directory only
+    take part in gathering."""
+    state = optimizer.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
+    others: dict[Any, dict[str, Any]] = {}
+    for number, one in state["state"].items():
+        others[number] = {key: value for key, value in one.items() if not _is_stored(value)}
+        tensors |= {f"{number}/{key}": value for key, value in one.items() if _is_stored(value)}
+    tensors_write(directory and directory / _MOMENTS, tensors)
+    if directory is not None:
+        torch.save({**state, "state": others}, directory / _OPTIMIZER)
+        torch.save(scheduler.state_dict(), directory / _SCHEDULE)
+
+
+def _is_stored(value: Any) -> bool:
+    """Whether it is a tensor that is large enough to be written by itself."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and value.dtype in DTYPE_NAMES
 
 
 def optimizer_load(
@@ -91,13 +99,52 @@ def optimizer_load(
     directory: Path,
     config: RunConfig,
 ) -> None:
-    """Read back what `optimizer_write` wrote. ConfigError where another implementation did."""
+    """Read back what `optimizer_write` wrote, each rank its part. ConfigError where another
+    implementation did."""
     method = config.method
     with method.kind.state_loading(method):
         state = torch.load(directory / _OPTIMIZER, map_location="cpu", weights_only=True)
+    _state_fill(optimizer, state, directory / _MOMENTS)
     optimizer.load_state_dict(state)
     method.kind.state_settle(optimizer, method)
     scheduler.load_state_dict(torch.load(directory / _SCHEDULE, weights_only=True))
+
+
+def _state_fill(optimizer: torch.optim.Optimizer, state: dict[str, Any], moments: Path) -> None:
+    """Put a state's tensors where they belong, cut as the parameters are; those of version 0.1 are
+    there and whole."""
+    places = header_read(moments) if moments.is_file() else {}
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if len(numbers) != len(parameters):
+        return  # another optimizer's: it is refused when it is loaded
+    own = dict(zip(numbers, parameters, strict=True))
+    for number, one in state["state"].items():
+        for key, value in one.items():
+            if isinstance(value, torch.Tensor) and value.ndim:
+                one[key] = _state_part(optimizer, own[number], key, value)
+    for name, place in places.items():
+        number, key = name.split("/", 1)
+        one = state["state"].setdefault(int(number), {})
+        one[key] = _state_part(optimizer, own[int(number)], key, place)
+
+
+def _state_part(
+    optimizer: Any, parameter: torch.Tensor, key: str, source: TensorPlace | torch.Tensor
+) -> torch.Tensor:
+    """Return what this rank holds of a tensor of a parameter's state, whole in a file or here."""
+    axis = cut_axis(parameter)
+    if axis is not None and hasattr(optimizer, "state_axis"):
+        axis = optimizer.state_axis(parameter, key)
+    if axis is None:
+        return source if isinstance(source, torch.Tensor) else whole_read(source)
+    slices = held_slices(source.shape, axis, parameter)
+    if isinstance(source, torch.Tensor):
+        local = source[*slices].contiguous()
+    else:
+        local = torch.empty([one.stop - one.start for one in slices], dtype=DTYPES[source.dtype])
+        slices_fill(local, slices, source)
+    return part(local.to(parameter.device), tuple(source.shape), axis, parameter)
 
 
 def random_write(directory: Path) -> None:

@@ -24,7 +24,7 @@ from training.defences.probe import probes_build
 from training.defences.unlikely import curriculum_reduce
 from training.defences.watch import Watch
 from training.finishing import session_finish
-from training.frozen.parity import parity_check
+from training.frozen.parity import Parity, parity_check
 from training.frozen.reader import base_model
 from training.loop import Session, train
 from training.measures.meter import DisplacementMeter
@@ -41,6 +41,7 @@ from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
 from training.tensors.adapting import unadapted_parts
 from training.tensors.mapping import TensorMap
+from training.tensors.reading import as_if_there, weights_read
 
 
 def run(config: RunConfig, attempt: Attempt, ranks: Ranks = ALONE) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     progress = _Progress(attempt, total=4)
     Heap().keep_small()
     encoder = _encoder(config)
-    model = model_load(config)
+    sharded = _is_sharded(config, attempt, ranks)
+    model = model_load(config, empty=sharded)
     tensors = TensorMap.of(model, config.model)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
@@ -84,17 +86,20 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     if config.method.kind.is_adapter and (left := unadapted_parts(model, tensors)):
         message = f"these get no adapter and stay as they are: {', '.join(left)}"
         attempt.events.warning(where="method.name", message=message)
-    holding, can_pad, can_gather = _hold(config, model, curriculum, attempt, device, ranks)
+    holding = _hold(config, model, tensors, device, ranks, sharded=sharded)
+    can_pad, can_gather = _streaming_check(config, holding, curriculum, attempt, device)
     Heap().trim()  # of what imports and the check have left
     progress.next()
-    meter = DisplacementMeter.of_run(config, holding.whole(), tensors, attempt)
+    meter = DisplacementMeter.of_run(
+        config, holding.at_rest(), tensors, attempt, follows=not ranks.first
+    )
     progress.next()
     began = time.monotonic()
     curriculum, left_out = curriculum_reduce(
         config, holding.model, curriculum, attempt, device, holding
     )
     config.steps_check(curriculum.step_count)  # fewer, where examples were left out
-    penalty = penalty_prepare(config, holding.model, curriculum.pools, attempt, device, ranks)
+    penalty = penalty_prepare(config, holding, curriculum.pools, attempt, device)
     reporter = Reporter(
         device=device,
         config=config,
@@ -215,74 +220,79 @@ def _threads_set(config: RunConfig, ranks: Ranks, device: torch.device) -> None:
 
 def _model_prepare(config: RunConfig, model: Any) -> nn.Module:
     transformers.set_seed(config.seed)  # LoRA's start is drawn, the same in every rank
-    trained: nn.Module = config.method.kind.attach(model, config.method)
+    with as_if_there(model):
+        trained: nn.Module = config.method.kind.attach(model, config.method)
     return trained
+
+
+def _is_sharded(config: RunConfig, attempt: Attempt, ranks: Ranks) -> bool:
+    """Whether ranks share the model; a warning where there is nobody to share it with."""
+    if config.ranks.sharding == "none":
+        return False
+    if ranks.alone:
+        message = "there is one process only, so it holds the whole model"
+        attempt.events.warning(where="ranks.sharding", message=message)
+    return not ranks.alone
 
 
 def _hold(
     config: RunConfig,
     model: nn.Module,
-    curriculum: Curriculum,
-    attempt: Attempt,
+    tensors: TensorMap,
     device: torch.device,
     ranks: Ranks,
-) -> tuple[Holding, bool, bool]:
-    """Check that the model can be streamed and let this rank hold its copy or part of it.
-
-    Returns also whether conversations of different lengths may be walked side by side, and whether
-    short decisions of one may share a backward. The check needs the whole model: where that is
-    never on one GPU, it is made on the CPU.
-    """
-    sharded = config.ranks.sharding != "none" and not ranks.alone
-    if config.ranks.sharding != "none" and not sharded:
-        message = "there is one process only, so it holds the whole model"
-        attempt.events.warning(where="ranks.sharding", message=message)
-    place = torch.device("cpu") if sharded else device
-    model = model.to(place)
-    if not sharded:
-        linear_layers_prepare(model)
-    if not config.method.kind.is_adapter and not sharded and device.type == "cpu":
-        embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
-    can_pad = can_gather = False
-    if ranks.first:
-        can_pad, can_gather = _streaming_check(config, model, curriculum, attempt, place)
-    can_pad, can_gather = ranks.agree(can_pad), ranks.agree(can_gather)
+    *,
+    sharded: bool,
+) -> Holding:
+    """Let this rank hold its copy of the model, or read its part of it."""
     if sharded:
-        return Shards(model, ranks, device.type), can_pad, False
-    return Copies(model, ranks), can_pad, can_gather
+        cuts_larger_side = config.method.kind.cuts_larger_side
+        shards = Shards(model, ranks, device.type, by_larger_side=cuts_larger_side)
+        weights_read(model, config.model, tensors)
+        return shards
+    model = model.to(device)
+    linear_layers_prepare(model)
+    if not config.method.kind.is_adapter and device.type == "cpu":
+        embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
+    return Copies(model, ranks)
 
 
 def _streaming_check(
     config: RunConfig,
-    model: nn.Module,
+    holding: Holding,
     curriculum: Curriculum,
     attempt: Attempt,
     device: torch.device,
 ) -> tuple[bool, bool]:
     """Return whether conversations of different lengths may be walked side by side, and whether
-    decisions of one may share a backward.
+    decisions of one may share a backward; the same in every rank.
 
-    ConfigError where the model cannot be streamed at all.
+    ConfigError where the model cannot be streamed at all. Ranks that share the model check it
+    together, else the first one does.
     """
     if not config.context_frozen:
         return True, False
-    parity = parity_check(
-        model,
-        curriculum.samples[0].encoded.token_ids,
-        device,
-        grad_window=config.context.grad_window,
-        together=config.context.together(config.examples_per_step),
-        gather=config.ranks.sharding == "none"
-        and any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
-    )
-    if (config.context.conversations_at_once or 1) > 1 and not parity.can_pad:
-        kind = base_model(model).config.model_type
+    parity: Parity | None = None
+    if (model := holding.at_rest()) is not None:
+        parity = parity_check(
+            model,
+            curriculum.samples[0].encoded.token_ids,
+            device,
+            grad_window=config.context.grad_window,
+            together=config.context.together(config.examples_per_step),
+            gather=any(len(sample.encoded.decisions) > 1 for sample in curriculum.samples),
+        )
+        holding.at_rest()
+    found = None if parity is None else (parity.can_pad, parity.can_gather)
+    can_pad, can_gather = holding.ranks.agree(found)
+    if (config.context.conversations_at_once or 1) > 1 and not can_pad:
+        kind = base_model(holding.model).config.model_type
         message = (
             f"models of type {kind} read padded conversations wrongly: only conversations whose "
             "decisions stand in the same places are walked side by side, the others one by one"
         )
         attempt.events.warning(where="context.conversations_at_once", message=message)
-    return parity.can_pad, parity.can_gather
+    return can_pad, can_gather
 
 
 def _watch(
@@ -292,11 +302,14 @@ def _watch(
     curriculum: Curriculum,
     device: torch.device,
 ) -> Watch | None:
-    """The first rank's watch, over its copy; None where a copy is nowhere."""
-    if not config.watch.watch_every_steps or holding.sharded or not holding.ranks.first:
+    """The first rank's watch, over its copy, or that of all ranks together, over what they share;
+    None in ranks that take no part."""
+    if not config.watch.watch_every_steps or not holding.takes_part:
         return None
     model = holding.model
     probes = probes_build(config, curriculum.pools, encoder)
     for probe in probes:
         _tokens_check(model, probe.examples)
-    return Watch(model=model, config=config, curriculum=curriculum, probes=probes, device=device)
+    return Watch(
+        holding=holding, config=config, curriculum=curriculum, probes=probes, device=device
+    )

@@ -143,7 +143,7 @@ def ewc_units(config: RunConfig, material: Material) -> float:
 def watching_units(config: RunConfig, material: Material, training: float) -> float:
     """Of all looks: the parent's before training, those within their share, and the last."""
     every, steps = config.watch.watch_every_steps, material.step_count
-    if not every or config.ranks.sharding != "none":
+    if not every:
         return 0.0
     has_brake = config.watch.brake_rise is not None
     exact = sum(probe.tokens for probe in material.probes if has_brake and probe.is_general)

@@ -187,9 +187,8 @@ def _ranks_warnings(values: Mapping[str, Any]) -> list[RecipeWarning]:
             warnings.append(RecipeWarning(field="conversations_at_once", message=message))
     if ranks.get("sharding", "none") != "none":
         message = (
-            "Where each process holds a part of the model, the session is not watched; gradient "
-            "sparsity, the gradient's cosine and sharpness are not measured, and the rank of the "
-            "change at the end only."
+            "Where each process holds a part of the model, gradient sparsity, the gradient's "
+            "cosine and sharpness are not measured, and the rank of the change at the end only."
         )
         warnings.append(RecipeWarning(field="sharding", message=message))
     return warnings

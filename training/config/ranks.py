@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from engine.checks import ConfigError, choice_check, whole_check
 from training.config.defences import DefencesConfig
 from training.config.method import MethodConfig
-from training.config.watch import WatchConfig
 
 AUTO = "auto"
 SHARDINGS = ("none", "fsdp2")
@@ -20,7 +19,7 @@ class RanksConfig:
     GPU; auto: as many as there are GPUs."""
     sharding: str = "none"
     """One of SHARDINGS. none: every process holds the whole model. fsdp2: each holds its part of
-    the weights, gradients and optimizer state; adamw and lora only."""
+    the weights, gradients and optimizer state, and no process ever has the whole model."""
 
     def __post_init__(self) -> None:
         if self.processes != AUTO:
@@ -33,17 +32,13 @@ class RanksConfig:
             message = "one process has nobody to share the model with"
             raise ConfigError("ranks.sharding", message, "Use more processes, or none.")
 
-    def recipe_check(
-        self, method: MethodConfig, defences: DefencesConfig, watch: WatchConfig
-    ) -> None:
-        """Refuse sharding with what needs whole matrices or copies; ConfigError names it."""
-        refused = None
-        if method.kind.sharding_refusal is not None:
-            refused = f"{method.name} {method.kind.sharding_refusal}"
-        elif defences.has_penalty:
-            refused = "the pull toward the parent needs whole matrices"
-        elif watch.brake_rise is not None:
-            refused = "the brake reads probes with a whole model"
+    def recipe_check(self, method: MethodConfig, defences: DefencesConfig) -> None:
+        """Refuse sharding with what needs whole matrices; ConfigError names it."""
+        refused = method.kind.sharding_refusal(method)
+        if refused is not None:
+            refused = f"{method.name} {refused}"
+        elif method.kind.is_adapter and defences.has_penalty:
+            refused = f"the pull toward the parent needs the whole adapter of {method.name}"
         if self.sharding != "none" and refused is not None:
             message = f"the model cannot be shared out with {self.sharding} here: {refused}"
             raise ConfigError("ranks.sharding", message, "Set it to none, or change that setting.")

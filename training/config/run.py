@@ -96,7 +96,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         self._check_data()
         self._check_numbers()
-        self.ranks.recipe_check(self.method, self.defences, self.watch)
+        self.ranks.recipe_check(self.method, self.defences)
         choice_check("schedule", self.schedule, SCHEDULES)
         choice_check("dtype", self.dtype, DTYPES)
         choice_check("device", self.device, DEVICES)

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
+
+from engine.tensorfiles import header_read
+from training.tensors.files import tensors_write
+from training.tensors.parts import cut_axis, held, held_slices, part_like, whole_tensor
+from training.tensors.reading import slices_fill
 
 _WEIGHTS_NAME = "kept.safetensors"
 _RECORD_NAME = "kept.json"
@@ -51,7 +55,8 @@ class Braked:
 
 
 class KeptWeights:
-    """A copy of the trained weights, in the computer's memory.
+    """A copy of the trained weights, or of the parts that this process holds, in the computer's
+    memory.
 
     A state of another step than the copy's holds the copy too, so that a resumed session keeps what
     an uninterrupted one would.
@@ -61,7 +66,8 @@ class KeptWeights:
         """Keep the weights that the model has before the first step."""
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._copy = {
-            name: p.detach().to("cpu", copy=True).contiguous() for name, p in self._trained.items()
+            name: held(p.detach()).to("cpu", copy=True).contiguous()
+            for name, p in self._trained.items()
         }
         self.step = 0
         self.rate_sum = 0.0
@@ -70,22 +76,33 @@ class KeptWeights:
     def keep(self, step: int, rate_sum: float) -> None:
         """Copy the weights as they are after this step."""
         for name, parameter in self._trained.items():
-            self._copy[name].copy_(parameter.detach())
+            self._copy[name].copy_(held(parameter.detach()))
         self.step, self.rate_sum = step, rate_sum
 
     @torch.no_grad()
     def restore(self) -> None:
         """Give the model the weights of the copy."""
         for name, parameter in self._trained.items():
-            parameter.copy_(self._copy[name])
+            held(parameter).copy_(self._copy[name])
 
-    def state_write(self, directory: Path, step: int) -> None:
-        """Add to a state what `state_read` needs: the copy, unless it is that of the state."""
+    def state_write(self, directory: Path | None, step: int) -> None:
+        """Add to a state what `state_read` needs: the copy, unless it is that of the state. Without
+        a directory only take part in gathering."""
         if step == self.step:
             return
-        save_file(self._copy, directory / _WEIGHTS_NAME)
-        record = {"step": self.step, "rate_sum": self.rate_sum}
-        (directory / _RECORD_NAME).write_text(json.dumps(record))
+
+        def whole(name: str) -> torch.Tensor:
+            """Gather one, on the device, where messages between processes go."""
+            parameter = self._trained[name]
+            tensor: torch.Tensor = whole_tensor(
+                part_like(self._copy[name].to(parameter.device), parameter)
+            )
+            return tensor
+
+        tensors_write(directory and directory / _WEIGHTS_NAME, self._trained, whole)
+        if directory is not None:
+            record = {"step": self.step, "rate_sum": self.rate_sum}
+            (directory / _RECORD_NAME).write_text(json.dumps(record))
 
     def state_read(self, directory: Path, step: int, rate_sum: float) -> None:
         """Take over the copy of a state; the model has the state's weights, which are those of
@@ -95,4 +112,7 @@ class KeptWeights:
             return
         record = json.loads((directory / _RECORD_NAME).read_bytes())
         self.step, self.rate_sum = record["step"], record["rate_sum"]
-        self._copy = load_file(directory / _WEIGHTS_NAME)
+        places = header_read(directory / _WEIGHTS_NAME)
+        for name, parameter in self._trained.items():
+            slices = held_slices(parameter.shape, cut_axis(parameter), parameter)
+            slices_fill(self._copy[name], slices, places[name])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -23,6 +24,7 @@ from training.frozen.reference import layers_recomputed
 from training.frozen.streaming import masked_losses
 from training.ranks.group import ALONE, Ranks
 from training.samples import Pool, Sample
+from training.tensors.parts import cut_axis, held
 
 
 def fisher_samples(pools: Sequence[Pool], count: int, seed: int) -> list[Sample]:
@@ -41,10 +43,13 @@ def fisher_measure(
     device: torch.device,
     on_example: Callable[[int], None],
     ranks: Ranks = ALONE,
+    sharded: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Return F of the named weights in float32; on_example(i) is called before example i.
 
-    Ranks share the samples, of which each is given all, and get the same F.
+    Ranks share the samples, of which each is given all, and get the same F. Where they share the
+    weights (sharded), whose gradients are summed over them, all read the same sample at a time, and
+    each gets F of what it holds.
 
     diagonal: in a weight's own shape. row: the mean of every output row, with 1 in place of the
     inputs' axis, so that it broadcasts; weights with one axis keep each value.
@@ -57,26 +62,36 @@ def fisher_measure(
     def square(name: str, weight: torch.Tensor) -> None:
         if weight.grad is None:
             return
-        squared = weight.grad.float().square()
+        squared = held(weight.grad).float().square()
         weight.grad = None
         axis = axes[name]
         if variant == "row" and axis is not None:
-            squared = squared.mean(axis, keepdim=True)
+            squared = _mean(squared, axis, weight)
         sums[name] = sums[name].add_(squared) if name in sums else squared
 
     tokens = 0.0
-    own = [
-        samples[index]
-        for index in ranks.share([len(sample.encoded.token_ids) for sample in samples])
-    ]
+    own, copies = list(samples), ranks.count if sharded else 1
+    if not sharded:
+        costs = [len(sample.encoded.token_ids) for sample in samples]
+        own = [samples[index] for index in ranks.share(costs)]
     with _gradient_of(model, weights, square), layers_recomputed(model):
         for number, sample in enumerate(own):
             on_example(number)
             for loss in masked_losses(model, [sample.encoded], device):
-                loss.nll_sum.backward()
+                (loss.nll_sum / copies).backward()
                 tokens += sum(loss.token_counts)
-    tokens = ranks.sums({"tokens": tokens})["tokens"]
-    return {name: total / tokens for name, total in ranks.tensors_sum(sums).items()}
+    if not sharded:
+        tokens, sums = ranks.sums({"tokens": tokens})["tokens"], ranks.tensors_sum(sums)
+    return {name: total / tokens for name, total in sums.items()}
+
+
+def _mean(squared: torch.Tensor, axis: int, weight: torch.Tensor) -> torch.Tensor:
+    """Return the mean of every row; of weights whose rows are cut, over all parts."""
+    if cut_axis(weight) != axis:
+        return squared.mean(axis, keepdim=True)
+    sums = squared.sum(axis, keepdim=True)
+    dist.all_reduce(sums)
+    return sums / weight.shape[axis]
 
 
 def _input_axis(model: nn.Module, name: str, weight: torch.Tensor) -> int | None:

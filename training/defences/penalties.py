@@ -5,6 +5,8 @@ L = L_task + (λ/2) Σ F_i (θ_i − θ*_i)², θ* the parent's weights as this 
 added to what backward has left, when a step's microbatches are all done and before clipping; so the
 penalty counts once a step, however many examples or decisions the step has.
 
+Where ranks share the model, each pulls at its part, and knows F of that.
+
 Memory: without LoRA, a copy of the trained weights in their dtype; EWC's F beside it, float32, one
 number a row or one a weight; and three float32 matrices while the gradient is added. With LoRA
 nothing is copied, for θ − θ* is the adapter's product itself, s·B·A: its gradient G is computed
@@ -23,7 +25,9 @@ from training.config import DefencesConfig, RunConfig
 from training.defences.fisher import fisher_measure, fisher_samples
 from training.frozen.reader import base_model
 from training.ranks.group import ALONE, Ranks
+from training.ranks.sharding import Holding
 from training.samples import Pool
+from training.tensors.parts import held, part_like
 
 
 class _Moved(Protocol):
@@ -43,13 +47,16 @@ class _Plain:
 
     def __init__(self, weight: nn.Parameter) -> None:
         self.weight = weight
-        self.parent = weight.detach().clone()
+        self.parent = held(weight.detach()).clone()
 
     def delta(self) -> torch.Tensor:
-        return self.weight.float() - self.parent.float()
+        return held(self.weight).float() - self.parent.float()
 
     def pull(self, gradient: torch.Tensor) -> None:
-        _add(self.weight, gradient)
+        if self.weight.grad is None:
+            self.weight.grad = part_like(gradient.to(self.weight.dtype), self.weight)
+        else:
+            held(self.weight.grad).add_(gradient)
 
 
 class _Adapted:
@@ -118,8 +125,11 @@ class ParentPenalty:
         weights: Mapping[str, _Moved],
         fisher: Mapping[str, torch.Tensor],
         defences: DefencesConfig,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """fisher: F by name; a weight that is missing has F = 0."""
+        """fisher: F by name; a weight that is missing has F = 0. ranks: those that have parts of
+        the weights, each of which pulls at its own."""
+        self._ranks = ranks
         self._weights = [(weight, fisher.get(name)) for name, weight in weights.items()]
         self._l2 = defences.l2_strength
         self._ewc = defences.ewc_strength
@@ -135,7 +145,8 @@ class ParentPenalty:
                 value = 0.5 * (pull * delta).sum()
                 sums[name] = sums[name] + value if name in sums else value
                 weight.pull(pull)
-        return {f"penalty_nats/{name}": value.item() for name, value in sums.items()}
+        values = self._ranks.sums({name: value.item() for name, value in sums.items()})
+        return {f"penalty_nats/{name}": value for name, value in values.items()}
 
     def _strengths(self, fisher: torch.Tensor | None) -> dict[str, float | torch.Tensor]:
         """λ F of a weight by penalty."""
@@ -149,11 +160,10 @@ class ParentPenalty:
 
 def penalty_prepare(
     config: RunConfig,
-    model: nn.Module,
+    holding: Holding,
     pools: Sequence[Pool],
     attempt: Attempt,
     device: torch.device,
-    ranks: Ranks = ALONE,
 ) -> ParentPenalty | None:
     """Return the recipe's penalty, None where it has none; the model has the parent's weights.
 
@@ -162,37 +172,41 @@ def penalty_prepare(
     defences = config.defences
     if not defences.has_penalty:
         return None
-    weights = moved_weights(model)
+    holding.at_rest()
+    weights = moved_weights(holding.model)
     fisher: dict[str, torch.Tensor] = {}
     if defences.ewc_strength is not None:
         stored = {name: weight for name, (weight, _) in weights.items()}
-        fisher = _fisher(config, model, stored, pools, attempt, device, ranks)
-    return ParentPenalty({name: moved for name, (_, moved) in weights.items()}, fisher, defences)
+        fisher = _fisher(config, holding, stored, pools, attempt, device)
+    moved = {name: one for name, (_, one) in weights.items()}
+    return ParentPenalty(moved, fisher, defences, holding.ranks if holding.sharded else ALONE)
 
 
 def _fisher(
     config: RunConfig,
-    model: nn.Module,
+    holding: Holding,
     weights: Mapping[str, nn.Parameter],
     pools: Sequence[Pool],
     attempt: Attempt,
     device: torch.device,
-    ranks: Ranks,
 ) -> dict[str, torch.Tensor]:
     wanted = config.defences.ewc_examples or 0
     samples = fisher_samples(pools, wanted, config.seed)
     if len(samples) < wanted:
         message = f"only {len(samples)} general examples are there for EWC, not {wanted}"
         attempt.events.warning(where="defences.ewc_examples", message=message)
+    own = -(-len(samples) // holding.ranks.count)
     fisher = fisher_measure(
-        base_model(model),
+        base_model(holding.model),
         weights,
         samples,
         variant=config.defences.ewc_variant or "row",
         device=device,
-        on_example=_progress(attempt, -(-len(samples) // ranks.count)),
-        ranks=ranks,
+        on_example=_progress(attempt, len(samples) if holding.sharded else own),
+        ranks=holding.ranks,
+        sharded=holding.sharded,
     )
+    holding.at_rest()
     attempt.check_stop()
     return fisher
 

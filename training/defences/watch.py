@@ -10,11 +10,11 @@ does. Everything else keeps to its share of the time.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from engine.attempt import Attempt
 from engine.states import state_step
@@ -25,6 +25,7 @@ from training.defences.likelihood import reading
 from training.defences.probe import Probe, perplexity
 from training.measures.budget import Budget
 from training.measures.meter import Totals
+from training.ranks.sharding import Holding
 from training.samples import Curriculum
 
 
@@ -34,18 +35,20 @@ class Watch:
     def __init__(
         self,
         *,
-        model: nn.Module,
+        holding: Holding,
         config: RunConfig,
         curriculum: Curriculum,
         probes: Sequence[Probe],
         device: torch.device,
     ) -> None:
-        """The model has the parent's weights, which everything is set against.
+        """The model has the parent's weights, which everything is set against. Ranks that share it
+        watch together: all of them read the same, and go by the first one's clock and numbers.
 
         Raises ConfigError for a brake without any general probe.
         """
         settings, share = config.watch, config.diagnostics.diagnostics_share
-        self._model = model
+        self._holding = holding
+        self._model = model = holding.model
         self._device = device
         self._every_steps = settings.watch_every_steps
         self._limit = settings.brake_rise
@@ -58,7 +61,7 @@ class Watch:
         self._probe_budget = Budget(every_steps=self._every_steps, share=share)
         self._divergence_budget = Budget(every_steps=self._every_steps, share=share)
         self.braked: Braked | None = None
-        with reading(model):
+        with self._reading():
             with self._probe_budget.measuring():
                 self._parent_nats = self._read(probes)
             prompts = prompts_choose(curriculum.samples, settings.watch_kl_tokens, config.seed)
@@ -69,13 +72,21 @@ class Watch:
         """Return the metrics of the parent itself, which are those of step 0."""
         return {_name(key): perplexity(nats) for key, nats in self._parent_nats.items()}
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read with the model; afterwards it is at rest again."""
+        with reading(self._model):
+            yield
+        self._holding.at_rest()
+
     def weights_loaded(self, state: Path, totals: Totals) -> None:
         """Take over the weights that a state keeps; the model has the state's own."""
         if self._kept is not None:
             self._kept.state_read(state, state_step(state), totals.rate_sum)
 
-    def state_write(self, directory: Path, step: int) -> None:
-        """Add what `weights_loaded` reads back to a state's directory."""
+    def state_write(self, directory: Path | None, step: int) -> None:
+        """Add what `weights_loaded` reads back to a state's directory; without one only take part
+        in gathering."""
         if self._kept is not None:
             self._kept.state_write(directory, step)
 
@@ -83,17 +94,18 @@ class Watch:
         self, step: int, last: bool, totals: Totals, attempt: Attempt
     ) -> dict[str, float | None]:
         """Look, where it is time; return the metrics. Sets `braked` where the brake has stopped."""
-        with reading(self._model):
+        agree = self._holding.agree
+        with self._reading():
             exact: dict[str, float] = {}
             if last or step % self._every_steps == 0:
                 exact = self._read(self._exact)
             others: dict[str, float] = {}
-            if self._others and (last or self._probe_budget.due(step)):
+            if self._others and agree(last or self._probe_budget.due(step)):
                 with self._probe_budget.measuring():
                     others = self._read(self._others)
             nats = exact | others
             values: dict[str, float | None] = {_name(key): perplexity(nats[key]) for key in nats}
-            if last or self._divergence_budget.due(step):
+            if agree(last or self._divergence_budget.due(step)):
                 with self._divergence_budget.measuring():
                     values["kl_to_parent_nats"] = self._divergence.measure(self._model)
         if exact and self._kept is not None:
@@ -101,7 +113,9 @@ class Watch:
         return values
 
     def _read(self, probes: Sequence[Probe]) -> dict[str, float]:
-        return {probe.key: probe.nats_per_token(self._model, self._device) for probe in probes}
+        nats = {probe.key: probe.nats_per_token(self._model, self._device) for probe in probes}
+        agreed: dict[str, float] = self._holding.agree(nats)
+        return agreed
 
     def _brake(
         self,

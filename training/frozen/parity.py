@@ -2,16 +2,19 @@
 
 Some architectures are wrong under a cache without any error, others fail only in the backward. So a
 slice of real data is streamed as the run will stream it and compared with plain forwards without a
-cache, once a run: see `training.frozen.reference` for the gradient.
+cache, once a run: see `training.frozen.reference` for the gradient. Ranks that share a sharded
+model check it together, all of them the same slice.
 """
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import cross_entropy
 
 from corpus.encoded import EncodedExample, Segment
@@ -22,6 +25,7 @@ from training.frozen.reader import base_model
 from training.frozen.reference import cut_before, layers_recomputed, odd_length
 from training.frozen.streaming import decisions_walk, head_on
 from training.frozen.stretches import Stretch, stretches
+from training.tensors.parts import held
 
 _SLICE_TOKENS = 96
 _SHORTER_TOKENS = 30
@@ -79,10 +83,11 @@ def parity_check(
     was_training = model.training
     model.eval()
     try:
-        logits, gradient = _refused(check, long, base.config.model_type)
-        bears_masks = not cache.has_states
-        can_pad = bears_masks and together > 1 and check.holds([short, long])
-        can_gather = bears_masks and gather and check.holds([long], gather=True)
+        with check.compared_alone():
+            logits, gradient = _refused(check, long, base.config.model_type)
+            bears_masks = not cache.has_states
+            can_pad = bears_masks and together > 1 and check.holds([short, long])
+            can_gather = bears_masks and gather and check.holds([long], gather=True)
     finally:
         model.train(was_training)
     return Parity(logits=logits, gradient=gradient, can_pad=can_pad, can_gather=can_gather)
@@ -134,11 +139,42 @@ class _Check:
             if parameter.requires_grad and parameter.numel() <= _COMPARED_NUMBERS
         ]
         self.parameters = [parameter for _, parameter in self.owners]
+        self.sharded = any(isinstance(one, FSDPModule) for one in model.modules())
 
     @property
     def tolerances(self) -> tuple[float, float]:
         """Of logits and of gradients."""
         return _TOLERANCES.get(next(self.model.parameters()).dtype, _ROUNDED_TOLERANCES)
+
+    @contextmanager
+    def compared_alone(self) -> Iterator[None]:
+        """Within, a sharded model has gradients of what is compared and of nothing else: they are
+        made for all that get any, and would need as much memory as the weights."""
+        if not self.sharded:
+            yield
+            return
+        with torch.no_grad():  # FSDP2 looks at what gets gradient when it is first used
+            self.model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self.device))
+        self._parts_again()
+        compared = {id(one) for one in self.parameters}
+        left = [p for p in self.model.parameters() if p.requires_grad and id(p) not in compared]
+        for one in left:
+            one.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self._parts_again()
+            for one in left:
+                one.requires_grad_(True)
+
+    def _parts_again(self) -> None:
+        """Give back what a forward without a backward left gathered: parameters are parts again."""
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
+    def _zeros(self) -> list[torch.Tensor]:
+        return [torch.zeros_like(held(one.detach())) for one in self.parameters]
 
     def holds(self, examples: Sequence[EncodedExample], *, gather: bool = False) -> bool:
         """Whether these can be walked together, or one with its decisions gathered."""
@@ -156,7 +192,7 @@ class _Check:
         """Return the differences of logits and of gradients, as `Parity` has them."""
         logits, gradients = self._streamed(examples, gather)
         plain_logits: list[torch.Tensor] = []
-        plain = [torch.zeros_like(one) for one in self.parameters]
+        plain = self._zeros()
         cut: set[nn.Module] = set()
         for example in examples:
             for part in stretches(example, self.grad_window):
@@ -169,7 +205,7 @@ class _Check:
         self, examples: Sequence[EncodedExample], gather: bool
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         logits: list[list[torch.Tensor]] = [[] for _ in examples]
-        gradients = [torch.zeros_like(one) for one in self.parameters]
+        gradients = self._zeros()
         walk = decisions_walk(
             self.model, examples, self.device, grad_window=self.grad_window, gather=gather
         )
@@ -208,10 +244,19 @@ class _Check:
     ) -> None:
         wanted = torch.tensor(targets, device=self.device)
         loss = cross_entropy(logits.float(), wanted, reduction="sum")
-        by_parameter = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        for total, gradient in zip(gradients, by_parameter, strict=True):
+        for total, gradient in zip(gradients, self._gradients(loss), strict=True):
             if gradient is not None:
-                total += gradient
+                total += held(gradient)
+
+    def _gradients(self, loss: torch.Tensor) -> list[torch.Tensor | None]:
+        """Return each parameter's gradient, of a sharded one what this rank holds of the sum over
+        all ranks, which do the same: so both sides of a comparison are as many times as large."""
+        if not self.sharded:
+            return list(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+        loss.backward()  # nothing but this gathers a sharded model's layers
+        gradients = [one.grad for one in self.parameters]
+        self.model.zero_grad()
+        return gradients
 
     def _gradient_difference(
         self, ours: list[torch.Tensor], plain: list[torch.Tensor], cut: set[nn.Module]
@@ -223,5 +268,8 @@ class _Check:
                 sizes.append(b.float().norm())
         if not sizes:
             raise ValueError("no gradient could be compared")
-        difference, size = torch.stack(differences).norm(), torch.stack(sizes).norm()
+        squares = torch.stack([torch.stack(one).norm().square() for one in (differences, sizes)])
+        if self.sharded:
+            dist.all_reduce(squares)
+        difference, size = squares.sqrt()
         return (difference / (size + math.ulp(0.0))).item()

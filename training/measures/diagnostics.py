@@ -36,17 +36,21 @@ class Diagnostics:
         parent: Reference | None,
         device: torch.device,
         live: bool = True,
+        follows: bool = False,
     ) -> None:
         """parent: what the change is taken from; None where it cannot be measured.
 
-        live: whether anything is measured while the session trains; else only at its end.
+        live: whether anything is measured while the session trains; else only at its end. follows:
+        whether another process measures, and this one only takes part in gathering.
         """
         self._live = live
         settings = config.diagnostics
         share = settings.diagnostics_share
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._sparsity = Budget(share=share) if settings.gradient_sparsity else None
-        self.ranks = ChangeRanks(model, parent) if parent and settings.change_rank else None
+        self.ranks: ChangeRanks | None = None
+        if parent and settings.change_rank:
+            self.ranks = ChangeRanks(model, parent, follows=follows)
         self._rank = Budget(share=share, every_steps=RANK_EVERY_STEPS)
         self._sharpness_budget = Budget(share=share)
         self._cosine_budget = Budget(share=share)

@@ -57,9 +57,11 @@ class Displacement:
 class Reference:
     """The weights of a model directory, as stored."""
 
-    def __init__(self, directory: Path | str, tensors: TensorMap) -> None:
-        """tensors: which of its tensors hold what of the models that are measured."""
+    def __init__(self, directory: Path | str, tensors: TensorMap, *, follows: bool = False) -> None:
+        """tensors: which of its tensors hold what of the models that are measured. follows: whether
+        another process measures, and this one only takes part in gathering."""
         self.tensors = tensors
+        self._follows = follows
         places = tensor_places(directory)
         self._places = {name: place for name, place in places.items() if place.dtype in DTYPES}
 
@@ -93,8 +95,10 @@ class Reference:
     @torch.no_grad()
     def measure(self, model: nn.Module) -> Displacement:
         """Return the distance of a model's weights from this reference, in float32."""
-        tensors = {}
+        tensors: dict[str, TensorMove] = {}
         for name, tensor in StoredWeights(model, self.tensors):
+            if self._follows:
+                continue
             moved, size = self._distance(name, tensor.reshape(-1))
             tensors[name] = TensorMove(norm=moved, reference_norm=size, shape=tuple(tensor.shape))
         return Displacement(

@@ -129,16 +129,19 @@ class DisplacementMeter:
         model: torch.nn.Module | None,
         tensors: TensorMap,
         attempt: Attempt,
+        *,
+        follows: bool = False,
     ) -> Self:
-        """Return a run's own; model: None where another rank measures."""
+        """Return a run's own; model: None where another rank measures alone. follows: whether this
+        one only takes part in gathering what the first one measures."""
         if model is None:
             return cls(None, None, same=False)
         anchor_path = config.anchor_model
         same = anchor_path is not None and Path(anchor_path).samefile(config.model)
-        parent = _reference(config.model, "model", model, tensors, attempt)
+        parent = _reference(config.model, "model", model, tensors, attempt, follows)
         anchor = None
         if anchor_path is not None and not same:
-            anchor = _reference(anchor_path, "anchor_model", model, tensors, attempt)
+            anchor = _reference(anchor_path, "anchor_model", model, tensors, attempt, follows)
         return cls(parent, anchor, same, config.diagnostics.diagnostics_share)
 
     def due(self, step: int, last: bool) -> bool:
@@ -156,9 +159,14 @@ class DisplacementMeter:
 
 
 def _reference(
-    path: str, where: str, model: torch.nn.Module, tensors: TensorMap, attempt: Attempt
+    path: str,
+    where: str,
+    model: torch.nn.Module,
+    tensors: TensorMap,
+    attempt: Attempt,
+    follows: bool,
 ) -> Reference | None:
-    reference = Reference(path, tensors)
+    reference = Reference(path, tensors, follows=follows)
     missing = reference.missing(model)
     if missing is None:
         return reference

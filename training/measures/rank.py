@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from engine.tensornames import TensorName, is_projected, layers_spread
 from training.ahead.passes import rank_operations
 from training.measures.displacement import Reference
+from training.tensors.parts import whole_tensor
 from training.tensors.weights import StoredWeights
 
 ENERGY_SHARE = 0.9
@@ -114,8 +115,10 @@ def _threads_for(side: int) -> Iterator[None]:
 class ChangeRanks:
     """Measures the ranks of a model's changes, as far as the time that is given allows."""
 
-    def __init__(self, model: nn.Module, reference: Reference) -> None:
+    def __init__(self, model: nn.Module, reference: Reference, *, follows: bool = False) -> None:
+        """follows: whether another process measures, and this one only takes part in gathering."""
         self._reference = reference
+        self._follows = follows
         self._sources = {
             one.name: (one.parameter, one.module)
             for one in StoredWeights(model, reference.tensors).sources()
@@ -130,13 +133,17 @@ class ChangeRanks:
         """Return the ranks of one matrix."""
         parameter, module = self._sources[name]
         if module is not None:
-            return product_rank(*_factors(module))
+            factors = [whole_tensor(one) for one in _factors(module)]
+            return MatrixRank() if self._follows else product_rank(*factors)
         if min(parameter.shape) > SIDE_MAX:
             return MatrixRank(reason=TOO_LARGE)
+        whole = whole_tensor(parameter)
+        if self._follows:
+            return MatrixRank()
         started = time.monotonic()
         with _threads_for(min(parameter.shape)):
-            reference = self._reference.read(name).to(parameter.device, torch.float32)
-            effective = effective_rank(parameter.float() - reference)
+            reference = self._reference.read(name).to(whole.device, torch.float32)
+            effective = effective_rank(whole.float() - reference)
         self._seconds += time.monotonic() - started
         self._operations += rank_operations(parameter.shape)
         return effective
@@ -155,22 +162,22 @@ class ChangeRanks:
         seconds: float,
         stop: Callable[[], bool],
         progress: Callable[[int, int], None],
+        agree: Callable[[Any], Any] = lambda value: value,
     ) -> dict[str, MatrixRank]:
         """Measure every matrix that fits into the time given; the others say why they do not.
 
         stop: asked before every matrix; true ends the measuring. progress: told how many of how
-        many matrices are done.
+        many matrices are done. agree: gives the first process's value where several take part.
         """
         by_name: dict[str, MatrixRank] = {}
         started = time.monotonic()
         for number, name in enumerate(self.names):
             progress(number, len(self.names))
-            if stop():
-                by_name[name] = MatrixRank(reason=STOPPED)
-            elif time.monotonic() - started + self.seconds_expected(name) > seconds:
-                by_name[name] = MatrixRank(reason=NO_TIME)
-            else:
-                by_name[name] = self.measure(name)
+            reason = STOPPED if stop() else None
+            if time.monotonic() - started + self.seconds_expected(name) > seconds:
+                reason = reason or NO_TIME
+            reason = agree(reason)
+            by_name[name] = MatrixRank(reason=reason) if reason else self.measure(name)
         progress(len(self.names), len(self.names))
         return by_name
 

@@ -43,12 +43,13 @@ class Reporter:
         self.watch = watch
         self.holding = holding
         self.diagnostics = Diagnostics(
-            model=holding.kept or holding.model,
+            model=holding.model,
             config=config,
             samples=curriculum.samples,
             parent=displacement.parent,
             device=device,
             live=holding.ranks.first and not holding.sharded,
+            follows=not holding.ranks.first,
         )
         self.notes: dict[str, Any] = {}
         """What else the summary says."""
@@ -74,10 +75,12 @@ class Reporter:
         if self.watch is not None:
             self.watch.weights_loaded(state, self.totals)
 
-    def state_write(self, directory: Path, step: int) -> None:
-        """Write what `start` and `weights_loaded` read back into a state's directory."""
+    def state_write(self, directory: Path | None, step: int) -> None:
+        """Write what `start` and `weights_loaded` read back into a state's directory; without one
+        only take part in gathering."""
         self._session_count()
-        (directory / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
+        if directory is not None:
+            (directory / _TOTALS_NAME).write_text(json.dumps(self.totals.to_json()))
         if self.watch is not None:
             self.watch.state_write(directory, step)
 
@@ -104,9 +107,10 @@ class Reporter:
             "epoch": self.totals.examples / self.curriculum.examples_per_epoch,
         }
         self._remember(meter)
-        due = self.holding.due(self.displacement.due(step, last))
-        if due and (whole := self.holding.whole()) is not None:
-            parent, anchor = self.displacement.measure(whole)
+        holding = self.holding
+        due = holding.takes_part and holding.agree(self.displacement.due(step, last))
+        if due and (model := holding.at_rest()) is not None:
+            parent, anchor = self.displacement.measure(model)
             values["displacement"] = parent.norm if parent else None
             values["displacement_pretrained"] = anchor.norm if anchor else None
         if self.watch is not None:

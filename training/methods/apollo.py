@@ -28,7 +28,7 @@ class Apollo(Method):
     settings = frozenset({"rank", "scale", "implementation"})
     implementations = {OWN: OWN, REFERENCE: f"{REFERENCE} (CC-BY-NC 4.0)"}
     default_rank = 256
-    sharding_refusal = "needs whole matrices"  # a part's projection is not the matrix's
+    cuts_larger_side = True  # then a part of a matrix has all of each of its channels
     lever = Lever("use APOLLO-Mini or LoRA as method, or lower rank", (OPTIMIZER,))
     scale_type: ClassVar[str] = "channel"
 
@@ -39,6 +39,10 @@ class Apollo(Method):
     def scale_of(self, settings: Settings, shape: tuple[int, ...]) -> float:
         """Return the square of the factor on a matrix's update: n / r, unless it was set."""
         return settings.scale or min(shape[-2:]) / self.rank_of(settings, shape)
+
+    def sharding_refusal(self, settings: Settings) -> str | None:
+        """Refuse the authors' package, which would project parts as if they were matrices."""
+        return f"by {REFERENCE} needs whole matrices" if self._is_reference(settings) else None
 
     def card_words(self, settings: Settings) -> str:
         """Return it with the package that made the updates, where that is the authors'."""

@@ -59,8 +59,8 @@ class Method:
     default_rank: ClassVar[int | None] = None
     is_adapter: ClassVar[bool] = False
     """Whether it trains an adapter beside the model's own weights, which stay as they are."""
-    sharding_refusal: ClassVar[str | None] = None
-    """Why a matrix cannot be shared out over processes; None where it can."""
+    cuts_larger_side: ClassVar[bool] = False
+    """Whether matrices are best cut along their larger side where processes share them."""
     lever: ClassVar[Lever]
     """What lowers its own memory."""
     remedy: ClassVar[str | None] = None
@@ -72,6 +72,10 @@ class Method:
             if getattr(settings, field) is not None and field not in self.settings:
                 message = f"has no meaning for {self.key}"
                 raise ConfigError(f"method.{field}", message, "Leave it out.")
+
+    def sharding_refusal(self, settings: Settings) -> str | None:
+        """Return why a matrix cannot be shared out over processes; None where it can."""
+        return None
 
     def shapes_check(self, settings: Settings, shapes: Shapes) -> None:
         """Refuse settings that do not fit the model's tensors; ConfigError names the first."""

@@ -16,17 +16,25 @@ P and s, which touch all of G, are taken in the weights' type; a step never wait
 device; projections come from (seed, draw, matrix), so a state holds numbers and tensors only; and a
 gradient of zeros does not count as an update, where apollo-torch would hold the matrix at rest for
 thousands of steps.
+
+Matrices may be cut over processes (FSDP2's DTensors). Cut along the larger side, a process projects
+its own rows or columns by the same P, keeps their moments and finds their factors; all that it asks
+the others for are norms, once a step for all matrices together. `training.optimizers.cut` says what
+is different along the smaller side.
 """
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from training.optimizers.cut import Cut, squares_sum
+from training.tensors.parts import held, part_like
 
 GROWTH_MAX = 1.01
 _NORM_EPSILON = 1e-8
@@ -70,7 +78,8 @@ class Apollo(Optimizer):
         weight_decay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Take torch's groups of parameters; ValueError for a sharded one or an unknown scale."""
+        """Take torch's groups of parameters; ValueError for an unknown scale, or for a parameter
+        that is cut along several axes."""
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -91,18 +100,26 @@ class Apollo(Optimizer):
         self._projections = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; ValueError names a sharded parameter: its projection would be wrong."""
+        """Add a group; ValueError names a parameter that is cut along several axes."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         if group["scale_type"] not in ("channel", "tensor"):
             raise ValueError(f"scale_type {group['scale_type']!r} is neither channel nor tensor")
         names = group.get("param_names") or [f"number {i}" for i in range(len(group["params"]))]
         for name, parameter in zip(names, group["params"], strict=True):
-            if isinstance(parameter, DTensor):
-                raise ValueError(
-                    f"APOLLO needs whole matrices, and parameter {name} is a DTensor, sharded over "
-                    "devices. Use AdamW or LoRA with sharding, or APOLLO with whole copies (DDP)."
-                )
+            Cut.of(parameter, name)
+
+    def state_axis(self, parameter: Tensor, key: str) -> int | None:
+        """Return the axis along which this tensor of a parameter's state is cut over processes."""
+        cut = Cut.of(parameter)
+        rank = next(
+            g["rank"] for g in self.param_groups if any(p is parameter for p in g["params"])
+        )
+        if rank is None or parameter.ndim not in (2, 3):
+            return cut.axis
+        if key == "update_norm":
+            return cut.axis if parameter.ndim == 3 else None
+        return None if cut.is_of_smaller_side else cut.axis
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state; its moments stay float32, which torch would cast to the weights' type.
@@ -127,6 +144,7 @@ class Apollo(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         number = 0
+        projected: list[_Scaling] = []
         for group in self.param_groups:
             others: dict[Tensor, Tensor] = {}
             for parameter in group["params"]:
@@ -134,43 +152,49 @@ class Apollo(Optimizer):
                 if parameter.grad is None:
                     continue
                 if group["rank"] is not None and parameter.ndim in (2, 3):
-                    self._step_projected(parameter, parameter.grad, group, number)
+                    projected.append(self._scaling(parameter, parameter.grad, group, number))
                 else:
-                    others[parameter] = parameter.grad.float()
+                    others[parameter] = held(parameter.grad).float()
             if others:
                 self._step_adamw(others, group)
+        _norms_join(projected)
+        for scaling in projected:
+            _step_projected(scaling, self.state[scaling.parameter])
         return loss
 
-    def _step_projected(
+    def _scaling(
         self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], number: int
-    ) -> None:
-        """Scale a matrix's gradient, or a stack's, by what Adam does to its projection."""
-        rows, columns = gradient.shape[-2:]
-        stacked = gradient.ndim == 3
+    ) -> "_Scaling":
+        """Project a matrix's gradient, or a stack's, and see what Adam does to it."""
+        cut, own = Cut.of(parameter), held(gradient)
+        wide = parameter.shape[-2] < parameter.shape[-1]
         state = self.state[parameter]
         matrix = self._projection(parameter, group, number, state.get("step", 0))
-        low = (matrix.T @ gradient if rows < columns else gradient @ matrix).float()
+        matrix = cut.rows_of_smaller_side(matrix)
+        low = cut.sum_if_of_smaller_side((matrix.T @ own if wide else own @ matrix).float())
         if not state:
-            empty = low.new_zeros((len(low), 1, 1) if stacked else ())
-            state.update(_moments(low), update_norm=empty)
+            self._state_begin(parameter, low, cut)
         direction = _adam_direction(state, low, group)
-
-        channels = -2 if rows < columns else -1
+        channels = -2 if wide else -1
         along = channels if group["scale_type"] == "channel" else (-2, -1)
-        factor = _norm(direction, along) / (_norm(low, along) + _NORM_EPSILON)
-        # ‖s·G‖ from the norms of G's channels: s·G itself is never formed.
-        sizes = factor * _norm(gradient, along)
-        norm = torch.linalg.vector_norm(sizes, dim=(-2, -1), keepdim=stacked)
-        before = state["update_norm"]
-        growth = (norm / (before + _NORM_EPSILON)).clamp_(min=GROWTH_MAX) / GROWTH_MAX
-        growth = torch.where(before > 0, growth, 1.0)
-        state["update_norm"] = torch.where(norm > 0, norm / growth, before)
+        sizes = cut.norms_if_of_smaller_side(_norm(own, along))
+        return _Scaling(
+            parameter=parameter,
+            gradient=own,
+            group=group,
+            cut=cut,
+            norms=(_norm(direction, along), _norm(low, along), sizes),
+        )
 
-        size = _step_size(state, group) * math.sqrt(group["scale"])
-        # In the parameter's type, for a mixed product would be copied to float32 and back.
-        parameter.addcmul_(gradient, (factor / growth).to(parameter.dtype), value=-size)
-        if group["weight_decay"]:
-            parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+    def _state_begin(self, parameter: Tensor, low: Tensor, cut: Cut) -> None:
+        """Begin with moments of zeros; each process keeps those of what it holds."""
+        moments = _moments(low)
+        for key in ("exp_avg", "exp_avg_sq"):
+            moments[key] = cut.kept(moments[key], self.state_axis(parameter, key))
+        stacked = parameter.ndim == 3
+        norm = low.new_zeros((len(low), 1, 1) if stacked else ())
+        moments["update_norm"] = cut.kept(norm, self.state_axis(parameter, "update_norm"))
+        self.state[parameter].update(moments)
 
     def _projection(
         self, parameter: Tensor, group: dict[str, Any], number: int, steps_done: int
@@ -197,14 +221,17 @@ class Apollo(Optimizer):
 
         pairs: each parameter with its float32 gradient.
         """
-        parameters, gradients = list(pairs), list(pairs.values())
-        states = [self.state[parameter] for parameter in parameters]
-        for state, gradient in zip(states, gradients, strict=True):
+        parameters, gradients = [held(parameter) for parameter in pairs], list(pairs.values())
+        states = [self.state[parameter] for parameter in pairs]
+        for state, (parameter, gradient) in zip(states, pairs.items(), strict=True):
             if not state:
-                state.update(_moments(gradient))
+                moments = _moments(gradient)
+                for key in ("exp_avg", "exp_avg_sq"):
+                    moments[key] = part_like(moments[key], parameter)
+                state.update(moments)
             state["step"] += 1
-        first = [state["exp_avg"] for state in states]
-        second = [state["exp_avg_sq"] for state in states]
+        first = [held(state["exp_avg"]) for state in states]
+        second = [held(state["exp_avg_sq"]) for state in states]
         beta1, beta2 = group["betas"]
         torch._foreach_lerp_(first, gradients, 1.0 - beta1)
         torch._foreach_mul_(second, beta2)
@@ -217,6 +244,69 @@ class Apollo(Optimizer):
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
 
 
+@dataclass(kw_only=True, eq=False)
+class _Scaling:
+    """What one matrix's update, or a stack's, is made of."""
+
+    parameter: Tensor
+    gradient: Tensor
+    """What this process holds of it, as all of the following."""
+    group: dict[str, Any]
+    cut: Cut
+    norms: tuple[Tensor, Tensor, Tensor]
+    """Of R̃, R and G: a channel's each, or a matrix's."""
+
+    @property
+    def is_by_channel(self) -> bool:
+        """Whether each channel has a factor, else each matrix."""
+        return bool(self.group["scale_type"] == "channel")
+
+    @property
+    def factor(self) -> Tensor:
+        """s of the paper; it broadcasts over what this process holds."""
+        direction, low, _ = self.norms
+        return direction / (low + _NORM_EPSILON)
+
+    update_norm: Tensor | None = None
+    """‖s·G‖ of the whole matrix where several processes hold it."""
+
+    def norm(self) -> Tensor:
+        """Return ‖s·G‖ from the norms of G's channels: s·G itself is never formed."""
+        if self.update_norm is not None:
+            return self.update_norm
+        sizes = self.factor * self.norms[2]
+        return torch.linalg.vector_norm(sizes, dim=(-2, -1), keepdim=self.gradient.ndim == 3)
+
+
+def _norms_join(scalings: Sequence[_Scaling]) -> None:
+    """Make norms of parts those of whole matrices: one message for all of them."""
+    parts = [one for one in scalings if one.cut.is_of_larger_side]
+    if not parts:
+        return
+    norms = [(one.norm(),) if one.is_by_channel else one.norms for one in parts]
+    joined = iter(squares_sum([norm.reshape(()) for row in norms for norm in row], parts[0].cut))
+    for one in parts:
+        if one.is_by_channel:
+            one.update_norm = next(joined)
+        else:
+            one.norms = next(joined), next(joined), next(joined)
+            one.update_norm = one.factor * one.norms[2]
+
+
+def _step_projected(scaling: _Scaling, state: dict[str, Any]) -> None:
+    """Scale the gradient as its projection was, limit the growth, and move the matrix."""
+    group, norm, before = scaling.group, scaling.norm(), held(state["update_norm"])
+    growth = (norm / (before + _NORM_EPSILON)).clamp_(min=GROWTH_MAX) / GROWTH_MAX
+    growth = torch.where(before > 0, growth, 1.0)
+    before.copy_(torch.where(norm > 0, norm / growth, before))
+    size = _step_size(state, group) * math.sqrt(group["scale"])
+    parameter = held(scaling.parameter)
+    # In the parameter's type, for a mixed product would be copied to float32 and back.
+    parameter.addcmul_(scaling.gradient, (scaling.factor / growth).to(parameter.dtype), value=-size)
+    if group["weight_decay"]:
+        parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+
+
 def _moments(like: Tensor) -> dict[str, Any]:
     zeros = {name: torch.zeros_like(like) for name in ("exp_avg", "exp_avg_sq")}
     return {"step": 0, **zeros}
@@ -226,10 +316,11 @@ def _adam_direction(state: dict[str, Any], low: Tensor, group: dict[str, Any]) -
     """Count the step, take `low` into its moments and return M / (√V + ε)."""
     beta1, beta2 = group["betas"]
     state["step"] += 1
-    state["exp_avg"].lerp_(low, 1.0 - beta1)
-    state["exp_avg_sq"].mul_(beta2).addcmul_(low, low, value=1.0 - beta2)
-    root = state["exp_avg_sq"].sqrt().add_(group["eps"])
-    return torch.div(state["exp_avg"], root, out=root)
+    first, second = held(state["exp_avg"]), held(state["exp_avg_sq"])
+    first.lerp_(low, 1.0 - beta1)
+    second.mul_(beta2).addcmul_(low, low, value=1.0 - beta2)
+    root = second.sqrt().add_(group["eps"])
+    return torch.div(first, root, out=root)
 
 
 def _norm(matrix: Tensor, along: int | tuple[int, int]) -> Tensor:

@@ -1,18 +1,13 @@
 """What each rank holds of the model: a whole copy, or its part under FSDP2.
 
-FSDP2 (torch.distributed.fsdp.fully_shard) gathers a layer's weights for every forward and backward
-and adds up its gradients in every backward, so all ranks must go through the same passes in the
-same order, or they wait for each other forever. Ranks have different numbers of decisions: before
-each pass they agree on what comes next, and a rank that has nothing of that kind to do runs a
-pass over one token whose loss counts zero times (`_Lockstep`).
-
-States and outputs are written from whole tensors, so they are the same files as those of one
-process, and any number of processes can go on from them.
+A part is all that a rank ever has: the model is built without numbers, each rank reads its own rows
+or columns from the files, and what is written or measured whole is gathered tensor by tensor. So
+states and outputs are the same files as those of one process, and any number of processes can go
+on from them.
 """
 
-import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,16 +16,14 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import Shard
 
 from engine.checks import ConfigError
 from engine.products import WeightGradients
 from training.frozen.reader import base_model
-from training.frozen.streaming import head_whole
 from training.ranks.group import Ranks
-
-_DONE, _DECISION, _CONTEXT = range(3)
-"""Passes of a step, the one to do first last."""
+from training.ranks.lockstep import Lockstep
+from training.tensors.reading import parts_make
 
 
 class Copies:
@@ -55,27 +48,18 @@ class Copies:
         self.ranks.gradients_sum(self.model.parameters())
 
     @property
-    def kept(self) -> Any:
-        """The model that `whole` returns, perhaps not up to date."""
-        return self.model if self.ranks.first else None
+    def takes_part(self) -> bool:
+        """Whether this rank is needed where weights are read: one copy is enough."""
+        return self.ranks.first
 
-    def whole(self) -> Any:
-        """Return the whole model in the first rank, None in the others; all ranks must call."""
-        return self.kept
+    def at_rest(self) -> Any:
+        """Return the model for its weights to be read, None in ranks that take no part; all ranks
+        must call, and then those that take part must read the same."""
+        return self.model if self.takes_part else None
 
-    def due(self, due: bool) -> bool:
-        """Whether this rank takes part in a measurement that is due by the first rank's clock."""
-        return due and self.ranks.first
-
-    @torch.no_grad()
-    def weights_take(self, stored: Mapping[str, torch.Tensor]) -> None:
-        """Take over trained weights, whole tensors by their names."""
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(stored[name])
-
-    def optimizer_attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make the optimizer's states whole ones; here they are."""
+    def agree(self, value: Any) -> Any:
+        """Return the first rank's value among those that take part."""
+        return value
 
     def same_check(self) -> None:
         """Refuse to save copies that have gone apart; EngineError. All ranks must call."""
@@ -90,16 +74,32 @@ class Shards:
 
     sharded = True
 
-    def __init__(self, model: nn.Module, ranks: Ranks, device: str) -> None:
-        """model: whole, on the CPU, the same in every rank; it is sharded in place."""
+    takes_part = True
+
+    def __init__(
+        self, model: nn.Module, ranks: Ranks, device: str, *, by_larger_side: bool = False
+    ) -> None:
+        """Shard a model in place, and make room for this rank's parts.
+
+        model: the same in every rank, what is to be read from files on the meta device.
+        by_larger_side: whether to cut matrices along their larger side; else by rows.
+        """
         self.model = model
         self.ranks = ranks
-        self._mirror: Any = copy.deepcopy(model) if ranks.first else None
+        self._cut = self._larger_side if by_larger_side else None
         base = base_model(model)
         self._shard(base, device)
+        parts_make(base, device)
         # Context is read without the head, but only the root's hooks gather what the root holds.
         base.get_decoder = lambda: partial(base, logits_to_keep=1)
-        self._lockstep = _Lockstep(base, ranks)
+        self._lockstep = Lockstep(base, ranks)
+
+    def _larger_side(self, parameter: nn.Parameter) -> Shard | None:
+        """Cut columns where a matrix has more of them; None, which is by rows, where there are
+        fewer, or where they cannot be shared evenly, for which FSDP2 has no way."""
+        if parameter.ndim != 2 or parameter.shape[0] >= parameter.shape[1]:
+            return None
+        return None if parameter.shape[1] % self.ranks.count else Shard(1)
 
     def _shard(self, base: Any, device: str) -> None:
         layers = _decoder_layers(base)
@@ -109,6 +109,7 @@ class Shards:
         settings: dict[str, Any] = {
             "mesh": init_device_mesh(device, (self.ranks.count,)),
             "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32),
+            "shard_placement_fn": self._cut,
         }
         for module in (*layers, base):
             fully_shard(module, **settings)
@@ -124,7 +125,7 @@ class Shards:
         """
         with self._lockstep.walking():
             yield
-        self._reshard()
+        self.at_rest()
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -135,107 +136,22 @@ class Shards:
         with self.walking():
             yield
 
-    @property
-    def kept(self) -> Any:
-        """The model that `whole` returns, perhaps not up to date."""
-        return self._mirror
+    def at_rest(self) -> Any:
+        """Return the model with its parameters as parts, which is how weights are read."""
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # what a forward without a backward left gathered
+        return self.model
 
-    def whole(self) -> Any:
-        """Return the whole model on the CPU in the first rank, None in the others; all must call.
-
-        It is one and the same model, brought up to date by every call.
-        """
-        self._reshard()
-        targets = {} if self._mirror is None else dict(self._mirror.named_parameters())
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    full = whole_tensor(parameter)
-                    if targets:
-                        targets[name].copy_(full)
-        return self._mirror
-
-    def due(self, due: bool) -> bool:
-        """Whether a measurement is due by the first rank's clock, for which all must gather."""
-        return bool(self.ranks.agree(due))
-
-    @torch.no_grad()
-    def weights_take(self, stored: Mapping[str, torch.Tensor]) -> None:
-        """Take over trained weights, whole tensors by their names: each rank cuts out its part."""
-        self._reshard()
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(_part(stored[name], parameter))
-
-    def optimizer_attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make `state_dict` gather whole tensors, in all ranks, and `load_state_dict` cut them."""
-        self._reshard()
-
-        def gather(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            whole = {
-                number: {key: self._gathered(value) for key, value in one.items()}
-                for number, one in state["state"].items()
-            }
-            return {**state, "state": whole}
-
-        optimizer.register_state_dict_post_hook(gather)
-        optimizer.register_load_state_dict_pre_hook(_state_cut)
+    def agree(self, value: Any) -> Any:
+        """Return the first rank's value, for what each would decide by its own clock."""
+        return self.ranks.agree(value)
 
     def same_check(self) -> None:
         """Do nothing: no number is held twice."""
 
-    def _gathered(self, value: Any) -> Any:
-        if not isinstance(value, DTensor):
-            return value
-        full: torch.Tensor = whole_tensor(value)
-        return full.cpu() if self.ranks.first else None
-
-    def _reshard(self) -> None:
-        """Give back what a forward without a backward left gathered."""
-        for module in self.model.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
-
 
 Holding = Copies | Shards
-
-
-class _Lockstep:
-    """Keeps the ranks' passes through a sharded model the same."""
-
-    def __init__(self, base: Any, ranks: Ranks) -> None:
-        self.base = base
-        self.ranks = ranks
-        self._active = False
-        base.register_forward_pre_hook(self._before_forward, prepend=True)
-
-    @contextmanager
-    def walking(self) -> Iterator[None]:
-        """Within, passes meet those of the other ranks; at the end, wait for their last one."""
-        self._active = True
-        try:
-            yield
-            self._meet(_DONE)
-        finally:
-            self._active = False
-
-    def _before_forward(self, *_: Any) -> None:
-        if self._active:
-            self._meet(_DECISION if torch.is_grad_enabled() else _CONTEXT)
-
-    def _meet(self, wanted: int) -> None:
-        """Run empty passes until what this rank wants is what all do."""
-        while (now := self.ranks.largest(wanted)) != wanted:
-            self._active = False
-            self._empty_pass(now)
-            self._active = True
-
-    def _empty_pass(self, kind: int) -> None:
-        ids = torch.zeros((1, 1), dtype=torch.long, device=next(self.base.parameters()).device)
-        with torch.set_grad_enabled(kind == _DECISION), head_whole():
-            logits = self.base(input_ids=ids, use_cache=False).logits
-        if kind == _DECISION:
-            (logits.float().sum() * 0.0).backward()
 
 
 def _decoder_layers(base: Any) -> Sequence[nn.Module]:
@@ -243,27 +159,3 @@ def _decoder_layers(base: Any) -> Sequence[nn.Module]:
     count = base.config.get_text_config().num_hidden_layers
     lists = (m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == count)
     return list(next(lists, ()))
-
-
-def whole_tensor(value: Any) -> Any:
-    """Return a DTensor's whole tensor, all ranks together; anything else as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def _part(whole: torch.Tensor, like: Any) -> Any:
-    """Cut this rank's part out of a whole tensor, as `like` is cut; no message is sent."""
-    placed = whole.to(like.device, like.dtype)
-    return distribute_tensor(placed, like.device_mesh, like.placements, src_data_rank=None)
-
-
-def _state_cut(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Cut whole tensors of an optimizer's state as its parameters are cut."""
-    numbers = [number for group in state["param_groups"] for number in group["params"]]
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    cut: dict[Any, Any] = {}
-    for number, parameter in zip(numbers, parameters, strict=True):
-        cut[number] = {
-            key: _part(value, parameter) if getattr(value, "ndim", 0) else value
-            for key, value in state["state"].get(number, {}).items()
-        }
-    return {**state, "state": {number: one for number, one in cut.items() if one}}

@@ -16,9 +16,10 @@ import transformers
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from engine.attempt import EngineError
+from engine.checks import ConfigError
 from engine.process import FAILED
 from engine.tensorfiles import tensor_shapes
-from training.models import text_alone_learns
+from training.models import EAGER_ATTENTION, LOADING_CURE, text_alone_learns, weights_check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,32 @@ def empty_causal_model(directory: Path | str) -> Any:
     return model
 
 
+def model_without_weights(directory: Path | str, dtype: torch.dtype) -> Any:
+    """Return what `causal_model` does with all parameters, and what is stored of buffers, still to
+    be read: parameters on the meta device. Raises ConfigError as that does."""
+    try:
+        config = _config(directory)
+        model, info = _loaded_empty(_causal_class(config), config, directory, dtype)
+    except (ValueError, KeyError, OSError) as error:
+        raise ConfigError("model", f"cannot be loaded: {error}", LOADING_CURE) from error
+    weights_check(info)
+    _buffers_make(model)
+    text_alone_learns(model)
+    return model
+
+
+def _buffers_make(model: Any) -> None:
+    """Compute what the class computes at its start, such as the frequencies of rotary positions."""
+    for module in model.modules():
+        module._is_hf_initialized = False  # some compute the buffers of the modules within
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+    for parameter in model.parameters():
+        parameter._is_hf_initialized = True
+    model.initialize_weights()
+
+
 def _config(directory: Path | str) -> Any:
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
@@ -70,7 +97,9 @@ def _causal_class(config: Any) -> Any:
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
 
 
-def _loaded_empty(known: Any, config: Any, directory: Path | str) -> tuple[Any, dict[str, Any]]:
+def _loaded_empty(
+    known: Any, config: Any, directory: Path | str, dtype: torch.dtype | None = None
+) -> tuple[Any, dict[str, Any]]:
     """A class, and what transformers says of loading tensors of the directory's shapes into it."""
     if type(config) is not known.config_class:
         config = config.get_text_config()
@@ -79,6 +108,8 @@ def _loaded_empty(known: Any, config: Any, directory: Path | str) -> tuple[Any, 
         loaded: Any = known.from_pretrained(
             None,
             config=config,
+            dtype=dtype or "auto",
+            attn_implementation="eager" if config.model_type in EAGER_ATTENTION else None,
             state_dict={name: torch.empty(one, device="meta") for name, one in shapes.items()},
             device_map={"": "meta"},
             ignore_mismatched_sizes=True,  # they are told by name instead

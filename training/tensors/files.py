@@ -1,7 +1,9 @@
 """Safetensors files, written piece by piece: the memory that it takes does not grow with them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from engine.directory import json_write
 from engine.tensorfiles import TensorPlace
+from training.tensors.parts import whole_tensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -20,6 +23,16 @@ DTYPES = {
     "BF16": torch.bfloat16,
 }
 """Floating formats, by what safetensors calls them."""
+STORED_DTYPES = {
+    **DTYPES,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""All formats that a model's tensors are read from, buffers too."""
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PIECE_BYTES = 1 << 24
 
@@ -70,6 +83,38 @@ def tensor_bytes(tensor: torch.Tensor) -> Iterator[bytes]:
     flat = tensor.detach().reshape(-1)
     for piece in flat.split(max(1, _PIECE_BYTES // flat.element_size())):
         yield piece.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def entry(name: str, like: torch.Tensor) -> Entry:
+    """Return what a file's header says of a tensor of this dtype and shape."""
+    return Entry(
+        name=name,
+        dtype=DTYPE_NAMES[like.dtype],
+        shape=tuple(like.shape),
+        size_bytes=math.prod(like.shape) * like.dtype.itemsize,
+        number_bytes=like.dtype.itemsize,
+    )
+
+
+def tensors_write(
+    path: Path | None,
+    tensors: Mapping[str, torch.Tensor],
+    read: Callable[[str], torch.Tensor] | None = None,
+) -> None:
+    """Write whole tensors, of which one at a time is gathered where processes share them: all of
+    them must call, and those that are given no path write nothing.
+
+    read: gives a tensor's numbers where they are not those of `tensors`.
+    """
+    ordered = in_file_order([entry(name, one) for name, one in sorted(tensors.items())])
+    with nullcontext() if path is None else path.open("wb") as out:
+        if out is not None:
+            out.write(header(ordered))
+        for one in ordered:
+            whole = read(one.name) if read else whole_tensor(tensors[one.name])
+            if out is not None:
+                for piece in tensor_bytes(whole):
+                    out.write(piece)
 
 
 def place_bytes(place: TensorPlace) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ backwards here, say where a parameter belongs in a file like the parent's.
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,16 +39,26 @@ class Group:
     """Makes the parts out of the parameters; None where every tensor is the parameter itself."""
     parts: Mapping[str, str]
     """{what `way_back` calls a part: what the files call it}."""
+    way_in: WeightConverter | None = None
+    """Makes the parameters out of the parts; None where `way_back` is."""
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    """{a tensor of the files: the pattern by which `way_in` knows it}."""
 
 
 class TensorMap:
     """The groups of a model that is taught, and what else its files hold."""
 
     def __init__(
-        self, groups: Sequence[Group], shapes: Mapping[str, tuple[int, ...]], model: Any
+        self,
+        groups: Sequence[Group],
+        shapes: Mapping[str, tuple[int, ...]],
+        model: Any,
+        untaught: Sequence[Group] = (),
     ) -> None:
         """shapes: of all tensors of the files."""
         self.groups = tuple(groups)
+        self.untaught = tuple(untaught)
+        """What else the model has of its files: buffers, and parameters that get no gradient."""
         self._config = model.config
         self._sizes = _Sizes(model)
         self.carried = sorted(shapes.keys() - {name for one in groups for name in one.files})
@@ -66,12 +76,14 @@ class TensorMap:
         for name in sorted(shapes, key=dot_natural_key):
             reading.add(name)
         taught = {name for name, one in model.named_parameters() if one.requires_grad}
-        groups = [one for one in reading.groups() if taught & set(one.parameters)]
+        everything = reading.groups()
+        groups = [one for one in everything if taught & set(one.parameters)]
         missing = taught - {name for one in groups for name in one.parameters}
         if missing:
             message = f"no tensor of its files holds {sorted(missing)[0]}"
             raise ConfigError("model", message, _CURE)
-        tensors = cls(groups, shapes, model)
+        untaught = [one for one in everything if not taught & set(one.parameters)]
+        tensors = cls(groups, shapes, model, untaught)
         tensors._check(model, shapes)
         return tensors
 
@@ -89,6 +101,19 @@ class TensorMap:
         made = way_back.convert(first, model=self._sizes, config=self._config)
         tensors = {name: one[0] if isinstance(one, list) else one for name, one in made.items()}
         return {group.parts[name]: tensor for name, tensor in tensors.items()}
+
+    def loaded(self, group: Group, parts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return a group's parameters by name, as transformers makes them when it loads; parts: its
+        tensors by their names in the files."""
+        if group.way_in is None:
+            (part,) = (parts[name] for name in group.files[:1])
+            return dict.fromkeys(group.parameters, part)
+        way_in = deepcopy(group.way_in)
+        target = group.parameters[0]
+        for name in group.files:
+            way_in.add_tensor(target, name, group.patterns[name], parts[name])  # type: ignore[arg-type]
+        made = way_in.convert(target, model=self._sizes, config=self._config)
+        return {name: one[0] if isinstance(one, list) else one for name, one in made.items()}
 
     def _check(self, model: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse a group whose tensors would not be those of the files; no number is touched."""
@@ -132,7 +157,7 @@ class _Reading:
         self._names = {id(one): name for name, one in model.named_parameters()}
         """Of parameters that go by several names, the first."""
         self._plain: dict[str, list[str]] = {}
-        self._converted: dict[str, tuple[WeightConverter, list[str]]] = {}
+        self._converted: dict[str, tuple[WeightConverter, dict[str, str]]] = {}
 
     def add(self, name: str) -> None:
         """Follow one tensor of the files."""
@@ -144,7 +169,8 @@ class _Reading:
         if pattern is None:
             self._plain.setdefault(self._parameter(target), []).append(name)
         else:
-            self._converted.setdefault(target, (self._by_pattern[pattern], []))[1].append(name)
+            _, patterns = self._converted.setdefault(target, (self._by_pattern[pattern], {}))
+            patterns[name] = pattern
 
     def _renamed(self, name: str, renamings: list, converters: list) -> tuple[str, str | None]:
         return rename_source_key(name, renamings, converters, self._prefix, self._state)
@@ -159,22 +185,24 @@ class _Reading:
             for target, files in self._plain.items()
         ]
         return plain + [
-            self._group(target, converter, files)
-            for target, (converter, files) in self._converted.items()
+            self._group(target, converter, patterns)
+            for target, (converter, patterns) in self._converted.items()
         ]
 
-    def _group(self, target: str, converter: WeightConverter, files: list[str]) -> Group:
+    def _group(self, target: str, converter: WeightConverter, patterns: dict[str, str]) -> Group:
         first, *others = converter.target_patterns
         names = [target, *(target.replace(first, other) for other in others)]
         # Before they are converted, tensors go by the files' names after renaming.
         parts = {
-            self._prefixed(apply_renamings(one, self._renamings), target): one for one in files
+            self._prefixed(apply_renamings(one, self._renamings), target): one for one in patterns
         }
         return Group(
             parameters=tuple(names),
-            files=tuple(files),
+            files=tuple(patterns),
             way_back=converter.reverse_transform(),  # type: ignore[arg-type]
             parts=parts,
+            way_in=converter,
+            patterns=patterns,
         )
 
     def _prefixed(self, name: str, target: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from training.frozen.reader import base_model
 from training.tensors.mapping import Group, TensorMap
+from training.tensors.parts import whole_tensor
 
 _WRAPPED = re.compile(r"(\.base_layer)+\.")
 
@@ -45,7 +47,10 @@ class StoredWeights:
             yield name, tuple(tensor.shape)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield (name in the files, tensor), one group's in memory at a time; tied weights once."""
+        """Yield (name in the files, tensor), one group's in memory at a time; tied weights once.
+
+        Where processes share the model, all must go through it: each group is gathered.
+        """
         return self._once(empty=False)
 
     def _once(self, *, empty: bool) -> Iterator[tuple[str, torch.Tensor]]:
@@ -61,7 +66,7 @@ class StoredWeights:
         weights = {}
         for name in group.parameters:
             parameter, module = self._sources[name]
-            weights[name] = parameter.to("meta") if empty else weight_merged(parameter, module)
+            weights[name] = _empty(parameter) if empty else weight_merged(parameter, module)
         return self._tensors.stored(group, weights)
 
 
@@ -91,9 +96,30 @@ def plain_name(name: str) -> str:
     return _WRAPPED.sub(".", name)
 
 
+def _empty(parameter: nn.Parameter) -> torch.Tensor:
+    """Shape and dtype, also of one that is cut over processes."""
+    return torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
+
+
 def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
-    """Return a weight with LoRA's product added, rounded once to the weight's own dtype; the
+    """Return a whole weight with LoRA's product added, rounded once to the weight's own dtype; the
     parameter itself without a LoRA module."""
+    whole: torch.Tensor = whole_tensor(parameter)
     if module is None:
-        return parameter
-    return (parameter + module.get_delta_weight("default")).to(parameter.dtype)
+        return whole
+    with _factors_whole(module):
+        return (whole + module.get_delta_weight("default")).to(whole.dtype)
+
+
+@contextmanager
+def _factors_whole(module: Any) -> Iterator[None]:
+    """Within, a LoRA module has whole factors, whatever processes share them."""
+    layers = [factors["default"] for factors in (module.lora_A, module.lora_B)]
+    parts = [layer._parameters["weight"] for layer in layers]
+    try:
+        for layer, one in zip(layers, parts, strict=True):
+            layer._parameters["weight"] = whole_tensor(one)
+        yield
+    finally:
+        for layer, one in zip(layers, parts, strict=True):
+            layer._parameters["weight"] = one

@@ -5,8 +5,7 @@ trained in, which config.json then names.
 """
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from torch import nn
 from engine.directory import json_write
 from engine.tensorfiles import TensorPlace, tensor_places
 from training.tensors.files import (
-    DTYPE_NAMES,
     DTYPES,
     Entry,
+    entry,
     header,
     in_file_order,
     index_write,
@@ -31,8 +30,14 @@ from training.tensors.weights import StoredWeights
 _CODE = "auto_map"
 
 
-def weights_write(directory: Path, parent: Path, model: nn.Module, tensors: TensorMap) -> None:
-    """Write a model's weights to `directory` as those of `parent` are divided into files."""
+def weights_write(
+    directory: Path | None, parent: Path, model: nn.Module, tensors: TensorMap
+) -> None:
+    """Write a model's weights to `directory` as those of `parent` are divided into files.
+
+    Where processes share the model, all must call, for what is written is gathered tensor by
+    tensor; those that are given no directory write nothing.
+    """
     taught = _Taught(StoredWeights(model, tensors), tensors)
     files: dict[str, dict[str, TensorPlace]] = {}
     for name, place in tensor_places(parent).items():
@@ -41,12 +46,17 @@ def weights_write(directory: Path, parent: Path, model: nn.Module, tensors: Tens
     for file_name, places in files.items():
         entries = [taught.entry(name) or _as_it_is(name, place) for name, place in places.items()]
         ordered = written[file_name] = in_file_order(entries)
+        if directory is None:
+            for one in ordered:
+                taught.gather(one.name)
+            continue
         with (directory / file_name).open("wb") as out:
             out.write(header(ordered))
             for one in ordered:
                 for piece in taught.pieces(one.name) or place_bytes(places[one.name]):
                     out.write(piece)
-    index_write(directory, written)
+    if directory is not None:
+        index_write(directory, written)
 
 
 def _as_it_is(name: str, place: TensorPlace) -> Entry:
@@ -69,7 +79,7 @@ class _Taught:
         self._entries: dict[str, Entry] = {}
         for group in tensors.groups:
             for name, empty in weights.stored(group, empty=True).items():
-                self._entries[name] = _entry(name, empty)
+                self._entries[name] = entry(name, empty)
         self._made: tuple[Group, dict[str, torch.Tensor]] | None = None
 
     def entry(self, name: str) -> Entry | None:
@@ -78,23 +88,18 @@ class _Taught:
 
     def pieces(self, name: str) -> Iterator[bytes] | None:
         """Return the bytes of a tensor; None for what is not taught."""
+        made = self.gather(name)
+        return None if made is None else tensor_bytes(made[name])
+
+    def gather(self, name: str) -> Mapping[str, torch.Tensor] | None:
+        """Return the tensors of a tensor's group; None for what is not taught."""
         group = self._groups.get(name)
         if group is None:
             return None
         if self._made is None or self._made[0] is not group:
             self._made = None  # before the next one is made
             self._made = group, self._weights.stored(group)
-        return tensor_bytes(self._made[1][name])
-
-
-def _entry(name: str, empty: torch.Tensor) -> Entry:
-    return Entry(
-        name=name,
-        dtype=DTYPE_NAMES[empty.dtype],
-        shape=tuple(empty.shape),
-        size_bytes=math.prod(empty.shape) * empty.dtype.itemsize,
-        number_bytes=empty.dtype.itemsize,
-    )
+        return self._made[1]
 
 
 def config_write(directory: Path, parent: Path, dtype: str) -> None:

@@ -26,7 +26,7 @@ class RanksFields(forms.Form):
         choices=list(SHARDING_NAMES.items()),
         required=False,
         help_text="A part is for models that do not fit on one GPU; it sends more between them. "
-        "AdamW and LoRA only.",
+        "Then no process ever has the whole model, in main memory neither.",
     )
 
     RANKS = Section(

@@ -25,7 +25,9 @@ def test_the_form_takes_a_number_or_auto_and_says_what_cannot_be(
     for wrong in ("0", "-2", "2.5", "many", "²"):
         assert "Write a whole number of at least 1, or auto." in refused(processes=wrong)
     assert "One process has nobody to share the model with." in refused(sharding="fsdp2")
-    assert "fsdp2 here: apollo needs whole matrices." in refused(processes="2", sharding="fsdp2")
+    adapted = {"method": "lora", "l2_strength": "1"}
+    said = refused(processes="2", sharding="fsdp2", **adapted)
+    assert "fsdp2 here: the pull toward the parent needs the whole adapter of lora." in said
     assert tina.post(reverse("runs:run_new"), {**form, "processes": " Auto "}).status_code == 302
     run = Run.objects.get()
     assert run.recipe["ranks"] == {"processes": "auto", "sharding": "none"}

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +13,13 @@ from apollo_torch import APOLLOAdamW
 from apollo_torch.random_projector import GradientProjector
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Replicate, distribute_tensor
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from engine.attempt import Attempt
+from engine.process import StopRequest
 from training.optimizers.apollo import GROWTH_MAX, Apollo, projection
+from training.ranks.launch import Launch
 
 CPU = torch.device("cpu")
 SEED = 11
@@ -210,7 +213,9 @@ def test_each_matrix_of_a_stack_moves_as_if_it_were_alone(
         together.step()
         for optimizer in alone:
             optimizer.step()
-    torch.testing.assert_close(stack, torch.stack([*singles]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        stack, torch.stack([one.detach() for one in singles]), rtol=1e-5, atol=1e-6
+    )
     rank = cast(int, METHODS[method]["rank"])
     assert together.state[stack]["exp_avg"].numel() == 3 * rank * max(shape)
 
@@ -255,21 +260,71 @@ def test_a_gradient_of_zeros_does_not_hold_a_matrix_at_rest() -> None:
     assert moved[1] < 1e-4
 
 
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Any]:
-    """A mesh of this one process."""
+def test_a_parameter_that_is_cut_along_two_axes_is_refused_by_name(tmp_path: Path) -> None:
     meeting = f"file://{tmp_path / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1,))
-    dist.destroy_process_group()
+    try:
+        mesh = init_device_mesh("cpu", (1, 1))
+        whole, matrix = parameters_make(WIDE, WIDE)
+        both = nn.Parameter(distribute_tensor(matrix.detach(), mesh, [Shard(0), Shard(1)]))
+        group = {"params": [("first.weight", whole), ("deep.weight", both)], "rank": 4}
+        with pytest.raises(ValueError, match=r"deep\.weight is cut as"):
+            Apollo([group], lr=0.01)
+    finally:
+        dist.destroy_process_group()
 
 
-def test_a_sharded_parameter_is_refused_by_name(mesh: Any) -> None:
-    whole, matrix = parameters_make(WIDE, WIDE)
-    sharded = nn.Parameter(distribute_tensor(matrix.detach(), mesh, [Replicate()]))
-    group = {"params": [("first.weight", whole), ("deep.weight", sharded)], "rank": 4}
-    with pytest.raises(ValueError, match=r"deep\.weight is a DTensor"):
-        Apollo([group], lr=0.01)
+CUTS: list[tuple[tuple[int, ...], int | None]] = [
+    *((shape, axis) for shape in (WIDE, TALL, (25, 41), (41, 25)) for axis in (0, 1, None)),
+    *(((5, *shape), 0) for shape in (WIDE, TALL)),
+    ((4, 30), 0),
+    ((7,), 0),
+    ((7,), None),
+]
+"""Along the larger side and the smaller one, evenly and not, and a rank of three without rows."""
+
+
+def stacks_make(parameters: list[Any], method: str) -> list[Any]:
+    """A projected group of matrices and of stacks of them, and a plain one of the rest."""
+    plain, projected = groups_make([], method, update_proj_gap=40)
+    return [
+        {**plain, "params": [p for p in parameters if p.ndim == 1]},
+        {**projected, "params": [p for p in parameters if p.ndim > 1]},
+    ]
+
+
+def noise_set(parameters: list[nn.Parameter], step: int) -> None:
+    """Gradients that the step alone decides, some larger than those before."""
+    draw = torch.Generator().manual_seed(1000 + step)
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=draw) * (1.0 + step % 7)
+
+
+@pytest.mark.slow
+def test_matrices_that_are_cut_over_processes_move_as_whole_ones(tmp_path: Path) -> None:
+    """100 steps over three processes, with three draws of the projections, by every method."""
+    shapes = [shape for shape, _ in CUTS]
+    wanted = {"methods": list(METHODS), "steps": 100, "cuts": CUTS}
+    (tmp_path / "cuts.json").write_text(json.dumps(wanted))
+    attempt = Attempt(tmp_path, 0, None, StopRequest())
+    with Launch(attempt, 3, program=("-m", "tests.training.optimizers.cut_program")) as launch:
+        launch.follow()
+    cut = torch.load(tmp_path / "cut.pt")
+    for method in METHODS:
+        ours = parameters_make(*shapes)
+        start = [one.detach().clone() for one in ours]
+        optimizer = Apollo(stacks_make(ours, method), lr=0.003, seed=SEED)
+        for step in range(100):
+            noise_set(ours, step)
+            optimizer.step()
+        weights = cut[method]["weights"]
+        for pair, mine, other, first in zip(CUTS, weights, ours, start, strict=True):
+            moved = (other - first).norm().item()
+            assert (mine - other).abs().max().item() <= 1e-5 * moved, (method, pair)
+        for number, kept in optimizer.state_dict()["state"].items():
+            for key, value in kept.items():
+                one = cut[method]["state"][number][key]
+                torch.testing.assert_close(one, value, rtol=1e-4, atol=1e-6)
 
 
 class NoWaiting(TorchDispatchMode):

@@ -233,8 +233,6 @@ def test_it_refuses_to_be_a_rank_of_another_launcher(monkeypatch: pytest.MonkeyP
         ({"processes": 2.0}, "adamw", "ranks.processes"),
         ({"processes": 2, "sharding": "zero3"}, "adamw", "ranks.sharding"),
         ({"sharding": "fsdp2"}, "adamw", "ranks.sharding"),
-        ({"processes": 2, "sharding": "fsdp2"}, "apollo", "ranks.sharding"),
-        ({"processes": "auto", "sharding": "fsdp2"}, "apollo_mini", "ranks.sharding"),
     ],
 )
 def test_a_setting_that_cannot_be_honoured_is_refused_by_name(
@@ -245,16 +243,24 @@ def test_a_setting_that_cannot_be_honoured_is_refused_by_name(
     assert caught.value.where == where
 
 
-def test_sharding_with_a_pull_toward_the_parent_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"method": {"name": "lora"}, "defences": {"l2_strength": 1.0}},
+            "pull toward the parent needs the whole adapter of lora",
+        ),
+        (
+            {"method": {"name": "apollo", "implementation": "apollo-torch"}},
+            "apollo by apollo-torch needs whole matrices",
+        ),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused_by_name(changes: dict, words: str) -> None:
     ranks = {"processes": 2, "sharding": "fsdp2"}
-    with pytest.raises(ConfigError, match="pull toward the parent"):
-        config_of(ranks=ranks, method={"name": "adamw"}, defences={"l2_strength": 1.0})
-
-
-def test_sharding_with_a_brake_is_refused() -> None:
-    ranks = {"processes": 2, "sharding": "fsdp2"}
-    with pytest.raises(ConfigError, match="the brake reads probes"):
-        config_of(ranks=ranks, method={"name": "adamw"}, watch={"brake_rise": 0.05})
+    with pytest.raises(ConfigError, match=words) as caught:
+        config_of(ranks=ranks, **changes)
+    assert caught.value.where == "ranks.sharding"
 
 
 def test_processes_that_would_wait_and_diagnostics_that_sharding_leaves_out_are_warned_of() -> None:

@@ -1,0 +1,160 @@
+"""A model that is read from its files part by part: what a process does not hold, it never reads.
+
+The model is built on torch's meta device, names and shapes without numbers. Parameters then get
+what this process holds of them (a DTensor's part, or all), and the numbers are read straight into
+it, a piece of rows at a time. Only tensors that are converted when they are loaded, such as the
+experts of a layer, are in memory as a whole, one group of them at a time.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+
+from engine.checks import ConfigError
+from engine.tensorfiles import TensorPlace, tensor_places
+from training.frozen.reader import base_model
+from training.tensors.files import STORED_DTYPES
+from training.tensors.mapping import TensorMap
+from training.tensors.parts import cut_axis, held, held_slices, part_like
+from training.tensors.weights import plain_name
+
+_PIECE_NUMBERS = 1 << 22
+"""Read at once, in whole rows: 16 MiB of float32."""
+
+
+@contextmanager
+def as_if_there(model: nn.Module) -> Iterator[None]:
+    """Within, parameters on the meta device stand on the CPU as one zero, seen everywhere.
+
+    So what is made beside them, such as an adapter, is drawn on the CPU as it is elsewhere.
+    """
+    shown: dict[int, nn.Parameter] = {}
+    hidden: dict[int, nn.Parameter] = {}
+    for module in list(model.modules()):
+        for name, parameter in module._parameters.items():
+            if parameter is None or not parameter.is_meta:
+                continue
+            if id(parameter) not in shown:
+                zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+                stand_in = nn.Parameter(zero, requires_grad=parameter.requires_grad)
+                shown[id(parameter)], hidden[id(stand_in)] = stand_in, parameter
+            module._parameters[name] = shown[id(parameter)]
+    try:
+        yield
+    finally:
+        for module in model.modules():
+            for name, one in module._parameters.items():
+                if one is not None and id(one) in hidden:
+                    parameter = hidden[id(one)]
+                    parameter.requires_grad_(one.requires_grad)
+                    module._parameters[name] = parameter
+
+
+@torch.no_grad()
+def parts_make(model: nn.Module, device: torch.device | str) -> None:
+    """Give every parameter that is on the meta device room on the device for what is held of it."""
+    for parameter in {id(one): one for one in model.parameters()}.values():
+        if not parameter.is_meta:
+            continue
+        room: Any
+        if isinstance(parameter, DTensor):
+            room = part_like(torch.empty_like(held(parameter), device=device), parameter)
+        else:
+            room = torch.empty_like(parameter, device=device)
+        # The same object goes on, which tied layers and FSDP2 know.
+        torch.utils.swap_tensors(
+            parameter, nn.Parameter(room, requires_grad=parameter.requires_grad)
+        )
+
+
+@torch.no_grad()
+def weights_read(model: nn.Module, directory: Path | str, tensors: TensorMap) -> None:
+    """Read every parameter and stored buffer of a model from a directory: what is held of each.
+
+    tensors: of the model as it was built, whatever wraps its layers by now.
+    """
+    places = tensor_places(directory)
+    targets = _targets(model)
+    for group in (*tensors.groups, *tensors.untaught):
+        if group.way_in is None:
+            (name,) = group.parameters
+            fill(targets[name], places[group.files[0]])
+            continue
+        parts = {name: whole_read(places[name]) for name in group.files}
+        made = tensors.loaded(group, parts)
+        del parts
+        for name in group.parameters:
+            target: Any = targets[name]
+            slices = held_slices(target.shape, cut_axis(target), target)
+            held(target).copy_(made.pop(name)[*slices])
+
+
+def _targets(model: nn.Module) -> Mapping[str, torch.Tensor]:
+    """Parameters and buffers by the plain model's names."""
+    base = base_model(model)
+    named = (*base.named_parameters(), *base.named_buffers())
+    return {plain_name(name): one for name, one in named if ".lora_" not in name}
+
+
+@torch.no_grad()
+def fill(target: Any, place: TensorPlace) -> None:
+    """Copy a stored tensor's numbers to where they are held: all, or this process's part."""
+    slices_fill(held(target), held_slices(target.shape, cut_axis(target), target), place)
+
+
+def slices_fill(local: torch.Tensor, slices: list[slice], place: TensorPlace) -> None:
+    """Copy some slices of a stored tensor, one of each axis."""
+    if not local.numel():
+        return
+    if not slices:
+        local.copy_(whole_read(place))
+        return
+    first, *others = slices
+    for offset, rows in rows_read(place, first.start, first.stop):
+        local[offset : offset + len(rows)].copy_(rows[:, *others])
+
+
+def rows_read(place: TensorPlace, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield (number of rows before it, piece) of rows start..stop-1 of a stored tensor.
+
+    Plain reads: what a mapping has touched would count as this process's memory. OSError where the
+    file has become shorter.
+    """
+    dtype = _dtype(place)
+    width = math.prod(place.shape[1:])
+    row_bytes = width * dtype.itemsize
+    step = max(1, _PIECE_NUMBERS // max(1, width))
+    with place.file.open("rb") as file:
+        file.seek(place.offset_bytes + start * row_bytes)
+        for offset in range(0, stop - start, step):
+            count = min(step, stop - start - offset)
+            buffer = bytearray(count * row_bytes)
+            if file.readinto(buffer) != len(buffer):
+                raise OSError(f"{place.file.name} became shorter while it was read")
+            yield offset, torch.frombuffer(buffer, dtype=dtype).view(count, *place.shape[1:])
+
+
+def whole_read(place: TensorPlace) -> torch.Tensor:
+    """Return a stored tensor, on the CPU."""
+    if not place.shape:
+        with place.file.open("rb") as file:
+            file.seek(place.offset_bytes)
+            return torch.frombuffer(bytearray(file.read(place.size_bytes)), dtype=_dtype(place))[0]
+    tensor = torch.empty(place.shape, dtype=_dtype(place))
+    for offset, rows in rows_read(place, 0, place.shape[0]):
+        tensor[offset : offset + len(rows)] = rows
+    return tensor
+
+
+def _dtype(place: TensorPlace) -> torch.dtype:
+    dtype = STORED_DTYPES.get(place.dtype)
+    if dtype is None:
+        message = f"a tensor in {place.file.name} is stored as {place.dtype}, which is not known"
+        raise ConfigError("model", message, "Save the model in bfloat16 or float32.")
+    return dtype
