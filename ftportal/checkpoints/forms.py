@@ -84,7 +84,7 @@ class PeopleForm(forms.Form):
         queryset=User.objects.none(), widget=forms.CheckboxSelectMultiple, required=False
     )
 
-    def __init__(self, data: Any, *, model: LanguageModel) -> None:
+    def __init__(self, data: Any = None, *, model: LanguageModel) -> None:
         """Administrators see everything, so they need not be named; who is named stays in view."""
         named = list(model.people.values_list("pk", flat=True))
         super().__init__(

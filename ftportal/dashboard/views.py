@@ -29,7 +29,7 @@ from ftportal.dashboard.selectors.line import line_of
 from ftportal.dashboard.selectors.lineage import tree
 from ftportal.dashboard.selectors.outcome import outcome_of
 from ftportal.dashboard.selectors.waiting import waiting_for_others, waiting_of
-from ftportal.pages.lists import is_fragment, key_of
+from ftportal.pages.lists import is_fragment, key_of, text_of
 from ftportal.promotions.ledger import ledgers_check
 from ftportal.promotions.reread_selectors import reread_notices
 from ftportal.runs.models import Run
@@ -74,7 +74,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     baseline = request.GET.get("base", "parent")
     baseline = baseline if baseline in BASELINES else "parent"
     whole_recipe = request.GET.get("recipe") == "whole"
-    find = request.GET.get("find", "").strip()
+    find = text_of(request, "find")
     context: dict[str, Any] = {
         "selection": chosen,
         "choices": runs_to_add(chosen.runs, find),

@@ -29,7 +29,7 @@ _UPLOADERS = (Role.TRAINER, Role.ADMINISTRATOR)
 def held_out_sets(request: HttpRequest) -> HttpResponse:
     """All held-out sets."""
     sort = {"name": "name", "domain": "domain", "documents": "document_count", "size": "size_bytes"}
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     listing = page_of(request, held_out_set_list(text=text), sort=sort, default="name")
     context = {"listing": listing, "text": text}
     return render(request, "datasets/held_out_sets.html", context)
@@ -78,7 +78,7 @@ def held_out_set_new(request: HttpRequest) -> HttpResponse:
 def prompt_sets(request: HttpRequest) -> HttpResponse:
     """All prompt sets."""
     sort = {"name": "name", "prompts": "prompt_count", "created": "created_at"}
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     listing = page_of(request, prompt_set_list(text=text), sort=sort, default="name")
     context = {"listing": listing, "text": text}
     return render(request, "datasets/prompt_sets.html", context)

@@ -27,7 +27,7 @@ _ITEMS_A_PAGE = 20
 @require_GET
 def benchmarks(request: HttpRequest) -> HttpResponse:
     """All benchmarks that a suite may ask for by a title."""
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     known = [
         one
         for one in known_benchmarks().values()

@@ -11,13 +11,13 @@ from ftportal.evaluations.benchmark_forms import SuiteForm, suite_initial
 from ftportal.evaluations.models import Suite
 from ftportal.evaluations.selectors import known_benchmarks, suites_in_use
 from ftportal.evaluations.services import EvaluationError, suite_create
-from ftportal.pages.lists import key_of
+from ftportal.pages.lists import key_of, text_of
 
 
 @require_GET
 def suites(request: HttpRequest) -> HttpResponse:
     """The suites and what is in them."""
-    text = request.GET.get("text", "").strip()
+    text = text_of(request, "text")
     every = suites_in_use()
     shown = [one for one in every if text.lower() in f"{one} {one.description}".lower()]
     context = {"suites": shown, "is_empty": not every, "text": text}

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from ftportal.checkpoints.models import LanguageModel
 from ftportal.pages.dates import zone_words
 from ftportal.pages.exports import FORMATS, rows_download
-from ftportal.pages.lists import page_of
+from ftportal.pages.lists import page_of, text_of
 from ftportal.pages.periods import period_of
 from ftportal.promotions.forms import AsOfForm
 from ftportal.promotions.models import PromotionAction, PromotionEvent
@@ -36,7 +36,7 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
 
     `?format=csv` and `?format=jsonl` download what is filtered.
     """
-    chosen = {name: request.GET.get(name, "").strip() for name in _FILTERS}
+    chosen = {name: text_of(request, name) for name in _FILTERS}
     period = period_of(chosen)
     filters = {name: chosen[name] for name in ("model", "kind", "actor", "text")}
     rows = ledger_entries(**filters, period=period)

@@ -9,9 +9,11 @@ from ftportal.datasets.models import PromptSet
 from ftportal.reviews.models import MOST_VOTES_AN_ITEM, DefectCategory, Preference, Vote
 from ftportal.reviews.policy import Policy
 from ftportal.reviews.services import Judgement
+from ftportal.reviews.services.trials import PROMPT_CHARACTERS
 
 REASON_CHARACTERS = Vote._meta.get_field("left_reason").max_length
 NOTE_CHARACTERS = Vote._meta.get_field("note").max_length
+MOST_PROMPTS = 100_000
 CORRECTION_CHARACTERS = Vote._meta.get_field("corrected_answer").max_length
 _CATEGORIES = [("", "Choose a kind"), *DefectCategory.choices]
 
@@ -103,8 +105,10 @@ class OpenForm(PlanForm):
     item_count = forms.IntegerField(
         required=False,
         min_value=1,
+        max_value=MOST_PROMPTS,
         error_messages=dict.fromkeys(
-            ("invalid", "min_value"), "The number of prompts is a whole number from 1 on."
+            ("invalid", "min_value", "max_value"),
+            f"The number of prompts is a whole number from 1 to {MOST_PROMPTS:,}.",
         ),
     )
 
@@ -161,4 +165,4 @@ class PolicyForm(forms.Form):
 class TryForm(forms.Form):
     """A prompt to try. The service asks for its text."""
 
-    prompt = forms.CharField(required=False, strip=False)
+    prompt = forms.CharField(required=False, strip=False, max_length=PROMPT_CHARACTERS)

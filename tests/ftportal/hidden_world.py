@@ -67,11 +67,12 @@ def hidden_world_make(cast: SimpleNamespace) -> LanguageModel:
     measured_make(candidate)
     reviewed_make(candidate)
     world.spot_check_make(candidate=candidate, baseline=model.pretrained)
-    _handed_over(child, cast)
+    handed_over_make(child, cast)
     return model
 
 
-def _handed_over(child: Checkpoint, cast: SimpleNamespace) -> None:
+def handed_over_make(child: Checkpoint, cast: SimpleNamespace) -> None:
+    """An export of a checkpoint, and a prompt that was tried on it."""
     Export.objects.create(
         source=child, quantisation="Q8_0", job=_job("export", JobState.FAILED), submitter=cast.tina
     )

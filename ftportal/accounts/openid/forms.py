@@ -9,6 +9,7 @@ class ConnectForm(forms.Form):
     current = forms.CharField(
         label="Your password here",
         strip=False,
+        max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         error_messages={"required": "Write your password of now."},
     )
