@@ -19,7 +19,7 @@ from ftportal.datasets.selectors import (
 )
 from ftportal.datasets.services import DatasetError, held_out_set_create, prompt_set_create
 from ftportal.datasets.uploads import too_large, too_large_refusal
-from ftportal.pages.lists import ListPage, page_of
+from ftportal.pages.lists import ListPage, page_of, text_of
 
 _DOCUMENTS_A_PAGE = 5
 _UPLOADERS = (Role.TRAINER, Role.ADMINISTRATOR)

@@ -18,7 +18,7 @@ from ftportal.evaluations.services import (
     own_benchmark_delete,
     own_benchmark_upload,
 )
-from ftportal.pages.lists import ListPage
+from ftportal.pages.lists import ListPage, text_of
 
 _UPLOADERS = (Role.TRAINER, Role.ADMINISTRATOR)
 _ITEMS_A_PAGE = 20

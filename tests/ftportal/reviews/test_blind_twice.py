@@ -46,6 +46,7 @@ from tests.upgrade.routes import OBJECTS, POST_ONLY, addresses, routes
 
 CHAMPIONS_WORD, CANDIDATES_WORD = "heronry", "otterish"
 """What their answers say. The champion says the same in both checks, as a greedy one would."""
+NO_ROW_HERE = ("evaluations:benchmark", "checkpoints:intake")
 NO_ROWS_HERE = {"datasets", "mixtures", "learnability"}
 """Apps that this world has next to nothing of: what is learned, and nothing of who is in review."""
 
