@@ -13,7 +13,7 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.pages.periods import Period
-from ftportal.promotions.evidence import evidence_on
+from ftportal.promotions.evidence import evidence_on, files_changed
 from ftportal.promotions.gates import (
     BARRED,
     INCONCLUSIVE,
@@ -152,12 +152,13 @@ def with_files(candidates: Iterable[Candidate], viewer: object = None) -> list[C
     complete = []
     shown = list(candidates)
     words = own_words([one.checkpoint for one in shown], viewer)
+    changed = files_changed([one.checkpoint for one in shown])
     for one in shown:
         first, *others = one.gates
-        files = files_gate(one.checkpoint, thorough=False)
+        pk = one.checkpoint.pk
+        files = files_gate(one.checkpoint, thorough=False, changed=changed.get(pk))
         gates_of_it = [first, files, *others]
-        word = words.get(one.checkpoint.pk, "")
-        complete.append(replace(one, gates=gates_of_it, own_word=word))
+        complete.append(replace(one, gates=gates_of_it, own_word=words.get(pk, "")))
     return sorted(complete, key=lambda one: one.rank)
 
 

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+from django.utils import timezone
+
 from engine.manifest import manifest_write
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import (
@@ -48,6 +50,7 @@ def hand_over_more(rooms: SimpleNamespace, folder: Path) -> None:
     job = rooms.exports["failed"].job
     job.state, job.finish_handled = JobState.FAILED, True
     job.error_message, job.error_cure = "The disk is full", "Make room."
+    job.finished_at = timezone.now()
     job.save()
     rooms.exportable, rooms.exporting = third, (anchor, first, second)
     _read(rooms)
@@ -106,7 +109,9 @@ def _read(rooms: SimpleNamespace) -> None:
         house.checkpoint_make(rooms.served, name, rooms.served.pretrained, run_by=rooms.cast.tina)
         for name in ("Whole", "Flipped", "Waits to be read")
     )
-    (second.directory / "model.safetensors").write_bytes(b"!" * 32)
+    file = second.directory / "model.safetensors"
+    rooms.as_it_was = file.read_bytes()
+    file.write_bytes(b"!" * 32)
     for one in (first, second):
         job_run_now(reread_request(checkpoint=one, asked_by=rooms.cast.ada).job)
     reread_request(checkpoint=third, asked_by=rooms.cast.ada)

@@ -153,9 +153,7 @@ def _trials(rooms: SimpleNamespace) -> None:
             text=ANSWER, complete=True, finish_reason="stop", token_count=50
         )
     for answer in rooms.trials["failed"].answers.all():
-        _job_set(
-            answer, JobState.FAILED, error_message="Out of memory", error_cure="Ask for less."
-        )
+        _job_set(answer, JobState.FAILED, error_message="Out of memory", error_cure="Ask for less.")
 
 
 def _job_set(answer: TrialAnswer, state: str, **fields: Any) -> None:
