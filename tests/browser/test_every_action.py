@@ -216,7 +216,6 @@ def measures(rooms: SimpleNamespace, folder: Path) -> Iterator[Step]:
     yield Step(route="evaluations:measure_again", at=again)
     waits = reverse("checkpoints:checkpoint", args=[rooms.blend.result_id])
     yield Step(route="evaluations:measure", at=waits)
-    yield Step(route="reviews:open", at=waits)
     yield Step(route="evaluations:rule_edit", at=rule, values={"pooled_points": "15"})
 
 
@@ -244,6 +243,7 @@ def reviews(rooms: SimpleNamespace) -> Iterator[Step]:
     reason = {"reason": "It answers as well as before."}
     named = {"reviewers": True}
     trials = reverse("reviews:trials", args=[rooms.third_check.candidate_id])
+    unreviewed = reverse("reviews:open", args=[rooms.exportable.pk])
     policy = {"reviewers_an_item": "2", "defect_rate_percent": "5"}
     reject = "button[value=reject]"
     yield Step(route="reviews:retry", at=check(rooms, "preparing_check"))
@@ -252,6 +252,7 @@ def reviews(rooms: SimpleNamespace) -> Iterator[Step]:
     yield Step(route="reviews:decide", at=check(rooms, "judged_check"), values=reason, press=reject)
     yield Step(route="reviews:chosen_batch", at=check(rooms, "third_check"))
     yield Step(route="reviews:trials", at=trials, values={"prompt": "What is left?"})
+    yield Step(route="reviews:open", at=unreviewed)
     yield Step(route="reviews:policy", at=reverse("reviews:policy"), values=policy)
 
 
