@@ -17,6 +17,7 @@ from ftportal.promotions.evidence import evidence_on, files_changed
 from ftportal.promotions.gates import (
     BARRED,
     INCONCLUSIVE,
+    PASSED,
     WAITING,
     Gate,
     GateKey,
@@ -95,10 +96,10 @@ class Candidate:
 
     @property
     def lacks_comparison(self) -> bool:
-        """Whether a verdict against the champion of now is missing and would still count."""
-        return not self.is_barred and any(
-            gate.key == GateKey.CHAMPION and gate.state == WAITING for gate in self.gates
-        )
+        """Whether it is measured, and a verdict against the champion of now would still count."""
+        states = {gate.key: gate.state for gate in self.gates}
+        is_measured = states.get(GateKey.EVALUATION) == PASSED
+        return is_measured and not self.is_barred and states.get(GateKey.CHAMPION) == WAITING
 
 
 def candidate_of(checkpoint: Checkpoint, viewer: object = None) -> Candidate:
