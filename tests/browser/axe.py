@@ -17,7 +17,9 @@ _COLOURS = ["color-contrast", "link-in-text-block"]
 """All that the other colour scheme can change: it moves and hides nothing."""
 _NARROW_ALONE = ".menu-toggle, .alone"
 """All that a narrow window alone shows; the rest was seen wide in these colours."""
-_TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+_TWO_FRAMES = (
+    "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+)
 _RUN = """([where, only]) => document.querySelector(where)
     ? axe.run(where, {runOnly: only, resultTypes: ["violations"]}) : {violations: []}"""
 

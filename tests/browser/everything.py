@@ -268,3 +268,5 @@ def _reviews(rooms: SimpleNamespace) -> None:
     rooms.judged_check = checked("Judged")
     house.votes_give(rooms.judged_check, cast.rob, defects=1)
     rooms.preparing_check = checked("Answering", answered=False)
+    uncompared = house.checkpoint_make(rooms.model, "Uncompared", anchor, run_by=cast.tina)
+    world.evaluation_make(checkpoint=uncompared, suite=rooms.suite, **world.SAME)
