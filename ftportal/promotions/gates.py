@@ -125,7 +125,8 @@ def files_gate(
     except (ManifestError, OSError) as error:
         return Gate(key=key, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
     if changed is not None:
-        detail = f"The files have changed: {changed.problem}. Put them back and read them again."
+        problem = f"{changed.problem[:1].upper()}{changed.problem[1:]}"
+        detail = f"{problem}. Put the files back, then read them again."
         return Gate(key=key, state=BARRED, detail=detail, url=f"{url}#files")
     checked = "hashes" if thorough else "sizes"
     detail = f"{_files(len(manifest['files']))}, {checked} as in the manifest."

@@ -279,7 +279,7 @@ def decisions(rooms: SimpleNamespace) -> Iterator[Step]:
     yield Step(route="promotions:compare", at=page)
     described = reverse("checkpoints:checkpoint_describe", args=[rooms.ready.pk])
     yield Step(route="checkpoints:checkpoint_describe", at=described, values={"tags": "good"})
-    gone = reverse("checkpoints:checkpoint", args=[rooms.judged_check.candidate_id])
+    gone = reverse("checkpoints:checkpoint", args=[rooms.closed_check.candidate_id])
     yield Step(route="checkpoints:checkpoint_delete", at=gone)
 
 

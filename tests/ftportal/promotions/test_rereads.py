@@ -22,6 +22,7 @@ from ftportal.promotions.rereading import night_of
 from ftportal.promotions.services import promote, reread_request, rereads_nightly
 from tests.ftportal.house import checkpoint_make, prompts_make
 
+WHAT_TO_DO = "Put the files back, then read them again."
 NOON = datetime(2026, 5, 3, 12, tzinfo=UTC)
 
 
@@ -173,13 +174,13 @@ def test_a_candidate_that_has_changed_is_not_said_to_be_intact(
     flip(weights(ready.candidate))
     job_run_now(reread_request(checkpoint=ready.candidate, asked_by=cast.ada).job)
     page = client_of(cast.leo).get(reverse("promotions:promotions")).content.decode()
-    assert "The files have changed: " in page and "Promote to champion" not in page
+    assert WHAT_TO_DO in page and "Promote to champion" not in page
     url = reverse("promotions:checkpoint_panel", args=[ready.candidate.pk])
-    assert "The files have changed: " in client_of(cast.otto).get(url).content.decode()
+    assert WHAT_TO_DO in client_of(cast.otto).get(url).content.decode()
     flip(weights(ready.candidate))
     job_run_now(reread_request(checkpoint=ready.candidate, asked_by=cast.ada).job)
     page = client_of(cast.leo).get(reverse("promotions:promotions")).content.decode()
-    assert "The files have changed" not in page and "Promote to champion" in page
+    assert WHAT_TO_DO not in page and "Promote to champion" in page
 
 
 @pytest.mark.django_db(transaction=True)
