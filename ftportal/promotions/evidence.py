@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.evaluations.models import Evaluation, Suite, Verdict
-from ftportal.promotions.models import PromotionAction, PromotionEvent
+from ftportal.promotions.models import PromotionAction, PromotionEvent, RereadThing
 from ftportal.promotions.policy import Pair, Policy, loss_shown, policy_in_force, verdicts_by_pair
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.reviews.selectors import Progress, progress_by_pk
@@ -69,6 +69,13 @@ def _evaluations(keys: Sequence[int], suite: Suite) -> dict[int, Evaluation]:
     for evaluation in rows:
         evaluations.setdefault(evaluation.checkpoint_id, evaluation)
     return evaluations
+
+
+def files_changed(checkpoints: Iterable[Checkpoint]) -> dict[int, RereadThing]:
+    """Checkpoint -> what differed when its files were last read again; one query."""
+    things = RereadThing.objects.filter(checkpoint__in=[one.pk for one in checkpoints])
+    last = {thing.checkpoint_id or 0: thing for thing in things.order_by("read_at", "pk")}
+    return {key: thing for key, thing in last.items() if thing.problem}
 
 
 def _entries(language_model: LanguageModel) -> Iterable[PromotionEvent]:

@@ -11,12 +11,13 @@ from engine.manifest import ManifestError, manifest_check, manifest_read
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Verdict, VerdictOutcome
 from ftportal.jobs.models import JobState
-from ftportal.promotions.evidence import Evidence, evidence_on
+from ftportal.promotions.evidence import Evidence, evidence_on, files_changed
+from ftportal.promotions.models import RereadThing
 from ftportal.promotions.policy import Policy
 from ftportal.reviews.blindness import ALL_SEEING, Blindness, blindness_of
 from ftportal.reviews.models import SpotCheckState
 
-POLICY_VERSION = 3
+POLICY_VERSION = 4
 """Raised whenever a gate changes, and written into every ledger entry."""
 
 PASSED, BARRED, WAITING, INCONCLUSIVE = "passed", "barred", "waiting", "inconclusive"
@@ -70,7 +71,8 @@ def gates(checkpoint: Checkpoint, *, viewer: object = None) -> list[Gate]:
     """
     evidence = evidence_on(checkpoint.language_model, [checkpoint])
     first, *others = gates_by_database(checkpoint, evidence, blindness_of(viewer))
-    return [first, files_gate(checkpoint, thorough=False), *others]
+    changed = files_changed([checkpoint]).get(checkpoint.pk)
+    return [first, files_gate(checkpoint, thorough=False, changed=changed), *others]
 
 
 def gates_by_database(
@@ -99,8 +101,13 @@ def _place_gate(checkpoint: Checkpoint, baseline: Checkpoint) -> Gate:
     return Gate(key=key, state=PASSED, detail=f"It would follow {baseline}.")
 
 
-def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
-    """Whether the checkpoint's files are what they were when it was made."""
+def files_gate(
+    checkpoint: Checkpoint, *, thorough: bool, changed: RereadThing | None = None
+) -> Gate:
+    """Whether the checkpoint's files are what they were when it was made.
+
+    `changed` is what differed when they were last read again, which names and sizes do not show.
+    """
     key = GateKey.FILES
     url = reverse("checkpoints:checkpoint", args=[checkpoint.pk])
     if checkpoint.deleted_at is not None:
@@ -117,6 +124,10 @@ def files_gate(checkpoint: Checkpoint, *, thorough: bool) -> Gate:
             raise ManifestError("the manifest is not the one it was registered with")
     except (ManifestError, OSError) as error:
         return Gate(key=key, state=BARRED, detail=f"The files are damaged: {error}.", url=url)
+    if changed is not None:
+        problem = f"{changed.problem[:1].upper()}{changed.problem[1:]}"
+        detail = f"{problem}. Put the files back, then read them again."
+        return Gate(key=key, state=BARRED, detail=detail, url=f"{url}#files")
     checked = "hashes" if thorough else "sizes"
     detail = f"{_files(len(manifest['files']))}, {checked} as in the manifest."
     return Gate(key=key, state=PASSED, detail=detail, url=url)

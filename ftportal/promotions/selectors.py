@@ -13,10 +13,11 @@ from ftportal.accounts.models import Role, User
 from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.checkpoints.selectors import champion
 from ftportal.pages.periods import Period
-from ftportal.promotions.evidence import evidence_on
+from ftportal.promotions.evidence import evidence_on, files_changed
 from ftportal.promotions.gates import (
     BARRED,
     INCONCLUSIVE,
+    PASSED,
     WAITING,
     Gate,
     GateKey,
@@ -95,10 +96,10 @@ class Candidate:
 
     @property
     def lacks_comparison(self) -> bool:
-        """Whether a verdict against the champion of now is missing and would still count."""
-        return not self.is_barred and any(
-            gate.key == GateKey.CHAMPION and gate.state == WAITING for gate in self.gates
-        )
+        """Whether it is measured, and a verdict against the champion of now would still count."""
+        states = {gate.key: gate.state for gate in self.gates}
+        is_measured = states.get(GateKey.EVALUATION) == PASSED
+        return is_measured and not self.is_barred and states.get(GateKey.CHAMPION) == WAITING
 
 
 def candidate_of(checkpoint: Checkpoint, viewer: object = None) -> Candidate:
@@ -152,12 +153,13 @@ def with_files(candidates: Iterable[Candidate], viewer: object = None) -> list[C
     complete = []
     shown = list(candidates)
     words = own_words([one.checkpoint for one in shown], viewer)
+    changed = files_changed([one.checkpoint for one in shown])
     for one in shown:
         first, *others = one.gates
-        files = files_gate(one.checkpoint, thorough=False)
+        pk = one.checkpoint.pk
+        files = files_gate(one.checkpoint, thorough=False, changed=changed.get(pk))
         gates_of_it = [first, files, *others]
-        word = words.get(one.checkpoint.pk, "")
-        complete.append(replace(one, gates=gates_of_it, own_word=word))
+        complete.append(replace(one, gates=gates_of_it, own_word=words.get(pk, "")))
     return sorted(complete, key=lambda one: one.rank)
 
 

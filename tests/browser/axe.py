@@ -17,6 +17,9 @@ _COLOURS = ["color-contrast", "link-in-text-block"]
 """All that the other colour scheme can change: it moves and hides nothing."""
 _NARROW_ALONE = ".menu-toggle, .alone"
 """All that a narrow window alone shows; the rest was seen wide in these colours."""
+_TWO_FRAMES = (
+    "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+)
 _RUN = """([where, only]) => document.querySelector(where)
     ? axe.run(where, {runOnly: only, resultTypes: ["violations"]}) : {violations: []}"""
 
@@ -42,6 +45,7 @@ def violations(page: Page) -> list[str]:
 
 
 def _look(page: Page, only: dict[str, Any], how: str, where: str = "html") -> list[str]:
+    page.evaluate(_TWO_FRAMES)  # what follows a new size, such as where tables scroll, is done
     return [
         f"{page.url} ({how}): {one['id']}: {one['help']}: {node['html'][:160]}"
         for one in page.evaluate(_RUN, [where, only])["violations"]

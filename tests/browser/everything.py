@@ -35,6 +35,8 @@ from ftportal.mixtures.services import mixture_make
 from ftportal.promotions.services import promote
 from ftportal.reviews.models import SpotCheck
 from ftportal.reviews.services import spot_check_decide
+from tests.browser.handed_over import hand_over_more
+from tests.browser.reviewed import reviews_more
 from tests.ftportal import house
 from tests.ftportal.blends.test_views import HALF, blend_made
 from tests.ftportal.dashboard import world
@@ -43,10 +45,13 @@ from tests.ftportal.learnability.test_learnability import MEANS, scored
 MEASURES = "Which of these rivers flows through the city of Vienna before the sea"
 
 
-def furnish(cast: SimpleNamespace, model_directory: Path) -> SimpleNamespace:
-    """Everything; `rooms.walker` is an administrator who holds every other role too."""
+def furnish(cast: SimpleNamespace, model_directory: Path, folder: Path) -> SimpleNamespace:
+    """Everything. `rooms.walker` is an administrator who holds every other role too; `rooms.seer`
+    does not review, so nothing is kept from them. `folder` is for files that are made on the way.
+    """
     rooms = world.contrast_make(cast)
     rooms.walker = walker_make()
+    rooms.seer = walker_make("seer", is_reviewer=False)
     _measures(rooms)
     rooms.little = language_model_register(
         name="Little",
@@ -59,13 +64,20 @@ def furnish(cast: SimpleNamespace, model_directory: Path) -> SimpleNamespace:
     _batches(rooms)
     _runs(rooms)
     _reviews(rooms)
+    reviews_more(rooms)
+    hand_over_more(rooms, folder)
     return rooms
 
 
-def walker_make() -> User:
-    """Who may do everything."""
-    roles = {"is_trainer": True, "is_reviewer": True, "is_releaser": True, "is_superuser": True}
-    person = User(username="walker", first_name="Walker", email="walker@example.org", **roles)
+def walker_make(name: str = "walker", **roles: bool) -> User:
+    """Who may do everything but what `roles` take away."""
+    every = {"is_trainer": True, "is_reviewer": True, "is_releaser": True, "is_superuser": True}
+    person = User(
+        username=name,
+        first_name=name.capitalize(),
+        email=f"{name}@example.org",
+        **every | roles,
+    )
     person.set_password("correct horse")
     person.save()
     return person
@@ -222,13 +234,6 @@ def _runs(rooms: SimpleNamespace) -> None:
     rooms.blend = blend_made(rooms, 0.5, **HALF)
 
 
-SAME: dict[str, Any] = {
-    "right": {"local_code": world.BEFORE, "local_language": world.BEFORE},
-    "nll": {"Manual": [200.0] * 10, "Library": [200.0] * 10},
-}
-"""Outcomes like the anchor's."""
-
-
 def _reviews(rooms: SimpleNamespace) -> None:
     """Spot-checks in every state, a ledger with a promotion, and a candidate that is ready.
 
@@ -239,7 +244,7 @@ def _reviews(rooms: SimpleNamespace) -> None:
 
     def checked(name: str, *, answered: bool = True) -> SpotCheck:
         made = house.checkpoint_make(rooms.model, name, anchor, run_by=cast.tina)
-        after = world.evaluation_make(checkpoint=made, suite=rooms.suite, **SAME)
+        after = world.evaluation_make(checkpoint=made, suite=rooms.suite, **world.SAME)
         for one in before:
             world.judged(one, after)
         check = SpotCheck.objects.filter(candidate=made).latest("pk")
@@ -263,3 +268,5 @@ def _reviews(rooms: SimpleNamespace) -> None:
     rooms.judged_check = checked("Judged")
     house.votes_give(rooms.judged_check, cast.rob, defects=1)
     rooms.preparing_check = checked("Answering", answered=False)
+    uncompared = house.checkpoint_make(rooms.model, "Uncompared", anchor, run_by=cast.tina)
+    world.evaluation_make(checkpoint=uncompared, suite=rooms.suite, **world.SAME)

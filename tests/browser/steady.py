@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 from django.urls import Resolver404, resolve
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, TimeoutError
 
-_RESTLESS = """[...document.querySelectorAll(
-    ".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added, [data-chart]:not([data-drawn])"
+_FOLDED = "details.chart-group:not([open]) *"  # charts in there are drawn when it is opened
+_RESTLESS = f"""[...document.querySelectorAll(
+    ".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added, "
+    + "[data-chart]:not([data-drawn], {_FOLDED})"
 )].map((one) => one.outerHTML.slice(0, 120))"""
 _AT_REST = f"() => document.readyState === 'complete' && {_RESTLESS}.length === 0"
 

@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 from ftportal.jobs.models import Job, JobState
 from tests.browser.axe import WIDE
 from tests.browser.everything import furnish, lines, talk
+from tests.browser.keys import press
 from tests.browser.steady import route_of, settle, watched
 from tests.ftportal.test_roles import WRITES
 from tests.tiny_model import tiny_model_write
@@ -39,6 +40,10 @@ class Step:
     values: dict[str, Any] = field(default_factory=dict)
     """By the names of its fields; a file is a Path, a box or a radio button True."""
     press: str = "button[type=submit], button:not([type])"
+    keys: tuple[str, ...] = ()
+    """Pressed on the keyboard in place of a button."""
+    by: str = "walker"
+    """Who sends it, of `everything`'s rooms."""
     form: str = ""
     """A selector of the form, where its address does not tell."""
 
@@ -77,7 +82,10 @@ def take(page: Page, step: Step) -> None:
     with page.expect_response(
         lambda one: one.request.method == "POST" and route_of(one.url) == step.route
     ):
-        form.locator(step.press).first.click()
+        if step.keys:
+            press(page, *step.keys)
+        else:
+            form.locator(step.press).first.click()
     page.wait_for_load_state()
     settle(page)
     expect(page.locator("main .messages .notice-bad, main [role=alert]:visible")).to_have_count(0)
@@ -90,7 +98,10 @@ def steps(rooms: SimpleNamespace, folder: Path) -> Iterator[Step]:
     yield from batches(rooms)
     yield from runs(rooms)
     yield from measures(rooms, folder)
+    yield from judging(rooms)
+    yield from reviews(rooms)
     yield from decisions(rooms)
+    yield from hand_over(rooms)
 
 
 def people(rooms: SimpleNamespace) -> Iterator[Step]:
@@ -205,33 +216,70 @@ def measures(rooms: SimpleNamespace, folder: Path) -> Iterator[Step]:
     yield Step(route="evaluations:measure_again", at=again)
     waits = reverse("checkpoints:checkpoint", args=[rooms.blend.result_id])
     yield Step(route="evaluations:measure", at=waits)
-    yield Step(route="reviews:open", at=waits)
     yield Step(route="evaluations:rule_edit", at=rule, values={"pooled_points": "15"})
 
 
-def decisions(rooms: SimpleNamespace) -> Iterator[Step]:
-    def check(name: str) -> str:
-        return reverse("reviews:spot_check", args=[getattr(rooms, name).pk])
+def check(rooms: SimpleNamespace, name: str) -> str:
+    return reverse("reviews:spot_check", args=[getattr(rooms, name).pk])
 
+
+def judging(rooms: SimpleNamespace) -> Iterator[Step]:
+    """A vote by the keyboard and one by the mouse; put off, taken back, changed, left."""
+    following = reverse("reviews:vote", args=[rooms.open_check.pk])
+    judged = reverse("reviews:item", args=[rooms.judging_check.pk, 1])
+    vote: dict[str, Any] = {"route": "reviews:item", "at": following, "form": "[data-vote]"}
+    yield Step(route="reviews:plan", at=check(rooms, "open_check"), values={"votes_an_item": "2"})
+    yield Step(**vote, keys=("ArrowLeft", "Enter"))
+    yield Step(**vote, values={"preference": True, "note": "Longer."})
+    yield Step(route="reviews:skip", at=following, press="[data-skip]", form="[data-vote]")
+    yield Step(route="reviews:undo", at=following, press="button[form=undo]", form="main")
+    yield Step(**vote | {"at": f"{judged}?change"}, keys=("=", "Enter"))
+    yield Step(route="reviews:undo", at=judged, keys=("u",), form="main")
+    yield Step(route="reviews:leave", at=following, press="button[form=leave]", form="main")
+
+
+def reviews(rooms: SimpleNamespace) -> Iterator[Step]:
+    """What is decided about checks, by whom they are judged, and prompts that are tried."""
+    reason = {"reason": "It answers as well as before."}
+    named = {"reviewers": True}
+    trials = reverse("reviews:trials", args=[rooms.third_check.candidate_id])
+    unreviewed = reverse("reviews:open", args=[rooms.exportable.pk])
+    policy = {"reviewers_an_item": "2", "defect_rate_percent": "5"}
+    reject = "button[value=reject]"
+    yield Step(route="reviews:retry", at=check(rooms, "preparing_check"))
+    yield Step(route="reviews:assign", at=check(rooms, "judging_check"), values=named, by="seer")
+    yield Step(route="reviews:close", at=check(rooms, "judging_check"), values=reason)
+    yield Step(route="reviews:decide", at=check(rooms, "judged_check"), values=reason, press=reject)
+    yield Step(route="reviews:chosen_batch", at=check(rooms, "third_check"))
+    yield Step(route="reviews:trials", at=trials, values={"prompt": "What is left?"})
+    yield Step(route="reviews:open", at=unreviewed)
+    yield Step(route="reviews:policy", at=reverse("reviews:policy"), values=policy)
+
+
+def hand_over(rooms: SimpleNamespace) -> Iterator[Step]:
+    """Exports, and what is done about files."""
+
+    def of(checkpoint: Any) -> str:
+        return reverse("checkpoints:checkpoint", args=[checkpoint.pk])
+
+    yield Step(route="handover:export", at=of(rooms.exportable))
+    yield Step(route="handover:export_delete", at=of(rooms.exports["measured"].source))
+    yield Step(route="promotions:reread", at=of(rooms.whole))
+    (rooms.flipped.directory / "model.safetensors").write_bytes(rooms.as_it_was)
+    yield Step(route="handover:files_check", at=of(rooms.flipped))
+    people = reverse("checkpoints:model_people", args=[rooms.restricted.pk])
+    yield Step(route="checkpoints:model_people", at=people, values={"people": True})
+
+
+def decisions(rooms: SimpleNamespace) -> Iterator[Step]:
     reason = {"reason": "As good as before."}
-    vote = reverse("reviews:vote", args=[rooms.open_check.pk])
     page = reverse("promotions:promotions") + f"?model={rooms.model.name}"
-    yield Step(route="reviews:plan", at=check("open_check"), values={"votes_an_item": "2"})
-    yield Step(route="reviews:vote", at=vote, values={"preference": True}, form="[data-vote]")
-    yield Step(route="reviews:undo", at=vote, press="button[form=undo]", form="main")
-    yield Step(route="reviews:retry", at=check("preparing_check"))
-    yield Step(
-        route="reviews:decide",
-        at=check("judged_check"),
-        values=reason,
-        press="button[value=reject]",
-    )
     yield Step(route="promotions:promote", at=page, values=reason)
     yield Step(route="promotions:rollback", at=page, values=reason)
     yield Step(route="promotions:compare", at=page)
     described = reverse("checkpoints:checkpoint_describe", args=[rooms.ready.pk])
     yield Step(route="checkpoints:checkpoint_describe", at=described, values={"tags": "good"})
-    gone = reverse("checkpoints:checkpoint", args=[rooms.judged_check.candidate_id])
+    gone = reverse("checkpoints:checkpoint", args=[rooms.closed_check.candidate_id])
     yield Step(route="checkpoints:checkpoint_delete", at=gone)
 
 
@@ -273,26 +321,29 @@ def test_every_form_is_sent(
     settings: Any,
 ) -> None:
     settings.FTPORTAL_MODEL_ROOTS = [str(tmp_path)]
-    rooms = furnish(cast, tiny_model_directory)
+    rooms = furnish(cast, tiny_model_directory, tmp_path)
     for person in (rooms.walker, cast.tina):  # another browser of each
         Client().force_login(person)
     answers = rooms.preparing_check.candidate_answers.job
     Job.objects.filter(pk=answers.pk).update(state=JobState.FAILED, finish_handled=True)
-    context = context_for(rooms.walker, viewport=WIDE)
     wrong: list[str] = []
     sent: set[str] = set()
-    page = watched(context.new_page(), wrong)
 
     def noted(one: Request) -> None:
         if one.method == "POST":
             sent.add(route_of(one.url))
 
-    page.on("request", noted)
-    page.on("dialog", lambda dialog: dialog.accept())
+    def window(person: Any) -> Page:
+        page = watched(context_for(person, viewport=WIDE).new_page(), wrong)
+        page.on("request", noted)
+        page.on("dialog", lambda dialog: dialog.accept())
+        return page
+
+    pages = {name: window(getattr(rooms, name)) for name in ("walker", "seer")}
     for step in steps(rooms, tmp_path):
-        take(page, step)
-    filters_set(page)
-    leave_and_come_back(page, rooms)
+        take(pages[step.by], step)
+    filters_set(pages["walker"])
+    leave_and_come_back(pages["walker"], rooms)
     assert "\n".join(wrong) == ""
     unsent = WRITES.keys() - NOT_CONFIGURED - sent  # `test_signing_in` has those
     assert unsent == set(), f"no step sends a form to {unsent}"

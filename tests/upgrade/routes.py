@@ -176,7 +176,10 @@ def addresses(
 def rows_of(name: str) -> QuerySet[Any]:
     """What a route is about. Raises LookupError where nothing here says it."""
     if name in ITEM_ROUTES:
-        return ReviewItem.objects.order_by("pk")
+        answered = {
+            f"spot_check__{side}_answers__complete": True for side in ("candidate", "baseline")
+        }
+        return ReviewItem.objects.filter(**answered).order_by("pk")
     if name not in OBJECTS:
         raise LookupError(f"{name} cannot be filled: add it to OBJECTS")
     return OBJECTS[name].all()

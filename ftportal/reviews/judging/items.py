@@ -52,9 +52,14 @@ class ItemPage:
 
 
 def item_page(spot_check: SpotCheck, number: int, reviewer: User) -> ItemPage | None:
-    """The item with this number, from 1; None where there is none."""
+    """The item with this number, from 1; None where there is none, or no answers to look at.
+
+    A check can be closed before both sides have answered.
+    """
     item = spot_check.items.select_related("prompt").filter(position=number - 1).first()
-    if item is None or spot_check.state == SpotCheckState.GENERATING:
+    sides = (spot_check.candidate_answers, spot_check.baseline_answers)
+    is_preparing = spot_check.state == SpotCheckState.GENERATING
+    if item is None or is_preparing or not all(one.complete for one in sides):
         return None
     item.spot_check = spot_check
     ballot = ballot_of(item, reviewer)

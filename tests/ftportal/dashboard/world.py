@@ -303,6 +303,11 @@ def spot_check_make(
 
 BEFORE = [1] * 8 + [0] * 2
 """Eight of ten right."""
+SAME: dict[str, Any] = {
+    "right": {"local_code": BEFORE, "local_language": BEFORE},
+    "nll": {"Manual": [200.0] * 10, "Library": [200.0] * 10},
+}
+"""Outcomes like the anchor's of `contrast_make`."""
 
 
 def contrast_make(cast: SimpleNamespace) -> SimpleNamespace:

@@ -192,6 +192,8 @@ def test_an_approval_against_an_earlier_champion_does_not_count(
     result = states(other)
     assert result["Spot-check approved"] == result["Against the champion"] == "waiting"
     assert candidate_of(other).lacks_comparison
+    unmeasured = checkpoint_make(ready.model, "Unmeasured", ready.baseline)
+    assert not candidate_of(unmeasured).lacks_comparison  # first there has to be what to compare
 
 
 def test_stages_of_champions(ready: SimpleNamespace, cast: Any) -> None:

@@ -22,6 +22,7 @@ from ftportal.promotions.rereading import night_of
 from ftportal.promotions.services import promote, reread_request, rereads_nightly
 from tests.ftportal.house import checkpoint_make, prompts_make
 
+WHAT_TO_DO = "Put the files back, then read them again."
 NOON = datetime(2026, 5, 3, 12, tzinfo=UTC)
 
 
@@ -123,7 +124,8 @@ def test_a_sound_night_says_so(
     assert reread_notices() == []
     url = reverse("promotions:reread_panel", args=[crowned.candidate.pk])
     panel = client_of(cast.otto).get(url).content.decode()
-    assert "All files re-read" in panel and "unchanged" in panel and "Re-read now" not in panel
+    assert "Unchanged" in panel and "All files were read again" in panel
+    assert "Re-read now" not in panel
     assert not AuditEntry.objects.filter(action="files.differ").exists()
 
 
@@ -162,6 +164,23 @@ def test_it_is_audited_once_and_forgotten_when_mended(
     flip(weights(crowned.candidate))
     job_run_now(reread_request(checkpoint=crowned.candidate, asked_by=cast.ada).job)
     assert reread_notices() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_candidate_that_has_changed_is_not_said_to_be_intact(
+    ready: SimpleNamespace, cast: SimpleNamespace, client_of: Any
+) -> None:
+    """Its files are as long as ever, which is all that a page has the time to look at."""
+    flip(weights(ready.candidate))
+    job_run_now(reread_request(checkpoint=ready.candidate, asked_by=cast.ada).job)
+    page = client_of(cast.leo).get(reverse("promotions:promotions")).content.decode()
+    assert WHAT_TO_DO in page and "Promote to champion" not in page
+    url = reverse("promotions:checkpoint_panel", args=[ready.candidate.pk])
+    assert WHAT_TO_DO in client_of(cast.otto).get(url).content.decode()
+    flip(weights(ready.candidate))
+    job_run_now(reread_request(checkpoint=ready.candidate, asked_by=cast.ada).job)
+    page = client_of(cast.leo).get(reverse("promotions:promotions")).content.decode()
+    assert WHAT_TO_DO not in page and "Promote to champion" in page
 
 
 @pytest.mark.django_db(transaction=True)

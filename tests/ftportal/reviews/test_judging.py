@@ -8,9 +8,9 @@ import pytest
 from django.urls import reverse
 
 from ftportal.reviews.models import Generation, ItemLease, SpotCheck, Vote
-from ftportal.reviews.services import spot_check_decide
+from ftportal.reviews.services import spot_check_close, spot_check_decide, spot_check_open
 from ftportal.reviews.sides import candidate_is_left
-from tests.ftportal.house import check_make, votes_give
+from tests.ftportal.house import check_make, prompts_make, votes_give
 
 
 def url(name: str, *args: Any) -> str:
@@ -58,6 +58,21 @@ def answers_set(check: SpotCheck, **texts: str) -> None:
 
 
 # --- addresses ----------------------------------------------------------------------------------
+
+
+def test_a_check_closed_before_its_answers_came_has_no_items(
+    pair: SimpleNamespace, cast: Any, rob: Any
+) -> None:
+    check = spot_check_open(
+        candidate=pair.candidate,
+        baseline=pair.baseline,
+        prompt_set=prompts_make(3),
+        submitter=cast.tina,
+    )
+    spot_check_close(spot_check=check, actor=cast.ada, reason="Nobody has time.")
+    assert rob.get(url("item", check.pk, 1)).status_code == 404
+    assert rob.get(url("answers", check.pk, 1)).status_code == 404
+    assert "No votes of yours" in text_of(rob.get(url("mine", check.pk)))
 
 
 def test_every_item_has_its_own_address(rob: Any, check: SpotCheck) -> None:
