@@ -271,14 +271,15 @@ def test_the_engine_refuses_what_it_cannot_write(model: Path, tmp_path: Path) ->
 
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
-    config = json.loads((copy / "config.json").read_text()) | {"architectures": ["Other"]}
-    (copy / "config.json").write_text(json.dumps(config))
+    config = json.loads((copy / "config.json").read_text())
+    other = {"model_type": "ctrl", "architectures": ["CTRLLMHeadModel"]}
+    (copy / "config.json").write_text(json.dumps(config | other))
     job = tmp_path / "job"
     job.mkdir()
     recipe = ExportConfig(model=str(copy), quantisation="Q8_0", name="Other").to_json()
     (job / "config.json").write_text(json.dumps(recipe))
     assert main([str(job)]) == 2
     assert (
-        "the architecture Other"
+        "the architecture CTRLLMHeadModel"
         in logged_events(job / "attempts" / "0" / "events.jsonl")[-1]["message"]
     )
