@@ -96,8 +96,11 @@ def on_verdict_reached(sender: Any, verdict: Verdict, **kwargs: Any) -> None:
 def on_checkpoint_delete_asked(sender: Any, checkpoint: Checkpoint, **kwargs: Any) -> str | None:
     """Object while a spot-check or a tried prompt still waits for answers.
 
-    Alike for all checkpoints of the model: else the objection would name those in the check.
+    Alike for all checkpoints of the model: else the objection would name those in the check. An
+    export is in none.
     """
+    if checkpoint.is_export:
+        return None
     waiting = SpotCheck.objects.filter(
         candidate__language_model=checkpoint.language_model_id, state=SpotCheckState.GENERATING
     )

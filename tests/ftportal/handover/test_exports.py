@@ -32,7 +32,8 @@ from ftportal.promotions.selectors import candidates
 from ftportal.promotions.services import PromotionRefusedError, promote
 from ftportal.reviews.followups import spot_check_open_if_due
 from ftportal.reviews.models import SpotCheck
-from tests.ftportal.house import model_make, verdict_make
+from ftportal.reviews.services import spot_check_open
+from tests.ftportal.house import model_make, prompts_make, verdict_make
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +124,21 @@ def test_asked_twice_it_is_made_once_and_deleted_it_is_made_again(
     export_finish(job=engine_run(ask().job))
     again = Export.objects.select_related("result").get()
     assert (again.file_sha256, again.result, again.is_there) == (sha256, result, True)
+
+
+def test_a_spot_check_in_preparation_needs_no_export(
+    exported: Export, served: SimpleNamespace
+) -> None:
+    prompts = prompts_make(2)
+    spot_check_open(
+        candidate=served.child, baseline=served.anchor, prompt_set=prompts, submitter=None
+    )
+    assert exported.result is not None
+    checkpoint_delete(checkpoint=exported.result)
+    exported.refresh_from_db()
+    assert not exported.is_there
+    with pytest.raises(CheckpointError, match="are being prepared"):
+        checkpoint_delete(checkpoint=served.child)
 
 
 def test_the_sweep_finishes_what_a_crash_cut_off(
