@@ -1,10 +1,11 @@
 """`make bench-sharding`: how much memory each of two processes takes that share a model.
 
-A random Llama with about 1 GB of float32 weights is taught three steps by two processes on the CPU,
-with a state saved after the second and the checkpoint at the end. Every process's resident memory
+A random Llama with about 1 GB of float32 weights is taught two steps by two processes on the CPU,
+with a state saved after the first and the checkpoint at the end. Every process's resident memory
 is read from the kernel all the while. On a CPU the host's memory is the device's too, so there are
-two limits: until the first step a process may have 1.3 times its share of the weights and 1 GB;
-from start to end 1.3 times its share of weights, gradients and optimizer state, and 1 GB. One JSON
+two limits: until the model is read and checked a process may have 1.3 times its share of the
+weights and 1 GB; from start to end 1.3 times its share of weights, gradients and optimizer state,
+and 1 GB. One JSON
 object a line; lines beginning with # are for people.
 """
 
@@ -26,10 +27,10 @@ from training.config import RunConfig
 
 FACTOR, EXTRA_BYTES = 1.3, 1_000_000_000
 SHAPE: dict[str, Any] = {
-    "vocab_size": 16_384,
+    "vocab_size": 4096,
     "hidden_size": 1536,
     "intermediate_size": 4096,
-    "num_hidden_layers": 7,
+    "num_hidden_layers": 9,
     "num_attention_heads": 12,
     "num_key_value_heads": 12,
     "max_position_embeddings": 2048,
@@ -87,27 +88,24 @@ class Watcher(threading.Thread):
         self._process = process
         self._events = events
         self.loading_bytes = self.peak_bytes = 0
-        """The most that one child had before the first step, and in all."""
+        """The most that one child had until the model was read and checked, and in all."""
 
     def run(self) -> None:
         """Read until the process has ended."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        stepping = False
+        loaded = False
         while self._process.poll() is None:
-            stepping = stepping or self._has_stepped()
+            loaded = loaded or self._is_loaded()
             for child in _words(children):
                 peak = _high_water_bytes(child)
                 self.peak_bytes = max(self.peak_bytes, peak)
-                if not stepping:
+                if not loaded:
                     self.loading_bytes = max(self.loading_bytes, peak)
             time.sleep(_SAMPLE_SECONDS)
 
-    def _has_stepped(self) -> bool:
-        """Whether the first step is over, whose peak is its own."""
-        return (
-            self._events.is_file()
-            and b'"phase":"training"' in self._events.read_bytes().replace(b": ", b":")
-        )
+    def _is_loaded(self) -> bool:
+        """Whether the model has been read and checked: three of four parts of loading are done."""
+        return self._events.is_file() and b'"done": 3, "total": 4' in self._events.read_bytes()
 
 
 def _words(path: Path) -> list[str]:
@@ -175,10 +173,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-sharding-", dir=arguments.folder) as folder:
         root = Path(folder)
         model = model_write(root / "model")
-        records = [conversation(number, decisions=2) for number in range(6)]
+        records = [conversation(number, decisions=1) for number in range(6)]
         base = recipe_of(model, batch_ingest(root / "batch", model, records))
         base |= {"anchor_model": None, "learning_rate": 1e-5, "examples_per_step": 2}
-        base |= {"max_steps": 3, "save_every_steps": 2}
+        base |= {"max_steps": 2, "save_every_steps": 1, "watch": {"watch_every_steps": 0}}
         base |= {"ranks": {"processes": 2, "sharding": "fsdp2"}}
         for name in arguments.only or CASES:
             recipe = base | CASES[name]
@@ -192,8 +190,8 @@ def main() -> None:
             loading, peak = result["loading_bytes"], result["peak_bytes"]
             limits = result["loading_limit_bytes"], result["limit_bytes"]
             _say(
-                f"# {name}: {loading / 1e9:.2f} of {limits[0] / 1e9:.2f} GB until the first step "
-                f"is over, {peak / 1e9:.2f} of {limits[1] / 1e9:.2f} GB in all"
+                f"# {name}: {loading / 1e9:.2f} of {limits[0] / 1e9:.2f} GB until it is read "
+                f"and checked, {peak / 1e9:.2f} of {limits[1] / 1e9:.2f} GB in all"
             )
 
 

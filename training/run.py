@@ -71,7 +71,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     Heap().keep_small()
     encoder = _encoder(config)
     sharded = _is_sharded(config, attempt, ranks)
-    model = model_load(config, empty=sharded)
+    model = model_load(config, empty=True) if sharded else model_load(config)
     tensors = TensorMap.of(model, config.model)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)
