@@ -258,6 +258,7 @@ NOT_CONFIGURED = {
 }
 """What is there only where a provider or second factors are configured: 404."""
 ROLES = {
+    "checkpoints:checkpoint_describe": {"administrator", "trainer"},
     "checkpoints:model_new": {"administrator"},
     "checkpoints:model_people": {"administrator"},
     "datasets:batch_new": {"trainer"},
@@ -278,6 +279,7 @@ ROLES = {
     "accounts:person": {"administrator"},
     "audit:audit": {"administrator"},
     "mixtures:mixture_new": {"trainer"},
+    "runs:run_describe": {"trainer"},
     "runs:run_new": {"trainer"},
 }
 """Who may open what not everybody may: others get 403."""
