@@ -213,12 +213,12 @@ def _forms() -> Iterator[type[forms.Form]]:
 def test_every_field_of_every_form_names_what_it_cannot_take(
     form: type[forms.Form], language_model: Any
 ) -> None:
-    if "model" in inspect.signature(form).parameters:
-        form = partial(form, model=language_model)  # type: ignore[assignment]
-    fields = form().fields
+    needs = {"model": language_model} if "model" in inspect.signature(form).parameters else {}
+    filled: Callable[..., forms.Form] = partial(form, **needs)
+    fields = filled().fields
     taken = []
     for value in (*NOT_NUMBERS, HUGE):
-        errors = form(dict.fromkeys(fields, value)).errors
+        errors = filled(dict.fromkeys(fields, value)).errors
         for name, field in fields.items():
             if isinstance(field, forms.FloatField):
                 refuses = value != HUGE
