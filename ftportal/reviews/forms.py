@@ -165,4 +165,11 @@ class PolicyForm(forms.Form):
 class TryForm(forms.Form):
     """A prompt to try. The service asks for its text."""
 
-    prompt = forms.CharField(required=False, strip=False, max_length=PROMPT_CHARACTERS)
+    prompt = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=PROMPT_CHARACTERS,
+        error_messages={
+            "max_length": f"The prompt has more than {PROMPT_CHARACTERS:,} characters."
+        },
+    )

@@ -32,6 +32,8 @@ def trials(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("reviews:trial", pk=asked.pk)
         except ReviewRefusedError as error:
             refused = error
+    elif request.method == "POST":
+        refused = ReviewRefusedError(form.errors["prompt"][0], "Shorten it.")
     is_blind = blindness_of(user).hides_answers(checkpoint.language_model_id)
     tried = Trial.objects.filter(answers__checkpoint=checkpoint).distinct()
     context: dict[str, Any] = {

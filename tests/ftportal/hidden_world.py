@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ftportal.blends.models import Blend
-from ftportal.checkpoints.models import Checkpoint, LanguageModel
+from ftportal.checkpoints.models import Checkpoint, Intake, LanguageModel
 from ftportal.datasets.models import Batch, BatchProblem
 from ftportal.evaluations.models import (
     Evaluation,
@@ -68,6 +68,9 @@ def hidden_world_make(cast: SimpleNamespace) -> LanguageModel:
     reviewed_make(candidate)
     world.spot_check_make(candidate=candidate, baseline=model.pretrained)
     handed_over_make(child, cast)
+    Intake.objects.create(
+        name=model.name, language_model=model, job=_job("intake", JobState.SUCCEEDED)
+    )
     return model
 
 
