@@ -5,8 +5,7 @@ with a state saved after the first and the checkpoint at the end. Every process'
 is read from the kernel all the while. On a CPU the host's memory is the device's too, so there are
 two limits: until the model is read and checked a process may have 1.3 times its share of the
 weights and 1 GB; from start to end 1.3 times its share of weights, gradients and optimizer state,
-and 1 GB. One JSON
-object a line; lines beginning with # are for people.
+and 1 GB. One JSON object a line; lines beginning with # are for people.
 """
 
 import argparse

@@ -170,6 +170,6 @@ class TryForm(forms.Form):
         strip=False,
         max_length=PROMPT_CHARACTERS,
         error_messages={
-            "max_length": f"The prompt has more than {PROMPT_CHARACTERS:,} characters."
+            "max_length": f"The prompt has more than {PROMPT_CHARACTERS:,} characters: shorten it."
         },
     )

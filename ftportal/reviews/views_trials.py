@@ -33,7 +33,7 @@ def trials(request: HttpRequest, pk: int) -> HttpResponse:
         except ReviewRefusedError as error:
             refused = error
     elif request.method == "POST":
-        refused = ReviewRefusedError(form.errors["prompt"][0], "Shorten it.")
+        refused = ReviewRefusedError(str(form.errors["prompt"][0]))
     is_blind = blindness_of(user).hides_answers(checkpoint.language_model_id)
     tried = Trial.objects.filter(answers__checkpoint=checkpoint).distinct()
     context: dict[str, Any] = {
