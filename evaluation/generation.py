@@ -123,6 +123,7 @@ def _batch_generate(
     ends = _end_ids(loaded)
     draws = [_generator(config.seed, prompt.sha256) for prompt in prompts]
     tokens: list[list[int]] = [[] for _ in prompts]
+    told = [0] * len(prompts)  # of how many tokens each one's text was shown
     open_rows = set(range(len(prompts)))
     inputs, mask = _padded(encoded, loaded)  # both [batch, longest]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -147,8 +148,10 @@ def _batch_generate(
         on_step((step + 1) / max(rooms))
         if config.stream and time.monotonic() - shown >= STREAM_SECONDS:
             shown = time.monotonic()
-            for row in sorted(open_rows):
-                on_text(prompts[row].sha256, _text(tokens[row], loaded))
+            for row, ids in enumerate(tokens):
+                if len(ids) > told[row]:
+                    told[row] = len(ids)
+                    on_text(prompts[row].sha256, _text(ids, loaded))
         if not open_rows:
             break
         inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)

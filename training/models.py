@@ -33,16 +33,11 @@ def attention_prepare(device: torch.device) -> None:
     os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1" if device.type == "cpu" else "0"
 
 
-def model_load(config: RunConfig, *, empty: bool = False) -> Any:
-    """Return the parent as a transformers model in the config's dtype, on the CPU; empty: its
-    parameters are still to be read.
+def model_load(config: RunConfig) -> Any:
+    """Return the parent as a transformers model in the config's dtype, on the CPU.
 
     Raises ConfigError where the architecture is unknown or a weight is missing.
     """
-    if empty:
-        from training.tensors.checking import model_without_weights
-
-        return model_without_weights(config.model, getattr(torch, config.dtype))
     return causal_model(Path(config.model), getattr(torch, config.dtype))
 
 

@@ -40,6 +40,7 @@ from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
 from training.tensors.adapting import unadapted_parts
+from training.tensors.checking import model_without_weights
 from training.tensors.mapping import TensorMap
 from training.tensors.reading import as_if_there, weights_read
 
@@ -71,7 +72,10 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     Heap().keep_small()
     encoder = _encoder(config)
     sharded = _is_sharded(config, attempt, ranks)
-    model = model_load(config, empty=True) if sharded else model_load(config)
+    if sharded:
+        model = model_without_weights(config.model, getattr(torch, config.dtype))
+    else:
+        model = model_load(config)
     tensors = TensorMap.of(model, config.model)
     progress.next()
     curriculum = _curriculum(config, encoder, model, attempt)

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ftportal.accounts.models import User
+from ftportal.reviews.judged import ItemFinding
 from ftportal.reviews.models import ReviewItem
-
-if TYPE_CHECKING:
-    from ftportal.reviews.findings import ItemFinding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,7 @@ GROUPINGS: dict[str, Callable[[NotedDefect], str]] = {
 """What defects are put together by: heading -> how a defect is named there."""
 
 
-def noted_defects(items: Iterable["ItemFinding"]) -> list[NotedDefect]:
+def noted_defects(items: Iterable[ItemFinding]) -> list[NotedDefect]:
     """Every defect that was noted, in the order of the prompts, the candidate's first."""
     return [
         NotedDefect(
@@ -72,7 +69,7 @@ def noted_defects(items: Iterable["ItemFinding"]) -> list[NotedDefect]:
     ]
 
 
-def defect_groups(items: Iterable["ItemFinding"]) -> dict[str, list[DefectGroup]]:
+def defect_groups(items: Iterable[ItemFinding]) -> dict[str, list[DefectGroup]]:
     """The defects by each of GROUPINGS, the largest group first; empty without any defect."""
     noted = noted_defects(items)
     return {heading: _grouped(noted, name_of) for heading, name_of in GROUPINGS.items() if noted}

@@ -25,7 +25,7 @@ def trials(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         require_role(request, *services.TRIERS)
     checkpoint, user = checkpoint_of(pk), cast(User, request.user)
-    form, refused = TryForm(request.POST or None), None
+    form, refused = TryForm(request.POST if request.method == "POST" else None), None
     if request.method == "POST" and form.is_valid():
         try:
             asked = services.trial_ask(checkpoint=checkpoint, actor=user, **form.cleaned_data)

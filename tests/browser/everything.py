@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from ftportal.accounts.models import Role, User
 from ftportal.accounts.services import person_invite, reset_link_make
+from ftportal.checkpoints.intakes.services import model_take_in
 from ftportal.checkpoints.models import LanguageModel
-from ftportal.checkpoints.services import language_model_register
 from ftportal.datasets.models import Batch, HeldOutSet
 from ftportal.datasets.reading import reading_finish
 from ftportal.datasets.services import (
@@ -53,12 +53,13 @@ def furnish(cast: SimpleNamespace, model_directory: Path, folder: Path) -> Simpl
     rooms.walker = walker_make()
     rooms.seer = walker_make("seer", is_reviewer=False)
     _measures(rooms)
-    rooms.little = language_model_register(
+    rooms.little = model_take_in(
         name="Little",
         source="made by the tests",
         note="Random weights.",
         licence="Apache-2.0",
         directory=model_directory,
+        submitter=rooms.walker,
     )
     _people(rooms)
     _batches(rooms)

@@ -287,6 +287,9 @@ ELSEWHERE = {"accounts:login", "evaluations:evaluation", "reviews:vote"}
 """What may send a person on: one who is logged in or has judged everything, and from a repeated
 measurement to the first one."""
 
+KEPT_FROM_JUDGES = {"reviews:votes_jsonl"}
+"""What a reviewer who may still judge another check of the model does not get: 403."""
+
 
 def expected_status(name: str, person: User) -> set[int]:
     """What a GET of the route may answer to this person."""
@@ -298,4 +301,6 @@ def expected_status(name: str, person: User) -> set[int]:
         return {410}
     if name in ROLES and not any(person.has_role(role) for role in ROLES[name]):
         return {403}
+    if name in KEPT_FROM_JUDGES and person.has_role("reviewer"):
+        return {200, 403}
     return {200, 302} if name in ELSEWHERE else {200}

@@ -66,20 +66,9 @@ class LoRA(Method):
     def attach(self, model: Any, settings: Settings) -> Any:
         """Return the model with a LoRA adapter on every linear layer that is taught but the head,
         and on the experts of a layer that are one tensor."""
-        from peft import LoraConfig, get_peft_model
+        from training.tensors.adapting import adapter_attach
 
-        from training.tensors.adapting import adapter_targets
-
-        layers, parameters = adapter_targets(model)
-        adapter = LoraConfig(
-            r=self.rank(settings.rank) or 1,
-            lora_alpha=self.alpha(settings),  # type: ignore[arg-type]
-            lora_dropout=0.0,
-            target_modules=layers,
-            target_parameters=parameters,
-            task_type="CAUSAL_LM",
-        )
-        return get_peft_model(model, adapter)
+        return adapter_attach(model, self.rank(settings.rank) or 1, self.alpha(settings))
 
 
 def _adapted(shapes: Shapes) -> list[tuple[int, ...]]:

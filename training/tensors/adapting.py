@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -10,6 +11,20 @@ from training.tensors.mapping import TensorMap
 from training.tensors.weights import weight_sources
 
 _EXPERT_NAMES = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
+
+
+def adapter_attach(model: Any, rank: int, alpha: float) -> Any:
+    """Return the model with an adapter on all that `adapter_targets` names."""
+    layers, parameters = adapter_targets(model)
+    adapter = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules=layers,
+        target_parameters=parameters,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, adapter)
 
 
 def adapter_targets(model: Any) -> tuple[list[str], list[str]]:

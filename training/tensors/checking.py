@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+from accelerate import init_empty_weights
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from engine.attempt import EngineError
 from engine.checks import ConfigError
@@ -71,21 +72,26 @@ def model_without_weights(directory: Path | str, dtype: torch.dtype) -> Any:
     except (ValueError, KeyError, OSError) as error:
         raise ConfigError("model", f"cannot be loaded: {error}", LOADING_CURE) from error
     weights_check(info)
-    _buffers_make(model)
+    _buffers_make(model, dtype)
     text_alone_learns(model)
     return model
 
 
-def _buffers_make(model: Any) -> None:
+def _buffers_make(model: Any, dtype: torch.dtype) -> None:
     """Compute what the class computes at its start, such as the frequencies of rotary positions."""
-    for module in model.modules():
-        module._is_hf_initialized = False  # some compute the buffers of the modules within
-        for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.is_meta:
-                module._buffers[name] = torch.empty_like(buffer, device="cpu")
-    for parameter in model.parameters():
-        parameter._is_hf_initialized = True
-    model.initialize_weights()
+    with init_empty_weights(include_buffers=False):
+        fresh: Any = AutoModelForCausalLM.from_config(
+            model.config, dtype=dtype, attn_implementation=_attention(model.config)
+        )
+    for (_, module), (_, made) in zip(model.named_modules(), fresh.named_modules(), strict=True):
+        computed = dict(made.named_buffers(recurse=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta:
+                setattr(module, name, computed[name].to(buffer.dtype))
+
+
+def _attention(config: Any) -> str | None:
+    return "eager" if config.model_type in EAGER_ATTENTION else None
 
 
 def _config(directory: Path | str) -> Any:
@@ -109,7 +115,7 @@ def _loaded_empty(
             None,
             config=config,
             dtype=dtype or "auto",
-            attn_implementation="eager" if config.model_type in EAGER_ATTENTION else None,
+            attn_implementation=_attention(config),
             state_dict={name: torch.empty(one, device="meta") for name, one in shapes.items()},
             device_map={"": "meta"},
             ignore_mismatched_sizes=True,  # they are told by name instead

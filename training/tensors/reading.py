@@ -37,23 +37,28 @@ def as_if_there(model: nn.Module) -> Iterator[None]:
     shown: dict[int, nn.Parameter] = {}
     hidden: dict[int, nn.Parameter] = {}
     for module in list(model.modules()):
-        for name, parameter in module._parameters.items():
-            if parameter is None or not parameter.is_meta:
+        for name, parameter in _own_parameters(module):
+            if not parameter.is_meta:
                 continue
             if id(parameter) not in shown:
                 zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
                 stand_in = nn.Parameter(zero, requires_grad=parameter.requires_grad)
                 shown[id(parameter)], hidden[id(stand_in)] = stand_in, parameter
-            module._parameters[name] = shown[id(parameter)]
+            setattr(module, name, shown[id(parameter)])
     try:
         yield
     finally:
         for module in model.modules():
-            for name, one in module._parameters.items():
-                if one is not None and id(one) in hidden:
+            for name, one in _own_parameters(module):
+                if id(one) in hidden:
                     parameter = hidden[id(one)]
                     parameter.requires_grad_(one.requires_grad)
-                    module._parameters[name] = parameter
+                    setattr(module, name, parameter)
+
+
+def _own_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """A module's own parameters by name, also one that stands under two names."""
+    return list(module.named_parameters(recurse=False, remove_duplicate=False))
 
 
 @torch.no_grad()

@@ -115,11 +115,13 @@ def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
 def _factors_whole(module: Any) -> Iterator[None]:
     """Within, a LoRA module has whole factors, whatever processes share them."""
     layers = [factors["default"] for factors in (module.lora_A, module.lora_B)]
-    parts = [layer._parameters["weight"] for layer in layers]
+    parts = [layer.weight for layer in layers]
     try:
         for layer, one in zip(layers, parts, strict=True):
-            layer._parameters["weight"] = whole_tensor(one)
+            del layer.weight  # a parameter's place takes no plain tensor, which gradients need
+            layer.weight = whole_tensor(one)
         yield
     finally:
         for layer, one in zip(layers, parts, strict=True):
-            layer._parameters["weight"] = one
+            del layer.weight
+            layer.weight = one

@@ -7,7 +7,8 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from ftportal.accounts.models import User
-from ftportal.reviews.findings import ItemFinding, item_findings
+from ftportal.reviews.findings import item_findings
+from ftportal.reviews.judged import ItemFinding
 from ftportal.reviews.models import Generation, SpotCheck, Vote
 
 

@@ -1,7 +1,6 @@
 """What a model wrote is laid out and cannot act: hostile Markdown, long answers, the fold."""
 
 import re
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from ftportal.pages.code import LANGUAGES, code_html
 from ftportal.pages.markdown import FOLD_WORDS, LAID_OUT_MAX_CHARACTERS, lay_out, written
 from ftportal.pages.words import count_words, cut_at_words
+from tests.work import grows_evenly
 
 HARMLESS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li"),
@@ -135,14 +135,14 @@ def test_what_is_nested_too_deeply_is_shown_as_written() -> None:
         assert Reader(laid.head + laid.rest).text == text
 
 
-def test_a_megabyte_takes_less_than_a_second() -> None:
-    for text in ("word " * 200_000, "a" * 1_000_000, "# a\n\n" * 200_000, "[a](" * 250_000):
-        begin = time.process_time()
-        laid = lay_out(text)
-        assert time.process_time() - begin < 1
-        assert "too long" in laid.as_written
-        assert Reader(laid.head + laid.rest).text == text
-        assert len(laid.head) < 10_000
+@pytest.mark.parametrize("piece", ["word ", "a", "# a\n\n", "[a]("])
+def test_a_megabyte_is_shown_as_written(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    assert grows_evenly(lay_out, text)
+    laid = lay_out(text)
+    assert "too long" in laid.as_written
+    assert Reader(laid.head + laid.rest).text == text
+    assert len(laid.head) < 10_000
 
 
 SLOW_PIECES = [
@@ -153,15 +153,14 @@ SLOW_PIECES = [
 
 
 @pytest.mark.parametrize("piece", SLOW_PIECES)
-def test_the_longest_text_that_is_laid_out_takes_less_than_a_second(piece: str) -> None:
+def test_twice_the_text_is_twice_the_work(piece: str) -> None:
     text = (piece * LAID_OUT_MAX_CHARACTERS)[:LAID_OUT_MAX_CHARACTERS]
-    begin = time.process_time()
     assert lay_out(text).head
-    assert time.process_time() - begin < 1
+    assert grows_evenly(lay_out, text)
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_no_language_takes_long_over_hostile_code(language: str) -> None:
+def test_no_language_gets_lost_in_hostile_code(language: str) -> None:
     for piece in (
         "a.",
         "//",
@@ -177,9 +176,8 @@ def test_no_language_takes_long_over_hostile_code(language: str) -> None:
         "!",
         "'''\n",
     ):
-        begin = time.process_time()
-        code_html((piece * 10_000)[:10_000], language)
-        assert time.process_time() - begin < 1, piece
+        text = (piece * 10_000)[:10_000]
+        assert grows_evenly(lambda code: code_html(code, language), text), piece
 
 
 # --- the fold -----------------------------------------------------------------------------------
