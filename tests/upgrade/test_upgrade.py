@@ -112,17 +112,22 @@ def test_the_check_command_has_nothing_to_say(upgraded: SimpleNamespace) -> None
 
 @pytest.mark.parametrize("username", PEOPLE)
 def test_every_page_opens(upgraded: SimpleNamespace, username: str) -> None:
-    """Every route of the URL configuration with every object's key."""
+    """Every route of the URL configuration: with every object's key for the administrator, for
+    others, who differ by route, with the first and the last one's."""
     person = User.objects.get(username=username)
     client = Client(raise_request_exception=False)
     client.force_login(person)
     wrong = [
         f"{name}: {address}: {status}"
         for name, pattern in routes()
-        for address in addresses(name, pattern)
+        for address in _worth_opening(list(addresses(name, pattern)), username)
         if (status := client.get(address).status_code) not in expected_status(name, person)
     ]
     assert wrong == []
+
+
+def _worth_opening(every: list[str], username: str) -> list[str]:
+    return every if username == "ada" else [*dict.fromkeys(every[:1] + every[-1:])]
 
 
 def test_pages_that_take_several_things_open(upgraded: SimpleNamespace) -> None:
