@@ -23,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from corpus import reasoning
 from corpus.examples import Example, ToolCall, Turn
 from corpus.jsontext import ExampleError
+from corpus.template_arguments import GIVEN
 from engine.checks import ConfigError
 
 DEFAULT_TEMPLATE = (
@@ -89,6 +90,11 @@ class ChatTemplate:
                 """What it can be given: messages, tools, and arguments of its own."""
         except _REFUSALS as error:
             raise ValueError(f"the chat template cannot be read: {_shown(error)}") from error
+
+    @property
+    def argument_names(self) -> list[str]:
+        """What can be given to it beside a conversation, such as enable_thinking."""
+        return sorted(self.variables - GIVEN - self.special_tokens.keys() - set(_TOKEN_NAMES))
 
     def render(
         self,

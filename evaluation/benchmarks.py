@@ -29,6 +29,15 @@ WORD_BY_WORD = ("exact_match", "em")
 """Metrics for which the right answer is a text that the model should have written."""
 
 
+def asks_by_chat(config: MeasureConfig, loaded: Loaded) -> bool:
+    """Whether benchmarks are asked through the chat template: where the config says so and the
+    model has one. Raises EngineError (BAD_INPUT) where it does not know an argument."""
+    if not config.chat_template or not loaded.tokenizer.chat_template:
+        return False
+    loaded.template_arguments_check(config.template_arguments)
+    return True
+
+
 class CountingModel(HFLM):
     """lm-eval's own model class, which says after every batch how far it is.
 
@@ -36,13 +45,16 @@ class CountingModel(HFLM):
     which nobody looks at, would be a good part of a small model's work.
     """
 
-    def __init__(self, loaded: Loaded, batch_size: int) -> None:
+    def __init__(self, loaded: Loaded, config: MeasureConfig) -> None:
         super().__init__(
             pretrained=loaded.model,
             tokenizer=loaded.tokenizer,
-            batch_size=batch_size,
+            batch_size=config.batch_size,
             softmax_dtype="float32",
+            chat_template_args=dict(config.template_arguments),
         )
+        self.asks_by_chat = asks_by_chat(config, loaded)
+        """Whether benchmarks are asked through the chat template."""
         self.on_share: Callable[[float], None] = lambda share: None
         """Called with the share of the current benchmark's sequences that are done."""
         self._done = self._total = 0
@@ -148,6 +160,8 @@ def answers_measure(
         bootstrap_iters=1000,
         log_samples=True,
         confirm_run_unsafe_code=config.allow_code_execution,
+        apply_chat_template=model.asks_by_chat,
+        fewshot_as_multiturn=model.asks_by_chat,
     )
     model.on_share = lambda share: on_share(1.0)  # a little is left to do: see below
     target_nats = _target_nats(benchmark, results["samples"], model)
@@ -185,7 +199,7 @@ def _target_nats(
         task = benchmark.tasks[name]
         if task.OUTPUT_TYPE != "generate_until":
             continue
-        delimiter = task.config.target_delimiter
+        delimiter = "" if model.asks_by_chat else task.config.target_delimiter
         asked = {
             one["doc_id"]: one
             for one in logged

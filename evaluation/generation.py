@@ -40,11 +40,15 @@ def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
     if not loaded.tokenizer.chat_template:
         message, cure = "its tokenizer has no chat template", "Use a model that was taught to chat."
         raise EngineError(BAD_INPUT, "model", message, cure)
+    loaded.template_arguments_check(config.template_arguments)
     encoded = []
     for number, prompt in enumerate(config.prompts, start=1):
         try:
             text = loaded.tokenizer.apply_chat_template(
-                list(prompt.messages), add_generation_prompt=True, tokenize=False
+                list(prompt.messages),
+                add_generation_prompt=True,
+                tokenize=False,
+                **config.template_arguments,
             )
         except Exception as error:  # whatever the model's own template raises
             message = f"the chat template refuses prompt {number}: {error}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from corpus.conversations import ChatEncoder
+from corpus.templates import ChatTemplate
 from engine.attempt import EngineError
 from engine.manifest import file_sha256
 from engine.modelcheck import gguf_file
@@ -41,6 +43,16 @@ class Loaded:
     """What computes attention: another kernel changes the last bits of a likelihood."""
     products: str
     """Which library multiplies in its linear layers: oneDNN where that is faster, else torch's."""
+
+    def template_arguments_check(self, arguments: Mapping[str, Any]) -> None:
+        """Raise EngineError (BAD_INPUT) where the chat template does not know one of these, which
+        transformers would ignore in silence."""
+        template = self.tokenizer.chat_template
+        if arguments and isinstance(template, str):
+            for name in sorted(set(arguments) - ChatTemplate(template, {}).variables)[:1]:
+                message = "the model's chat template knows no such thing"
+                where = f"template_arguments.{name}"
+                raise EngineError(BAD_INPUT, where, message, "Leave it out.")
 
 
 def model_load(config: EngineConfig) -> Loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,8 +63,24 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
         "stride_tokens": config.stride_tokens,
         "adaptive": _adaptive_settings(config, results),
         "divergence": next((one["divergence"] for one in results if "divergence" in one), None),
+        **_chat_settings(config, loaded),
     }
     return _results_write(attempt, results, settings)
+
+
+def _chat_settings(config: MeasureConfig, loaded: Loaded) -> dict[str, Any]:
+    """How benchmarks were asked, where the config says by chat template."""
+    if not config.chat_template or not config.benchmarks:
+        return {}
+    template = loaded.tokenizer.chat_template
+    if not template:
+        return {"chat_template": "none: asked as plain text"}
+    sha256 = hashlib.sha256(json.dumps(template).encode()).hexdigest()
+    return {
+        "chat_template": "the model's",
+        "chat_template_sha256": sha256,
+        "template_arguments": dict(config.template_arguments),
+    }
 
 
 def _results_write(
@@ -175,7 +192,10 @@ def _benchmark_steps(
     from evaluation.stopping import group_measure, stoppable_groups
     from evaluation.tasks import TOKENS_AN_ITEM, benchmarks_prepare
 
-    model = CountingModel(loaded, config.batch_size)
+    model = CountingModel(loaded, config)
+    if config.chat_template and not model.asks_by_chat:
+        message = "the model has no chat template, so benchmarks are asked as plain text"
+        attempt.events.warning(where="chat_template", message=message)
     prepared = benchmarks_prepare(config, scratch)
 
     def on_whole(name: str, why: str) -> None:

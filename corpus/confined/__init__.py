@@ -71,6 +71,14 @@ def decisions_show(directory: Path, records: Sequence[tuple[Mapping[str, Any], i
     return _answers("decisions", directory, records)
 
 
+def template_arguments_of(directory: Path) -> list[str]:
+    """Return what a model's chat template can be given beside a conversation, such as
+    enable_thinking. Raises ConfinedError."""
+    request = {"ask": "arguments", "directory": str(directory)}
+    names: list[str] = _ask(request, SHOW_SECONDS)["names"]
+    return names
+
+
 def _answers(what: str, directory: Path, records: Sequence[Any]) -> list[Any]:
     request = {"ask": what, "directory": str(directory), "records": records}
     answers: list[Any] = _ask(request, SHOW_SECONDS)["answers"]

@@ -33,6 +33,9 @@ def answer(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     if request["ask"] == "check":
         return _check(directory, tell)
     seconds_allow(SHOW_SECONDS)
+    if request["ask"] == "arguments":
+        tell(_template_file(directory))
+        return {"names": _encoder(directory).template.argument_names}
     show = _example_show if request["ask"] == "examples" else _decision_show
     tell(_template_file(directory))
     encoder = _encoder(directory)

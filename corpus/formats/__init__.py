@@ -5,7 +5,7 @@ metadata, empty, refused or named as not used: see `corpus.fields`. No torch her
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.examples import Example, Turn
@@ -61,6 +61,8 @@ class Reading:
     """chosen: learn the chosen answers of preference data; empty: ask."""
     columns: ColumnMapping | None = None
     """For records of no known format."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is given; a record's own chat_template_kwargs go before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class _Reader:
             turns=tuple(turns),
             format=name,
             tools=tools,
-            template_arguments=dict(arguments),
+            template_arguments={**self.reading.template_arguments, **arguments},
             outcome=self.outcome,
         )
 

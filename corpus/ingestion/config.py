@@ -9,6 +9,7 @@ from typing import Any
 from corpus.examples import DECISION_RULES
 from corpus.formats import ColumnMapping, Reading
 from corpus.reasoning import CHOICES, LEARN
+from corpus.template_arguments import arguments_check
 from engine.checks import ConfigError
 from engine.numbers import is_number
 
@@ -43,6 +44,8 @@ class IngestionConfig:
     """chosen: learn the chosen answers of preference data; empty: ask."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column -> target, for records of no known format."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is given where a record says nothing: {"enable_thinking": false}."""
     outcome_least: Mapping[str, float] = field(default_factory=dict)
     """Outcome -> the least that it must be; others are left out."""
     leave_out: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +65,11 @@ class IngestionConfig:
     def reading(self) -> Reading:
         """What the formats are told."""
         columns = ColumnMapping.from_json(dict(self.columns)) if self.columns else None
-        return Reading(preference=self.preference, columns=columns)
+        return Reading(
+            preference=self.preference,
+            columns=columns,
+            template_arguments=self.template_arguments,
+        )
 
     @classmethod
     def from_json(cls, record: Any) -> "IngestionConfig":
@@ -87,6 +94,7 @@ class IngestionConfig:
                 cure = f"Use {' or '.join(value or 'nothing' for value in values)}."
                 raise ConfigError(name, f"{record[name]!r} is not known", cure)
         _columns_check(record.get("columns") or {})
+        arguments_check(record.get("template_arguments") or {})
         _outcomes_check(record.get("outcome_least") or {})
         _day_check(record.get("day"))
         return cls(
@@ -96,6 +104,7 @@ class IngestionConfig:
                 "references": _references(record.get("references")),
                 "tokenizer": Path(record["tokenizer"]),
                 "columns": record.get("columns") or {},
+                "template_arguments": record.get("template_arguments") or {},
                 "outcome_least": record.get("outcome_least") or {},
                 "limits": {**DEFAULT_LIMITS, **_limits(record.get("limits") or {})},
             }

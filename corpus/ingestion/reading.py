@@ -61,8 +61,10 @@ class PartWriter:
         self.config = config
         self.tally = Tally()
         self._reading = config.reading
-        # A plain line has no outcome, no day and nothing that is covered.
-        self._may_be_plain = not (config.day or config.redact or config.outcome_least)
+        # A plain line has no outcome, no day, no arguments and nothing that is covered.
+        self._may_be_plain = not (
+            config.day or config.redact or config.outcome_least or config.template_arguments
+        )
         self._plain_count = self._plain_turns = self._plain_answers = 0
         self._stack = ExitStack()
         self._examples = self._open(".examples")

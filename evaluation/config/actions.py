@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from corpus.template_arguments import arguments_check
 from engine.checks import ConfigError, choice_check, fields_of, text_check, whole_check
 from evaluation.config.adaptive import AdaptiveConfig, adaptive_of
 from evaluation.config.items import BenchmarkConfig, HeldOutConfig, PromptConfig, SessionConfig
@@ -74,6 +75,11 @@ class MeasureConfig(EngineConfig):
     """Copies of hub data sets, each at <folder>/<owner>/<name>; they go before cache and hub."""
     allow_code_execution: bool = False
     """Whether benchmarks may run code that the model wrote. An administrator's decision."""
+    chat_template: bool = False
+    """Whether benchmarks are asked through the model's chat template, where it has one: examples
+    that come first are turns of the conversation, and the answer begins where the model's does."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is given: {"enable_thinking": false}."""
     adaptive: AdaptiveConfig | None = None
     """Measure benchmarks in random order and stop where the answer is certain; None: whole."""
 
@@ -102,7 +108,11 @@ class MeasureConfig(EngineConfig):
             raise ConfigError("stride_tokens", "leaves tokens without context", cure)
         if self.datasets_folder is not None:
             text_check("datasets_folder", self.datasets_folder)
-        for name in ("hub", "allow_code_execution"):
+        arguments_check(self.template_arguments)
+        if self.template_arguments and not self.chat_template:
+            cure = "Set chat_template to true, or leave them out."
+            raise ConfigError("template_arguments", "are given to no template", cure)
+        for name in ("hub", "allow_code_execution", "chat_template"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(name, "is neither true nor false", "Write true or false.")
 
@@ -119,6 +129,8 @@ class GenerateConfig(EngineConfig):
     """0 always takes the likeliest token; above, tokens are drawn with `seed`."""
     stream: bool = False
     """Whether text events show the answers while they are written."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is given: {"enable_thinking": false}."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is impossible."""
@@ -133,6 +145,7 @@ class GenerateConfig(EngineConfig):
         if not numeric or not math.isfinite(self.temperature) or not 0 <= self.temperature <= 10:
             cure = "Write a number from 0 to 10."
             raise ConfigError("temperature", f"{self.temperature!r} is not valid", cure)
+        arguments_check(self.template_arguments)
         if not isinstance(self.stream, bool):
             raise ConfigError("stream", "is neither true nor false", "Write true or false.")
 

@@ -25,6 +25,7 @@ ACTIONS = {
     "person.code_wrong": "Wrote a wrong code",
     "model.registered": "Registered a language model",
     "model.fetched": "Had a language model fetched",
+    "model.asking": "Changed how a language model is asked",
     "model.people": "Changed who sees a language model",
     "checkpoint.deleted": "Deleted a checkpoint's files",
     "checkpoint.downloaded": "Downloaded a checkpoint's weights",

@@ -11,6 +11,8 @@ from ftportal.accounts.sight import SightManager
 from ftportal.jobs.models import Job
 from ftportal.pages.describing import Described
 
+ANSWER_TOKENS_MAX = 32_768
+"""No answer is asked for that is longer."""
 FETCHED_KEPT = timedelta(days=7)
 """How long the files of a fetch that did not end well wait for somebody to go on with it."""
 
@@ -26,6 +28,12 @@ class LanguageModel(models.Model):
     licence = models.CharField(max_length=80, blank=True)
     parameter_count = models.PositiveBigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    template_arguments = models.JSONField(
+        default=dict, blank=True, help_text="what its chat template is given: enable_thinking, ..."
+    )
+    answer_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="the longest answer where a prompt set says less"
+    )
     is_restricted = models.BooleanField(
         default=False, help_text="only the people named, and administrators, see anything of it"
     )

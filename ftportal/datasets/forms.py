@@ -4,10 +4,10 @@ from typing import Any
 
 from django import forms
 
-from ftportal.checkpoints.models import LanguageModel
+from ftportal.checkpoints.asking.forms import TemplateArgumentsField
+from ftportal.checkpoints.models import ANSWER_TOKENS_MAX, LanguageModel
 from ftportal.datasets.models import (
     ANSWER_TOKENS,
-    ANSWER_TOKENS_MAX,
     DECISION_RULES,
     REASONING,
     BatchKind,
@@ -38,6 +38,7 @@ class BatchForm(forms.Form):
         label="Decision tokens", choices=DECISION_RULES, required=False
     )
     reasoning = forms.ChoiceField(choices=REASONING, required=False)
+    template_arguments = TemplateArgumentsField(label="Template arguments")
     language_model = forms.ModelChoiceField(
         label="Model",
         queryset=LanguageModel.objects.none(),  # of the person who asks: see below

@@ -269,7 +269,6 @@ class PromptGroup(models.TextChoices):
 
 ANSWER_TOKENS = 512
 """The longest answer to a prompt where nobody said otherwise."""
-ANSWER_TOKENS_MAX = 32_768
 
 
 class PromptSetKind(models.TextChoices):

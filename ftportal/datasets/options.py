@@ -2,6 +2,7 @@
 
 preference     chosen: learn the chosen answers of preference data
 columns        {column: target} for a file of no known format
+template_arguments  what the chat template is given, where a record says nothing itself
 outcome_least  {outcome: the least that it must be}
 contaminated_kept  why examples that also measure the model are trained on all the same
 leave_out      {sha256 of an example: why a person left it out}
@@ -20,7 +21,9 @@ from corpus.formats.mapping import ColumnMapping
 from engine.errors import ProblemError
 from engine.numbers import is_number
 
-READING_OPTIONS = ("preference", "columns", "outcome_least", "leave_out", "redact")
+READING_OPTIONS = (
+    *("preference", "columns", "outcome_least", "leave_out", "redact", "template_arguments"),
+)
 """Options that change what is read: a new value means reading again."""
 _CONTENT_OPTIONS = (*READING_OPTIONS, "good_only")
 

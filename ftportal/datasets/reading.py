@@ -35,6 +35,7 @@ def _config(job: Job) -> dict[str, Any]:
         "preference": batch.options.get("preference", ""),
         "columns": batch.options.get("columns", {}),
         "outcome_least": batch.options.get("outcome_least", {}),
+        "template_arguments": batch.options.get("template_arguments", {}),
         "leave_out": batch.options.get("leave_out", {}),
         "redact": bool(batch.options.get("redact")),
     }

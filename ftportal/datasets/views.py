@@ -146,6 +146,7 @@ def _upload(form: BatchForm, user: User) -> Batch:
         kind=form.cleaned_data["kind"],
         decision_rule=form.chosen_rule,
         reasoning=form.cleaned_data["reasoning"] or LEARN,
+        options={"template_arguments": form.cleaned_data["template_arguments"]},
         file=form.cleaned_data["file"],
         upload=_whole_upload(form.cleaned_data["upload"], user),
     )

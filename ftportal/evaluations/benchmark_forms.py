@@ -7,10 +7,11 @@ from typing import Any
 from django import forms
 
 from evaluation.config import DTYPES
+from ftportal.checkpoints.asking.forms import TemplateArgumentsField
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import OwnBenchmark, Suite, VerdictRule
 from ftportal.evaluations.selectors import KnownBenchmark, known_benchmarks, rules_in_force
-from ftportal.evaluations.services.suites import SETTINGS
+from ftportal.evaluations.services.suites import CHAT, SETTINGS
 from ftportal.pages.lists import whole_of
 
 USE, LIMIT = "use_", "limit_"
@@ -102,6 +103,16 @@ class SuiteForm(forms.Form):
         help_text="Benchmarks such as HumanEval run it where evaluations run, with the rights of "
         "the worker and nothing to contain it. Allow it on a machine you can afford to lose only.",
     )
+    chat_template = forms.BooleanField(
+        label="Ask benchmarks through the model's chat template",
+        required=False,
+        help_text="As the model is asked in use. One that has no template is asked as plain text.",
+    )
+    template_arguments = TemplateArgumentsField(
+        label="Template arguments",
+        help_text='JSON, such as {"enable_thinking": false}. A model whose template does not know '
+        "one of them cannot be measured by the suite.",
+    )
     rule = forms.ModelChoiceField(
         label="Judged by", queryset=VerdictRule.objects.all(), empty_label=None
     )
@@ -180,7 +191,7 @@ class SuiteForm(forms.Form):
             "description": values["description"].strip(),
             "benchmarks": [*benchmarks, *values["tasks"]],
             "held_out_sets": list(values["held_out_sets"]),
-            "settings": {name: values[name] for name in SETTINGS if name in values},
+            "settings": {name: values[name] for name in SETTINGS | CHAT if name in values},
             "rule": values["rule"],
             "is_default": values["is_default"],
         }
@@ -189,7 +200,7 @@ class SuiteForm(forms.Form):
 def suite_initial(suite: Suite | None) -> dict[str, Any]:
     """The form filled from a suite, for its next version; None: from the defaults."""
     if suite is None:
-        return dict(SETTINGS)
+        return SETTINGS | {"chat_template": True}
     known = known_benchmarks()
     own_keys = set(OwnBenchmark.objects.values_list("key", flat=True))
     initial = SETTINGS | suite.settings

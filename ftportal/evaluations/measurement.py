@@ -37,6 +37,8 @@ _SETTING_WORDS = {
     "kl_tokens": "Tokens compared with the parent, at most",
     "divergence tokens": "Tokens compared with the parent",
     "divergence memory_bytes": "Memory for the parent's probabilities, bytes",
+    "chat_template": "Benchmarks asked through a chat template",
+    "chat_template_sha256": "Chat template, SHA-256",
     "tokenizer_sha256": "Tokenizer, SHA-256",
 }
 

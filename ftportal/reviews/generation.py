@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.models import Checkpoint, LanguageModel
 from ftportal.datasets.models import Prompt, PromptSet
 from ftportal.datasets.seals import is_as_sealed
 from ftportal.jobs.models import Job, JobState
@@ -51,7 +51,7 @@ def generation_set_request(
 
     The job names neither the checkpoint nor who trained it: reviewers see the list of jobs.
     """
-    settings = settings | {"max_new_tokens": prompt_set.max_new_tokens}
+    settings = settings | asking_of(checkpoint.language_model, prompt_set.max_new_tokens)
     job = job_submit(
         kind="generate", title=f"Answer {prompt_set} for a spot-check"[:200], created_by=None
     )
@@ -62,6 +62,14 @@ def generation_set_request(
         settings_hash=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         job=job,
     )
+
+
+def asking_of(model: LanguageModel, answer_tokens: int) -> dict[str, Any]:
+    """How a model is set to be asked, with room for answers of at least so many tokens."""
+    asking: dict[str, Any] = {"max_new_tokens": max(answer_tokens, model.answer_tokens or 0)}
+    if model.template_arguments:
+        asking["template_arguments"] = model.template_arguments
+    return asking
 
 
 def prompts_of(answers: GenerationSet) -> Sequence[Prompt]:

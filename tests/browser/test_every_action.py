@@ -267,6 +267,8 @@ def hand_over(rooms: SimpleNamespace) -> Iterator[Step]:
     yield Step(route="promotions:reread", at=of(rooms.whole))
     (rooms.flipped.directory / "model.safetensors").write_bytes(rooms.as_it_was)
     yield Step(route="handover:files_check", at=of(rooms.flipped))
+    asking = reverse("checkpoints:model_asking", args=[rooms.little.pk])
+    yield Step(route="checkpoints:model_asking", at=asking, values={"answer_tokens": "600"})
     people = reverse("checkpoints:model_people", args=[rooms.restricted.pk])
     yield Step(route="checkpoints:model_people", at=people, values={"people": True})
 

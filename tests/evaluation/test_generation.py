@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from corpus.reasoning import answer_split
+from engine.attempt import EngineError
+from engine.checks import ConfigError
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.generation import answers_generate, prompts_encode
 from tests.event_log import logged_events
@@ -112,6 +114,22 @@ def test_answers_are_shown_while_they_are_written(
     assert len(texts) == json.loads(line)["tokens"]
     assert texts == sorted(texts, key=len)
     assert texts[-1] == json.loads(line)["text"]
+
+
+def test_the_template_is_given_its_arguments(tiny_model_directory: Path, tiny_loaded: Any) -> None:
+    tokenizer = copy.copy(tiny_loaded.tokenizer)
+    tokenizer.chat_template = "{{ messages[0].content }}{{ '!' if loud is defined and loud }}"
+    loaded = replace(tiny_loaded, tokenizer=tokenizer)
+
+    def asked(**arguments: Any) -> str:
+        settings = config(tiny_model_directory, template_arguments=arguments)
+        return str(tokenizer.decode(prompts_encode(settings, loaded)[0]))
+
+    assert [asked(), asked(loud=True), asked(loud=False)] == ["Hi", "Hi!", "Hi"]
+    with pytest.raises(EngineError, match="knows no such thing"):
+        asked(lowd=True)
+    with pytest.raises(ConfigError, match="is not a plain value"):
+        asked(loud=None)
 
 
 def test_who_does_not_ask_for_it_is_shown_nothing(tiny_model_directory: Path, attempt: Any) -> None:

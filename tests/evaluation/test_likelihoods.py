@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from evaluation.benchmarks import CountingModel, first_scored
+from evaluation.config import BenchmarkConfig, MeasureConfig
 from tests.tiny_model import TEXT_END_ID
 
+_CONFIG = MeasureConfig(
+    model="m", benchmarks=(BenchmarkConfig(name="b", source="lm_eval"),), batch_size=4
+)
 Request = tuple[tuple[str, str], list[int], list[int]]
 
 
@@ -29,7 +33,7 @@ def ours(
     loaded: Any, requests: list[Request], max_length: int
 ) -> tuple[list[tuple[float, bool]], list[int]]:
     """The answers, and how many logits of a sequence each forward pass gave."""
-    model, kept = CountingModel(loaded, 4), []
+    model, kept = CountingModel(loaded, _CONFIG), []
     model._max_length = max_length
 
     def note(module: Any, args: Any, output: Any) -> None:

@@ -1,5 +1,7 @@
 """Tasks of other kinds than the local ones: free answers, groups, subsets, length-normalised."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,19 @@ from evaluation.stopping import whole_reason
 
 
 def measured(
-    tasks: dict[str, Any], indices: dict[str, list[int]], directory: Path, loaded: Any
+    tasks: dict[str, Any],
+    indices: dict[str, list[int]],
+    directory: Path,
+    loaded: Any,
+    **settings: Any,
 ) -> tuple[dict[str, Any], list[float]]:
     benchmark = BenchmarkConfig(name="bench", source="lm_eval")
-    config = MeasureConfig(model=str(directory), benchmarks=(benchmark,))
+    config = MeasureConfig(model=str(directory), benchmarks=(benchmark,), **settings)
     prepared = BenchmarkTasks(
         config=benchmark, tasks=tasks, indices=indices, item_count=4, is_group=len(tasks) > 1
     )
     shares: list[float] = []
-    result = benchmark_measure(prepared, CountingModel(loaded, 8), config, shares.append)
+    result = benchmark_measure(prepared, CountingModel(loaded, config), config, shares.append)
     return result, shares
 
 
@@ -190,3 +196,75 @@ def test_examples_drawn_item_by_item_bar_adaptive_mode(task_make: Any) -> None:
     assert reason("first", num_fewshot=2, fewshot_config={"sampler": "first_n"}) == ""
     prepared = BenchmarkTasks(config=benchmark, tasks={}, indices={}, item_count=6)
     assert "no right or wrong" in whole_reason(prepared, {})
+
+
+LOUD = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" + (
+    "{% if add_generation_prompt %}<answer>{% if loud is defined and loud %}!{% endif %}{% endif %}"
+)
+
+
+@pytest.fixture
+def chatting(tiny_loaded: Any) -> Any:
+    """The tiny model with a template whose every mark can be told from text."""
+    tokenizer = copy.copy(tiny_loaded.tokenizer)
+    tokenizer.chat_template = LOUD
+    return replace(tiny_loaded, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("loud", [False, True])
+def test_a_question_can_be_asked_through_the_chat_template(
+    task_make: Any, tiny_model_directory: Path, chatting: Any, loud: bool
+) -> None:
+    """The oracle: the likelihoods of the answers behind the text that the template writes."""
+    docs = [{"question": f"Sky {n}?", "choices": ["blue", "green"], "target": 0} for n in range(3)]
+    fields = {"output_type": "multiple_choice", "doc_to_choice": "choices"}
+    metric = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
+    task = task_make("sky", docs, metric_list=[metric], **fields)
+    asked = {"chat_template": True, "template_arguments": {"loud": loud}}
+    result, _ = measured({"sky": task}, {}, tiny_model_directory, chatting, **asked)
+    for doc, row in zip(docs, result["samples"], strict=True):
+        text = f"<user>{doc['question']}<answer>" + ("!" if loud else "")
+        blue, green = (text_nats(chatting, text, choice) for choice in ("blue", "green"))
+        assert row["margin_nats"] == pytest.approx(blue - green, abs=1e-4)
+    with pytest.raises(EngineError, match="knows no such thing"):
+        wrong = {"chat_template": True, "template_arguments": {"lowd": True}}
+        measured({"sky": task}, {}, tiny_model_directory, chatting, **wrong)
+
+
+def test_a_free_answer_through_the_chat_template(
+    task_make: Any, tiny_model_directory: Path, chatting: Any
+) -> None:
+    docs = [{"question": f"{n} + {n} =", "target": str(2 * n)} for n in range(3)]
+    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+    task = task_make(
+        "sums",
+        docs,
+        output_type="generate_until",
+        generation_kwargs={"until": ["\n"], "max_gen_toks": 4},
+        metric_list=[metric],
+    )
+    result, _ = measured({"sums": task}, {}, tiny_model_directory, chatting, chat_template=True)
+    for doc, row in zip(docs, result["samples"], strict=True):
+        nats = text_nats(chatting, f"<user>{doc['question']}<answer>", doc["target"])
+        assert row["margin_nats"] == pytest.approx(nats, abs=1e-4)
+
+
+def test_examples_before_the_question_are_turns(
+    task_make: Any, tiny_model_directory: Path, chatting: Any
+) -> None:
+    docs = [{"question": f"Sky {n}?", "choices": ["blue", "green"], "target": 0} for n in range(3)]
+    task = task_make(
+        "sky",
+        docs,
+        output_type="multiple_choice",
+        doc_to_choice="choices",
+        doc_to_target="{{choices[target]}}",
+        fewshot_split="test",
+        fewshot_config={"sampler": "first_n"},
+        num_fewshot=1,
+        metric_list=[{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    )
+    result, _ = measured({"sky": task}, {}, tiny_model_directory, chatting, chat_template=True)
+    text = "<user>Sky 0?<assistant>blue<user>Sky 2?<answer>"
+    blue, green = (text_nats(chatting, text, choice) for choice in ("blue", "green"))
+    assert result["samples"][2]["margin_nats"] == pytest.approx(blue - green, abs=1e-4)

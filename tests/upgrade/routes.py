@@ -54,6 +54,7 @@ OBJECTS: dict[str, Manager[Any] | QuerySet[Any]] = {
     "checkpoints:checkpoint": Checkpoint.objects,
     "checkpoints:checkpoint_delete": Checkpoint.objects,
     "checkpoints:intake": Intake.objects,
+    "checkpoints:model_asking": LanguageModel.objects,
     "checkpoints:model_people": LanguageModel.objects,
     "dashboard:blend_curve": Checkpoint.objects.filter(parent__isnull=False),
     "datasets:batch": Batch.objects,
@@ -260,6 +261,7 @@ NOT_CONFIGURED = {
 ROLES = {
     "checkpoints:checkpoint_describe": {"administrator", "trainer"},
     "checkpoints:model_new": {"administrator"},
+    "checkpoints:model_asking": {"administrator"},
     "checkpoints:model_people": {"administrator"},
     "datasets:batch_new": {"trainer"},
     "datasets:held_out_set_new": {"trainer", "administrator"},

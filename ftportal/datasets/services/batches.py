@@ -12,7 +12,9 @@ from corpus.reasoning import LEARN
 from engine.manifest import file_sha256
 from ftportal.accounts.models import User
 from ftportal.audit.services import record
+from ftportal.checkpoints.asking.services import arguments_known_check
 from ftportal.checkpoints.models import LanguageModel
+from ftportal.checkpoints.services import CheckpointError
 from ftportal.datasets.models import WORKING_STATES, Batch, BatchState, Upload
 from ftportal.datasets.options import options_check, variant_of
 from ftportal.datasets.selectors import batch_uses
@@ -37,11 +39,12 @@ def batch_upload(
     """Keep an uploaded file as a batch and queue its reading; the batch says how that ends.
 
     file, streamed to disk, or upload: one that has arrived in pieces. Raises UploadRefusedError,
-    with nothing kept, when it is empty, too large, not whole, or the same as a batch that is there
-    for this model and these choices.
+    with nothing kept, when it is empty, too large, not whole, the same as a batch that is there for
+    this model and these choices, or where the model's template does not know an argument.
     """
+    arguments = _template_arguments(language_model, options or {})
     filename, incoming, kept = _incoming(file, upload)
-    checked = options_check(options or {})
+    checked = options_check({**(options or {}), "template_arguments": arguments})
     batch = Batch(
         name=name.strip() or Path(filename).stem[:120],
         kind=kind,
@@ -62,6 +65,16 @@ def batch_upload(
         raise same_file(batch) from None
     finally:
         incoming.unlink(missing_ok=True)
+
+
+def _template_arguments(model: LanguageModel, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model is set to, and before it what the upload says."""
+    given = options.get("template_arguments", {})
+    try:
+        arguments_known_check(model, given)
+    except CheckpointError as error:
+        raise UploadRefusedError(error.message, error.cure) from error
+    return {**model.template_arguments, **given}
 
 
 def _incoming(file: File | None, upload: Upload | None) -> tuple[str, Path, Kept]:

@@ -10,9 +10,9 @@ from typing import Any
 from django.db import transaction
 
 from ftportal.audit.services import record
+from ftportal.checkpoints.models import ANSWER_TOKENS_MAX
 from ftportal.datasets.models import (
     ANSWER_TOKENS,
-    ANSWER_TOKENS_MAX,
     HeldOutSet,
     Prompt,
     PromptGroup,

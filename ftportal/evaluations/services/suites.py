@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -28,6 +28,9 @@ SETTINGS = {
     "max_document_tokens": 1024,
 }
 """What a suite pins beside its benchmarks; the last two say how much of a held-out set is read."""
+CHAT = {"chat_template": False, "template_arguments": {}}
+"""Whether benchmarks are asked through the model's chat template, and with which arguments. Pinned
+where a suite says so: suites that do not are what they were before they could."""
 
 
 class EvaluationError(ProblemError):
@@ -72,11 +75,7 @@ def suite_create(
     before. Raises EvaluationError for an unknown benchmark or setting, a version that exists, a
     suite without anything to measure, or a benchmark that runs code where that is not allowed.
     """
-    unknown = settings.keys() - SETTINGS.keys()
-    if unknown:
-        raise EvaluationError(
-            f"A suite has no setting {sorted(unknown)[0]}.", f"Use: {', '.join(SETTINGS)}."
-        )
+    _settings_check(settings)
     last = Suite.objects.filter(name=name).aggregate(last=Max("version"))["last"] or 0
     if version is not None and Suite.objects.filter(name=name, version=version).exists():
         raise EvaluationError(
@@ -87,7 +86,7 @@ def suite_create(
         version=version or last + 1,
         description=description,
         benchmarks=[_benchmark_pinned(one) for one in benchmarks],
-        settings=SETTINGS | settings,
+        settings=SETTINGS | {k: v for k, v in settings.items() if k in SETTINGS or v},
         rule=rule,
         is_default=is_default,
     )
@@ -103,6 +102,20 @@ def suite_create(
     if is_default:
         record("suite.default", suite, before={"suite": str(default) if default else ""})
     return suite
+
+
+def _settings_check(settings: Mapping[str, Any]) -> None:
+    known = SETTINGS | CHAT
+    unknown = settings.keys() - known.keys()
+    if unknown:
+        raise EvaluationError(
+            f"A suite has no setting {sorted(unknown)[0]}.", f"Use: {', '.join(known)}."
+        )
+    if settings.get("template_arguments") and not settings.get("chat_template"):
+        raise EvaluationError(
+            "Template arguments are given to no template.",
+            "Ask benchmarks through the chat template, or leave them out.",
+        )
 
 
 def _check_content(suite: Suite, held_out_sets: Sequence[HeldOutSet]) -> None:

@@ -1,5 +1,7 @@
 """Template tags and filters that every page uses; they are built in, so no page loads them."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -95,6 +97,12 @@ def si(number: Number) -> str:
 def fixed(number: Number, places: int = 2) -> str:
     """A number with `places` decimals; a dash for none."""
     return NOTHING if number is None or isinstance(number, str) else f"{number:,.{places}f}"
+
+
+@register.filter
+def arguments(given: Mapping[str, Any]) -> str:
+    """Arguments of a chat template in one line: enable_thinking=false."""
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in given.items())
 
 
 @register.filter

@@ -15,13 +15,12 @@ from ftportal.datasets.seals import messages_sha256
 from ftportal.jobs.models import Job, JobState
 from ftportal.jobs.services import job_submit
 from ftportal.reviews.blindness import blindness_of
-from ftportal.reviews.generation import AnswersMissingError, storable
+from ftportal.reviews.generation import AnswersMissingError, asking_of, storable
 from ftportal.reviews.models import Trial, TrialAnswer
 from ftportal.reviews.services.allowed import ReviewRefusedError
 
 PROMPT_CHARACTERS = 8000
 SETTINGS: dict[str, Any] = {
-    "max_new_tokens": ANSWER_TOKENS,
     "temperature": 0.0,
     "seed": 0,
     "dtype": "float32",
@@ -90,6 +89,7 @@ def trial_config(answer: TrialAnswer) -> dict[str, Any]:
         "device": "auto",
         "threads": None,
         **SETTINGS,
+        **asking_of(answer.checkpoint.language_model, ANSWER_TOKENS),
     }
 
 

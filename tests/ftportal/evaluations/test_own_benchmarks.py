@@ -1,6 +1,7 @@
 """One's own benchmarks: upload, refusal by line, in a suite, to the engine; and the suite form."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -209,6 +210,8 @@ def test_the_form_makes_a_suite_and_its_next_version(
         ({"use_humaneval": "on"}, "runs code that the model wrote, which is switched off"),
         ({"limit_local_code": "100000"}, "less than or equal to"),
         ({"use_local_code": ""}, "measures nothing"),
+        ({"template_arguments": '{"loud": true}'}, "are given to no template"),
+        ({"chat_template": "on", "template_arguments": "loud"}, "This is not JSON"),
     ],
 )
 def test_the_form_says_where_a_suite_is_wrong(
@@ -223,6 +226,25 @@ def test_an_administrator_may_allow_code(suite: Suite, cast: Any, client_of: Any
     fields = suite_post(use_humaneval="on", allow_code_execution="on")
     assert client_of(cast.ada).post(reverse("evaluations:suite_new"), fields).status_code == 302
     assert Suite.objects.get(name="Mine").settings["allow_code_execution"] is True
+
+
+def test_a_suite_says_how_its_benchmarks_are_asked(suite: Suite, cast: Any, client_of: Any) -> None:
+    """New suites ask by chat where nobody says otherwise; those that do not are as they were."""
+    client, url = client_of(cast.ada), reverse("evaluations:suite_new")
+    ticked = re.compile(r'<input[^>]*id="id_chat_template"[^>]* checked')
+    assert ticked.search(client.get(url).content.decode())
+    plain, chat = suite_post(name="Plain"), suite_post(name="Chat", chat_template="on")
+    chat["template_arguments"] = '{"enable_thinking": false}'
+    for fields in (plain, chat):
+        assert client.post(url, fields).status_code == 302
+    made, asked = Suite.objects.get(name="Plain"), Suite.objects.get(name="Chat")
+    assert not made.settings.keys() & {"chat_template", "template_arguments"}
+    assert made.content_hash != asked.content_hash
+    shown = {"chat_template": True, "template_arguments": {"enable_thinking": False}}
+    assert asked.settings == made.settings | shown
+    page = client.get(reverse("evaluations:suites")).content.decode()
+    assert "through the model's chat template, with <code>enable_thinking=false</code>" in page
+    assert not ticked.search(client.get(f"{url}?from={made.pk}").content.decode())
 
 
 def test_suites_made_before_a_setting_existed_are_still_shown(rule: Any, held_out: Any) -> None:
