@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from corpus.reasoning import MARK_TOKENS
+from corpus.reasoning import MARK_TOKENS, TAGS
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import GenerateConfig, PromptConfig
@@ -25,7 +25,8 @@ PADDING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """How far a padded prompt's logits may be from its own without padding."""
 STREAM_SECONDS = 0.3
 """Answers that somebody watches are shown so often: more is not read, and each is decoded anew."""
-
+_MARK_TOKENS_MAX = 32
+"""No family's mark is longer, in any tokenizer."""
 
 OnText = Callable[[str, str], None]
 """Called with a prompt's hash and its answer so far."""
@@ -124,7 +125,7 @@ def _batch_generate(
 ) -> list[dict[str, Any]]:
     """Answer prompts together; `asked` is each one's token ids and the room for its answer."""
     encoded, rooms = [ids for ids, _ in asked], [room for _, room in asked]
-    ends = _end_ids(loaded)
+    ends, openings = _end_ids(loaded), [_opening(ids, loaded) for ids in encoded]
     draws = [_generator(config.seed, prompt.sha256) for prompt in prompts]
     tokens: list[list[int]] = [[] for _ in prompts]
     told = [0] * len(prompts)  # of how many tokens each one's text was shown
@@ -155,15 +156,15 @@ def _batch_generate(
             for row, ids in enumerate(tokens):
                 if len(ids) > told[row]:
                     told[row] = len(ids)
-                    on_text(prompts[row].sha256, _text(ids, loaded))
+                    on_text(prompts[row].sha256, openings[row] + _text(ids, loaded))
         if not open_rows:
             break
         inputs = torch.tensor(chosen, device=loaded.device).unsqueeze(1)
         mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=-1)
         positions = positions[:, -1:] + 1
     return [
-        _answer(prompt.sha256, ids, ends, loaded)
-        for prompt, ids in zip(prompts, tokens, strict=True)
+        _answer(prompt.sha256, ids, ends, loaded, opening)
+        for prompt, ids, opening in zip(prompts, tokens, openings, strict=True)
     ]
 
 
@@ -227,14 +228,23 @@ def _end_ids(loaded: Loaded) -> set[int]:
     return {token for token in ends if token is not None}
 
 
-def _answer(sha256: str, ids: list[int], ends: set[int], loaded: Loaded) -> dict[str, Any]:
+def _answer(
+    sha256: str, ids: list[int], ends: set[int], loaded: Loaded, opening: str = ""
+) -> dict[str, Any]:
     stopped = bool(ids) and ids[-1] in ends
     return {
         "sha256": sha256,
-        "text": _text(ids[:-1] if stopped else ids, loaded),
+        "text": opening + _text(ids[:-1] if stopped else ids, loaded),
         "tokens": len(ids),
         "finish_reason": "stop" if stopped else "length",
     }
+
+
+def _opening(prompt: list[int], loaded: Loaded) -> str:
+    """The mark that opens the reasoning where the chat template has written it already: without it
+    reasoning that was cut before its end would be taken for the answer."""
+    tail: str = loaded.tokenizer.decode(prompt[-_MARK_TOKENS_MAX:]).rstrip()
+    return next((f"{mark}\n" for mark, _ in TAGS if tail.endswith(mark)), "")
 
 
 def _text(ids: list[int], loaded: Loaded) -> str:

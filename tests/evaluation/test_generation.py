@@ -132,6 +132,20 @@ def test_the_template_is_given_its_arguments(tiny_model_directory: Path, tiny_lo
         asked(loud=None)
 
 
+def test_thinking_that_is_cut_is_not_taken_for_the_answer(
+    tiny_model_directory: Path, tiny_loaded: Any
+) -> None:
+    """Most templates of models that think write the opening mark themselves."""
+    settings = config(tiny_model_directory, max_new_tokens=6)
+    for opens in ("<think>\n", "[THINK]", ""):
+        tokenizer = copy.copy(tiny_loaded.tokenizer)
+        tokenizer.chat_template = "{{ messages[0].content }}\nAnswer: " + opens
+        for answer in answers(settings, replace(tiny_loaded, tokenizer=tokenizer)):
+            said = answer_split(answer["text"])[1]
+            assert (said == "") == bool(opens), answer["text"]
+            assert answer["tokens"] <= 6
+
+
 def test_who_does_not_ask_for_it_is_shown_nothing(tiny_model_directory: Path, attempt: Any) -> None:
     prompt = {"sha256": "h", "messages": [{"role": "user", "content": "Hi"}]}
     record = {"action": "generate", "model": str(tiny_model_directory), "prompts": [prompt]}
