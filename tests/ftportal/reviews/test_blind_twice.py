@@ -277,53 +277,25 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     ]
 
 
-def differences(
-    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, person: User, *changes: dict[str, Any]
-) -> list[str]:
-    """What one person sees otherwise in two worlds that differ by these changes."""
-    pages = []
-    for change in changes:
-        with second_check(house, monkeypatch, **({"candidate": house.zebra} | change)):
-            pages.append(walk(house, person))
-    return differing(*pages)
-
-
 BALLOT = r"/reviews/\d+/(next/|items/\d+/.*)"
 """Where answers stand on two sides, and nothing says whose they are."""
 EACH = ["rob", pytest.param("rosa", marks=pytest.mark.slow), "rex"]
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_no_page_tells_which_checkpoint_is_in_the_check(
+def test_no_page_tells_what_is_kept(
     house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """Neither which checkpoint is in the check nor which side is whose; answers stand on the
+    ballot alone."""
     person = getattr(house, name)
-    assert differences(house, monkeypatch, person, {}, {"candidate": house.yak}) == []
-
-
-def test_nor_while_its_answers_are_made(
-    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits = {"answered": False}
-    changes = (waits, waits | {"candidate": house.yak})
-    assert differences(house, monkeypatch, house.rex, *changes) == []
-
-
-@pytest.mark.parametrize("name", EACH)
-def test_no_page_tells_which_side_is_whose(
-    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    person = getattr(house, name)
-    assert differences(house, monkeypatch, person, {}, {"swapped": True}) == []
-
-
-@pytest.mark.parametrize("name", EACH)
-def test_answers_stand_on_the_ballot_alone(
-    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
     with second_check(house, monkeypatch, house.zebra) as check:
         ballot = reverse("reviews:item", args=[check.pk, 1])
-        pages = walk(house, getattr(house, name))
+        pages = walk(house, person)
+    with second_check(house, monkeypatch, house.yak):
+        assert differing(pages, walk(house, person)) == []
+    with second_check(house, monkeypatch, house.zebra, swapped=True):
+        assert differing(pages, walk(house, person)) == []
     showing = {
         address.split()[0]
         for address, body in pages.items()
@@ -331,6 +303,16 @@ def test_answers_stand_on_the_ballot_alone(
     }
     elsewhere = {one for one in showing if not re.fullmatch(BALLOT, one)}
     assert ballot in showing and not elsewhere
+
+
+def test_nor_while_its_answers_are_made(
+    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = []
+    for candidate in (house.zebra, house.yak):
+        with second_check(house, monkeypatch, candidate, answered=False):
+            pages.append(walk(house, house.rex))
+    assert differing(*pages) == []
 
 
 def test_who_does_not_judge_is_told(
