@@ -10,10 +10,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 from ftportal.accounts.models import User
 from ftportal.accounts.roles import require_role
 from ftportal.checkpoints.selectors import champion
+from ftportal.datasets.models import ANSWER_TOKENS
 from ftportal.pages.lists import is_fragment, page_of
 from ftportal.reviews import services
 from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.forms import TryForm
+from ftportal.reviews.generation import asking_of
 from ftportal.reviews.models import Trial
 from ftportal.reviews.services import ReviewRefusedError
 from ftportal.reviews.views_plans import checkpoint_of
@@ -40,6 +42,7 @@ def trials(request: HttpRequest, pk: int) -> HttpResponse:
         "checkpoint": checkpoint,
         "baseline": champion(checkpoint.language_model),
         "form": form,
+        "answer_tokens": asking_of(checkpoint.language_model, ANSWER_TOKENS)["max_new_tokens"],
         "refused": refused,
         "why_not": _why_not(checkpoint, user),
         "may_try": any(user.has_role(role) for role in services.TRIERS),
