@@ -30,7 +30,7 @@ def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> str:
+def either_device(request: pytest.FixtureRequest) -> str:
     """The processor, and again the GPU: the same test for both, so that one of a GPU that is
     seldom at hand is known to be right."""
     if request.param == "cuda":

@@ -236,7 +236,7 @@ def test_an_adapters_gradients_and_steps_too(teach: Teach, tiny_model_directory:
 
 
 def test_in_bfloat16_the_difference_is_rounding(
-    teach: Teach, tiny_model_directory: Path, device: str, record_property: Record
+    teach: Teach, tiny_model_directory: Path, either_device: str, record_property: Record
 ) -> None:
     """Against float32 at the same weights, and against a plain training that rounds as well.
 
@@ -244,7 +244,7 @@ def test_in_bfloat16_the_difference_is_rounding(
     either sign add up as their root: about 2 x 40 roundings for two layers there and back.
     """
     case = CASES["two by two"]
-    taught = teach(**case, dtype="bfloat16", device=device)
+    taught = teach(**case, dtype="bfloat16", device=either_device)
     exact, rounded = (
         PlainTraining(plain_model(tiny_model_directory, dtype), plain_recipe(case))
         for dtype in (torch.float32, torch.bfloat16)

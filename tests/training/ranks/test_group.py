@@ -65,7 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
         "defences": {**EWC, "ewc_variant": "diagonal"},
     },
 }
-HUNDRED: dict[str, Any] = {"max_steps": 100, "epochs": 80, "learning_rate": 1e-4, "ranks": SHARDED}
+HUNDRED: dict[str, Any] = {"max_steps": 100, "epochs": 80, "learning_rate": 3e-4, "ranks": SHARDED}
 HUNDRED |= {"save_every_steps": 1000, "anchor_model": None, "watch": {"watch_every_steps": 0}}
 HUNDRED |= {"max_example_tokens": 160, "examples_per_step": 2}
 """Steps of the optimizer are what matters here, so a rank has one short conversation of each."""
@@ -75,6 +75,8 @@ CASES |= {
 }
 CLOSE = {"apollo-hundred": 1e-5, "mini-hundred": 1e-5}
 """How far each tensor may be from one process's, of how far it has moved; else 2e-4."""
+LAST_DIGIT = torch.finfo(torch.float32).eps / 2
+"""And half of the last digit of its numbers: a norm's weights are near 1 and move by hundredths."""
 RESUMED = ("adamw", "adamw-fsdp2", "lora-fsdp2", "apollo-fsdp2", "mini-fsdp2", "dropout")
 
 
@@ -209,7 +211,8 @@ def test_two_processes_make_the_weights_of_one(done: World, alone: Any, name: st
     for tensor in ours:
         difference = (ours[tensor] - theirs[tensor]).norm()
         moved = (theirs[tensor] - parent[tensor]).norm()
-        assert difference <= CLOSE.get(name, 2e-4) * moved, tensor
+        digit = LAST_DIGIT * theirs[tensor].norm()
+        assert difference <= CLOSE.get(name, 2e-4) * moved + digit, tensor
 
 
 @pytest.mark.slow
