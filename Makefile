@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
 .PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-ingest \
-	bench-quantised bench-sharding bench-train bench-verdicts models-table study-freezing
+	bench-quantised bench-sharding bench-train bench-verdicts gpu-check large-table models-table study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -70,6 +70,14 @@ fingerprints: $(VENV)/.test
 # What the engines make of each family of models, by doing it: docs/results/models.md.
 models-table: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.models --write docs/results/models.md $(ARGS)
+
+# What only a CUDA card can show, in under eight minutes: docs/results/gpu.md. Needs no network.
+gpu-check: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks.gpu_check $(ARGS)
+
+# What a 27B model would take on one card and on several, on paper: docs/results/large.md.
+large-table: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.large --write docs/results/large.md $(ARGS)
 
 # How often the verdict errs, over pairs of models whose true loss is known.
 bench-verdicts: $(VENV)/.test

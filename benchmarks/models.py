@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import markdown_table
 from benchmarks.machine import machine_words
 from engine.architectures import architecture_objection
 from engine.attempt import attempt_run
@@ -301,23 +302,18 @@ own class, in float32 on the CPU. {machine_words("peft")}.
   the answers that they get one by one
 - blended: half-way to its parent; resumed: from the middle of a session, to the same bits
 
-{_table(head, rows)}
+{markdown_table(head, rows)}
 
 {chr(10).join(failed) or "Nothing failed."}
 
 ## Refused when it is registered
 
-{_table(["model", "the reason that is told"], refused)}
+{markdown_table(["model", "the reason that is told"], refused)}
 """
 
 
 def _mark(trial: Trial, name: str) -> str:
     return "yes" if trial.cells[name] == "yes" else "**no**"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> int:

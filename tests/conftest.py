@@ -29,6 +29,18 @@ def tiny_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def either_device(request: pytest.FixtureRequest) -> str:
+    """The processor, and again the GPU: the same test for both, so that one of a GPU that is
+    seldom at hand is known to be right."""
+    if request.param == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA GPU")
+    return str(request.param)
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Iterator[Path]:
     """An empty FTPORTAL_DATA of this test's own."""

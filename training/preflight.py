@@ -9,7 +9,8 @@ import torch
 from engine.attempt import Attempt, EngineError
 from engine.process import OUT_OF_MEMORY
 from engine.tensorfiles import tensor_shapes
-from training.ahead.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
+from training.ahead.decoder import DecoderShape
+from training.ahead.memory import MemoryEstimate, Workload, memory_estimate
 from training.ahead.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.config import RunConfig
 from training.frozen.stretches import stretches, stretches_group
@@ -24,18 +25,16 @@ class Preflight:
         self.estimate: MemoryEstimate | None = None
         self.free_bytes: int | None = None
         """What the session could have at most, when it was checked."""
+        self._processes = 1
 
     def check(
         self, samples: Sequence[Sample], device: torch.device, attempt: Attempt, *, processes: int
     ) -> None:
         """Estimate the peak of learning these samples, and warn where it is more than is free.
 
-        processes: how many of them share this machine's memory, where there is no GPU.
+        processes: how many share the run; without GPUs they share this machine's memory too.
         """
-        if self._config.ranks.sharding != "none":
-            message = "memory was not estimated: every process holds its part of the model only"
-            attempt.events.warning(where="memory", message=message)
-            return
+        self._processes = processes
         on_gpu = device.type == "cuda"
         directory = Path(self._config.model)
         try:
@@ -50,6 +49,7 @@ class Preflight:
             decoder=decoder,
             workload=workload_of(samples, self._config),
             on_gpu=on_gpu,
+            processes=processes,
         )
         free = self.free_bytes = _gpu_free_bytes(device) if on_gpu else _free_bytes()
         needed_bytes = self.estimate.total_bytes * (1 if on_gpu else processes)
@@ -66,7 +66,8 @@ class Preflight:
         if self.estimate is None:
             return {}
         free = {} if self.free_bytes is None else {"memory_free_bytes": self.free_bytes}
-        return {"memory_estimate_bytes": self.estimate.total_bytes, **free}
+        counts = {"processes": self._processes}
+        return {"memory_estimate_bytes": self.estimate.total_bytes, **counts, **free}
 
     def failure(self) -> EngineError:
         """The words for a session that ran out of memory."""

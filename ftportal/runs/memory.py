@@ -8,18 +8,25 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import Mixture
-from training.ahead.memory import DecoderShape, MemoryEstimate, Workload, memory_estimate
+from training.ahead.decoder import DecoderShape
+from training.ahead.fitting import MethodFit, Place, Session, method_fits, processes_of
+from training.ahead.memory import MemoryEstimate, Workload
 from training.ahead.memory_advice import memory_cure, memory_free_bytes, memory_words
 from training.ahead.warnings import RecipeWarning
-from training.config import GATHERED_TOKENS, RunConfig
+from training.config import AUTO, GATHERED_TOKENS, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """What a run needs at its peak; `total_bytes` is None where `basis` says why."""
+    """What a run needs at its peak: a card, or a process where there are none; `total_bytes` is
+    None where `basis` says why."""
 
     total_bytes: int | None
     basis: str
+    methods: tuple[MethodFit, ...] = ()
+    """What each method would need with the rest of the recipe as it is."""
+    place: str = ""
+    """What they are compared with, in words."""
     warning: RecipeWarning | None = None
 
 
@@ -32,8 +39,8 @@ def memory_plan(
 ) -> MemoryPlan:
     """Estimate a run's peak, and compare it with what its worker had free last time.
 
-    Before any run of this model has ended it is compared with this machine's own memory, which is
-    the worker's where all runs on one machine.
+    Before any run has ended it is compared with this machine's own memory, which is the worker's
+    where all runs on one machine.
     """
     try:
         decoder = DecoderShape.from_config(
@@ -41,36 +48,63 @@ def memory_plan(
         )
     except (OSError, ValueError) as error:
         return MemoryPlan(total_bytes=None, basis=f"not estimated: {error}")
-    on_gpu, free, whose = _place(parent)
-    estimate = memory_estimate(
-        config,
-        shapes=shapes,
-        decoder=decoder,
-        workload=workload_of(mixture, config),
-        on_gpu=on_gpu,
-    )
+    place, whose = _place(parent)
+    session = Session(shapes=shapes, decoder=decoder, workload=workload_of(mixture, config))
+    estimate = session.estimate(config, place)
+    needed = session.needed_bytes(config, place)
     largest = ", ".join(
         f"{part.name} {memory_words(part.size_bytes)}" for part in estimate.parts[:3]
     )
     return MemoryPlan(
         total_bytes=estimate.total_bytes,
-        basis=f"most of it for {largest}",
-        warning=_warning(config, estimate, free, whose),
+        basis=f"{_count_words(config, place)}most of it for {largest}",
+        methods=tuple(method_fits(config, session, place)),
+        place=_place_words(place, whose),
+        warning=_warning(config, estimate, needed, place, whose),
     )
 
 
-def _place(parent: Checkpoint) -> tuple[bool, int | None, str]:
-    """Whether a GPU will do it, what will be free there, and whose word that is."""
-    runs = Run.objects.filter(
-        parent__language_model=parent.language_model,
-        job__state=JobState.SUCCEEDED,
-        summary__memory_free_bytes__gt=0,
-    )
-    last = runs.order_by("-created_at").first()
+def _place(parent: Checkpoint) -> tuple[Place, str]:
+    """What will be free where the run will be, and whose word that is.
+
+    The last run of the model tells, or else the last of any; that one is not named, for the
+    forecast is kept where people read it who may not see the other model.
+    """
+    ended = Run.objects.filter(job__state=JobState.SUCCEEDED, summary__memory_free_bytes__gt=0)
+    ended = ended.order_by("-created_at")
+    own = ended.filter(parent__language_model=parent.language_model).first()
+    last = own or ended.first()
     if last is None:
-        return False, memory_free_bytes(), "this machine has"
-    on_gpu = str(last.summary.get("device", "")).startswith("cuda")
-    return on_gpu, int(last.summary["memory_free_bytes"]), f"the worker of {last} had"
+        return Place(on_gpu=False, free_bytes=memory_free_bytes()), "this machine has"
+    whose = "the worker of the last run had" if own is None else f"the worker of {own} had"
+    place = Place(
+        on_gpu=str(last.summary.get("device", "")).startswith("cuda"),
+        free_bytes=int(last.summary["memory_free_bytes"]),
+        processes=_auto_count(last),
+    )
+    return place, whose
+
+
+def _auto_count(run: Run) -> int:
+    """How many processes "auto" made of a run; 1 where that is not known."""
+    was_auto = (run.recipe.get("ranks") or {}).get("processes") == AUTO
+    count = run.summary.get("processes")
+    return count if was_auto and isinstance(count, int) and count > 0 else 1
+
+
+def _place_words(place: Place, whose: str) -> str:
+    if place.free_bytes is None:
+        return ""
+    where = " on each card" if place.on_gpu else " for all processes together"
+    return f"{whose} {memory_words(place.free_bytes)} free{where}"
+
+
+def _count_words(config: RunConfig, place: Place) -> str:
+    """Of what the peak is, where several processes share the run."""
+    count = processes_of(config, place)
+    if count == 1:
+        return ""
+    return "on each card, " if place.on_gpu else f"in each of {count} processes, "
 
 
 def workload_of(mixture: Mixture, config: RunConfig) -> Workload:
@@ -96,12 +130,13 @@ def workload_of(mixture: Mixture, config: RunConfig) -> Workload:
 
 
 def _warning(
-    config: RunConfig, estimate: MemoryEstimate, free: int | None, whose: str
+    config: RunConfig, estimate: MemoryEstimate, needed: int, place: Place, whose: str
 ) -> RecipeWarning | None:
-    if free is None or estimate.total_bytes <= free:
+    if place.free_bytes is None or needed <= place.free_bytes:
         return None
     message = (
-        f"The run needs about {memory_words(estimate.total_bytes)} of memory, and {whose} "
-        f"{memory_words(free)} free: it may run out. {memory_cure(config, estimate)}"
+        f"The run needs about {memory_words(needed)} of memory{' on each card' * place.on_gpu}, "
+        f"and {whose} {memory_words(place.free_bytes)} free: it may run out. "
+        f"{memory_cure(config, estimate)}"
     )
     return RecipeWarning(field="max_example_tokens", message=message)

@@ -21,9 +21,10 @@ from ftportal.runs.recipes import (
     length_words,
     shares,
 )
+from training.ahead.fitting import MethodFit
 from training.ahead.forecast import Forecast, forecast
 from training.ahead.mixture import mixture_counts, step_count
-from training.ahead.passes import MeanExample, passes_count
+from training.ahead.passes import MeanExample, passes_count, tokens_per_second
 from training.ahead.warnings import RecipeWarning, data_warnings, recipe_warnings
 from training.config import RunConfig
 
@@ -50,8 +51,17 @@ class Plan:
     memory_bytes: int | None
     memory_basis: str
     """What most of it is for; why it is not known, where memory_bytes is None."""
+    memory_methods: tuple[MethodFit, ...]
+    """What each method would need."""
+    memory_place: str
+    """What they are compared with; "" where that is not known."""
     shares: tuple[float, ...]
     warnings: tuple[RecipeWarning, ...]
+
+    @property
+    def chosen_is_too_large(self) -> bool:
+        """Whether the recipe's own method is known not to fit."""
+        return any(one.chosen and one.too_large for one in self.memory_methods)
 
     @property
     def displacement_words(self) -> tuple[str, str, str]:
@@ -62,7 +72,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """What a run keeps of it."""
-        record = {name: value for name, value in asdict(self).items() if name != "config"}
+        left = ("config", "memory_methods", "memory_place")  # of what was not chosen
+        record = {name: value for name, value in asdict(self).items() if name not in left}
         record["shares"] = list(self.shares)
         record["warnings"] = [asdict(one) for one in self.warnings]
         return record
@@ -138,6 +149,8 @@ def plan(
         shares=tuple(shares(mixture)),
         memory_bytes=memory.total_bytes,
         memory_basis=memory.basis,
+        memory_methods=memory.methods,
+        memory_place=memory.place,
         warnings=tuple(warnings + ([memory.warning] if memory.warning else [])),
     )
 
@@ -224,8 +237,12 @@ def _speed(model: LanguageModel, config: RunConfig, example: MeanExample) -> _Sp
                 total *= _units(example, config, then) / max(units, 1.0)
                 basis += f" with a gradient window of {then:,}: {total:,.0f} with this one"
             return _Speed(tokens_per_second=total, basis=basis)
-    operations = 2.0 * model.parameter_count * units
-    total = ASSUMED_OPERATIONS_PER_SECOND * example.tokens / max(operations, 1.0)
+    total = tokens_per_second(
+        config,
+        example,
+        parameters=model.parameter_count,
+        operations_per_second=ASSUMED_OPERATIONS_PER_SECOND,
+    )
     return _Speed(
         tokens_per_second=total,
         basis=f"assumed: {total:,.0f} tokens/s, as two slow processor cores do; nothing was timed "

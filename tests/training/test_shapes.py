@@ -12,10 +12,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from corpus.encoded import EncodedExample
 from tests.training.frozen.test_streaming import CPU, example, gradients
+from tests.training.plain import frozen_count
 from tests.training.shapes import HYBRID, PLAIN, WINDOWED, shape
 from training.frozen.parity import parity_check
 from training.frozen.streaming import frozen_losses, masked_losses
-from training.frozen.stretches import stretches
 
 ATTENTION = (*PLAIN, *WINDOWED)
 ALL = (*ATTENTION, *HYBRID)
@@ -76,9 +76,9 @@ def reference(model: Any, item: EncodedExample, window: int) -> dict[str, torch.
     """The gradient of all decisions, by one plain forward and backward for each."""
     model.zero_grad(set_to_none=True)
     ids = torch.tensor([item.token_ids])
-    for part in stretches(item, window):
-        places = torch.tensor(part.targets)
-        with context_detached(model, part.start):
+    for decision in (one for one in item.segments if one.is_decision):
+        places = torch.arange(decision.start, decision.end)
+        with context_detached(model, frozen_count(decision.start, window)):
             logits = model(input_ids=ids, use_cache=False).logits[0]
             cross_entropy(logits[places - 1], ids[0, places], reduction="sum").backward()
     return {n: p.grad for n, p in model.named_parameters()}

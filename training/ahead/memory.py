@@ -1,12 +1,15 @@
 """How much memory a session needs at its peak, before anything is loaded. No torch here.
 
-The peak is the largest of three moments: the backward of the longest decision, the optimizer's
-step, and the measuring of a change's rank; that of sharpness has the gradients' place. Activations
-are counted by what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps
+The peak is the largest of several moments: the reading of the longest context, where a layer has
+all of it at once; the backward of the longest decision, and its end, where processes that share the
+model sum the last gradients; the optimizer's step; and the measuring of a change's rank; that of
+sharpness has the gradients' place. What is held at all of them is in `held`. Activations are
+counted by what a decoder layer of the usual kind (a norm, attention, a norm, a gated MLP) keeps
 for its backward, in numbers a token: 4 of the MLP's width, 6 of the hidden width, 2 of the queries'
 and 1 of the keys'; counted with torch's saved-tensor hooks on SmolLM2-135M this is 11,424 against
-11,190. With frozen context only a decision's tokens count, and every layer also keeps the keys and
-values of the whole conversation, on a GPU repeated for the queries. Logits are float32 and live
+11,190; layers of a delta rule keep other things (`decoder`). With frozen context only a decision's
+tokens count, and every layer also keeps the keys and values of the whole conversation, on a GPU
+repeated for the queries. Logits are float32 and live
 four times over.
 
 On a CPU the C library's heap grows to nearly twice what a step's small blocks need (measured: 2.06
@@ -14,11 +17,11 @@ MB a token against 1.16 with every block mapped by itself), hence HEAP_FACTOR fo
 MiB. Against measured peaks see docs/results/memory.md: within 20 % there.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from training.ahead.decoder import DecoderShape
+from training.ahead.held import Held
 from training.config import RunConfig
 from training.methods.method import FLOAT32_BYTES, GRADIENTS, OPTIMIZER
 
@@ -33,59 +36,8 @@ GPU_FACTOR = 1.1
 """What torch's allocator keeps beside what is in use."""
 LOGIT_COPIES = 4.6
 """Logits, their logarithms and the gradients of both; measured on SmolLM2-135M."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderShape:
-    """What of a model's config decides how large activations are; widths in numbers."""
-
-    layers: int
-    hidden: int
-    queries: int
-    """Heads × the width of a head."""
-    keys: int
-    """Key-value heads × the width of a head."""
-    intermediate: int
-    vocabulary: int
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "DecoderShape":
-        """Read a model directory's config.json; ValueError names what it lacks."""
-        own = config.get("text_config")
-        values: Mapping[str, Any] = own if isinstance(own, Mapping) and own else config
-        hidden = _whole(values, "hidden_size", "n_embd")
-        heads = _whole(values, "num_attention_heads", "n_head")
-        head = _whole(values, "head_dim", default=hidden // heads)
-        keys = _whole(values, "num_key_value_heads", default=heads)
-        return cls(
-            layers=_whole(values, "num_hidden_layers", "n_layer"),
-            hidden=hidden,
-            queries=heads * head,
-            keys=keys * head,
-            intermediate=_intermediate(values, hidden),
-            vocabulary=_whole(values, "vocab_size"),
-        )
-
-
-def _whole(values: Mapping[str, Any], *names: str, default: int | None = None) -> int:
-    for name in names:
-        value = values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-        if value is not None:
-            raise ValueError(f"the model's config.json has a {name} that is no single size")
-    if default is not None:
-        return default
-    raise ValueError(f"the model's config.json has no {names[0]}")
-
-
-def _intermediate(values: Mapping[str, Any], hidden: int) -> int:
-    """The width of the MLP; of a mixture of experts, that of all experts a token goes through."""
-    experts = values.get("num_experts_per_tok")
-    width = values.get("moe_intermediate_size")
-    if isinstance(experts, int) and isinstance(width, int):
-        return experts * width
-    return _whole(values, "intermediate_size", "n_inner", default=4 * hidden)
+_READ_MLP, _READ_HIDDEN = 3, 2
+"""How often a layer that reads without gradient has a token in the MLP's and the hidden width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +79,8 @@ class MemoryEstimate:
 
 WEIGHTS = "weights"
 ACTIVATIONS, CACHE, LOGITS = "activations", "context kept for attention", "logits"
+GATHERED = "gathered layers"
+"""What processes that share a model have of it whole for a while."""
 WATCH = "watch and brake"
 PENALTIES, PROGRAM = "penalties", "the program itself"
 WORK = "work space"
@@ -139,51 +93,41 @@ def memory_estimate(
     decoder: DecoderShape,
     workload: Workload,
     on_gpu: bool,
+    processes: int = 1,
 ) -> MemoryEstimate:
-    """Estimate a session's peak: of the GPU where it runs on one, else of the process.
+    """Estimate a session's peak: of a GPU where it runs on GPUs, else of a process.
 
     shapes: of the parent's tensors, by name, from `engine.tensorfiles.tensor_shapes`.
+    processes: how many share the run, each with a GPU of its own where there are any.
     """
-    kind = config.method.kind
-    kept = _kept(config, shapes)
-    watch = _watch_bytes(config, decoder, _trained_bytes(config, shapes), on_gpu)
+    held = Held(config=config, shapes=shapes, processes=processes)
+    kept = _kept(held)
+    watch = _watch_bytes(config, decoder, held.trained, on_gpu)
     if watch:
         kept[WATCH] = watch
-    backward = _backward(config, decoder, workload, on_gpu)
-    trained = _trained_bytes(config, shapes)
-    largest = max(map(math.prod, shapes.values())) * FLOAT32_BYTES
-    step = {GRADIENTS: trained, WORK: kind.step_bytes(shapes, _number_bytes(config))}
-    if config.diagnostics.sharpness and config.dtype == "float32" and not kind.is_adapter:
-        step[WORK] += largest  # what one parameter was, until its gradient is done with
-    measuring = {WORK: 2 * largest}
-    if _gradients_stand(config, workload):
-        backward[GRADIENTS] = trained
-    moments = [backward, step, measuring]
-    worst = max(moments, key=lambda moment: sum(moment.values()))
     if not on_gpu:
         kept[PROGRAM] = PROGRAM_BYTES
-    parts = [MemoryPart(name=name, size_bytes=size) for name, size in {**kept, **worst}.items()]
+    moments = _moments(held, decoder, workload, on_gpu)
+    worst = max(moments, key=lambda moment: sum(moment.values()))
+    sizes = {name: size for name, size in {**kept, **worst}.items() if size or name in _ALWAYS}
+    parts = [MemoryPart(name=name, size_bytes=size) for name, size in sizes.items()]
     return MemoryEstimate(parts=tuple(sorted(parts, key=lambda part: -part.size_bytes)))
 
 
-def _number_bytes(config: RunConfig) -> int:
-    return 2 if config.dtype == "bfloat16" else FLOAT32_BYTES
+_ALWAYS = (WEIGHTS, OPTIMIZER)
 
 
-def _kept(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def _kept(held: Held) -> dict[str, int]:
     """What is there from the first step to the last."""
-    numbers = sum(map(math.prod, shapes.values()))
-    weights = numbers * _number_bytes(config)
-    method, kind = config.method, config.method.kind
-    if kind.is_adapter:
-        weights += _trained_bytes(config, shapes)
-    optimizer = kind.optimizer_bytes(method, shapes, _number_bytes(config))
-    kept = {WEIGHTS: weights, OPTIMIZER: optimizer}
-    defences = config.defences
-    if defences.has_penalty and not kind.is_adapter:
-        kept[PENALTIES] = numbers * _number_bytes(config)
+    kept = {WEIGHTS: held.model, OPTIMIZER: held.optimizer}
+    defences = held.config.defences
+    penalties = 0
+    if defences.has_penalty and not held.config.method.kind.is_adapter:
+        penalties += held.numbers * held.number_bytes
     if defences.ewc_variant == "diagonal":
-        kept[PENALTIES] = kept.get(PENALTIES, 0) + numbers * FLOAT32_BYTES
+        penalties += held.numbers * FLOAT32_BYTES
+    if penalties:
+        kept[PENALTIES] = held.part(penalties)
     return kept
 
 
@@ -195,54 +139,105 @@ def _watch_bytes(config: RunConfig, decoder: DecoderShape, trained: int, on_gpu:
     return config.watch.watch_kl_tokens * decoder.vocabulary * FLOAT32_BYTES + copy
 
 
-def _trained_bytes(config: RunConfig, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """One number of the right size for everything that learns."""
-    return config.method.kind.trained_bytes(config.method, shapes, _number_bytes(config))
+def _moments(
+    held: Held, decoder: DecoderShape, workload: Workload, on_gpu: bool
+) -> list[dict[str, int]]:
+    """What is alive beside what is kept, moment by moment."""
+    config, trained = held.config, held.trained
+    walk = _Walk(held, decoder, workload, on_gpu)
+    backward = walk.backward() | {GATHERED: held.gathered(backward=True)}
+    reading = walk.reading() | {GATHERED: held.gathered(backward=False)}
+    closing = {CACHE: backward.get(CACHE, 0), GATHERED: held.closing(), GRADIENTS: trained}
+    step = {GRADIENTS: trained, WORK: held.step}
+    largest = held.largest * FLOAT32_BYTES
+    sharpness = config.diagnostics.sharpness and not held.shared
+    if sharpness and config.dtype == "float32" and not config.method.kind.is_adapter:
+        step[WORK] += largest  # what one parameter was, until its gradient is done with
+    measuring = {WORK: 2 * largest}
+    if walk.gradients_stand:
+        backward[GRADIENTS] = reading[GRADIENTS] = trained
+    moments = [backward, step, measuring]
+    if config.context_frozen:
+        moments.append(reading)
+    if held.shared:
+        moments.append(closing)
+    return moments
 
 
-def _together(config: RunConfig, workload: Workload) -> int:
-    """Conversations that are walked side by side, of those that are among the longest."""
-    return config.context.together_at_length(config.examples_per_step, workload.longest_tokens)
+class _Walk:
+    """What going through the longest conversations of a step takes."""
 
+    def __init__(self, held: Held, decoder: DecoderShape, workload: Workload, on_gpu: bool) -> None:
+        config = held.config
+        own = -(-config.examples_per_step // held.processes)
+        together = config.context.together_at_length(own, workload.longest_tokens)
+        self._together = min(together, own)
+        """Conversations that are walked side by side, of those that are among the longest."""
+        self._decoder = decoder
+        self._frozen = config.context_frozen
+        self._number = held.number_bytes
+        self._on_gpu = on_gpu
+        self._whole = workload.longest_tokens
+        decision = workload.longest_decision_tokens
+        with_gradient = self._whole
+        if self._frozen:
+            window = max(1, config.context.grad_window)
+            with_gradient = min(self._whole, decision + window)
+        self._with_gradient = with_gradient
+        self._predicted = min(decision, with_gradient)
+        self.gradients_stand = self._frozen or own > self._together
+        """Whether gradients of an earlier backward of the step are there when the largest begins.
 
-def _gradients_stand(config: RunConfig, workload: Workload) -> bool:
-    """Whether gradients of an earlier backward of the step are there when the largest begins.
+        Else they take the place of the activations that are done with.
+        """
 
-    Else they take the place of the activations that are done with.
-    """
-    return config.context_frozen or config.examples_per_step > _together(config, workload)
+    def backward(self) -> dict[str, int]:
+        """What is alive when the backward of the longest decision begins."""
+        logits = self._together * self._predicted * self._decoder.vocabulary * FLOAT32_BYTES
+        sizes = {ACTIVATIONS: self._activations(), LOGITS: round(LOGIT_COPIES * logits)}
+        if self._frozen:
+            sizes[CACHE] = self._cache(repeated=self._on_gpu)
+        return sizes
 
+    def reading(self) -> dict[str, int]:
+        """What is alive in the middle of a layer that reads the context, without gradient."""
+        decoder, number = self._decoder, self._number
+        widest: float = number * (_READ_MLP * decoder.intermediate + _READ_HIDDEN * decoder.hidden)
+        if decoder.recurrent is not None:
+            widest = max(widest, decoder.recurrent.read_bytes(decoder.hidden, number))
+        rows = self._together * max(0, self._whole - self._predicted)
+        factor = GPU_FACTOR if self._on_gpu else 1.0
+        sizes = {ACTIVATIONS: round(factor * rows * widest)}
+        return sizes | {CACHE: self._cache(repeated=False)}
 
-def _backward(
-    config: RunConfig, decoder: DecoderShape, workload: Workload, on_gpu: bool
-) -> dict[str, int]:
-    """What is alive when the backward of the longest decision begins."""
-    together = _together(config, workload)
-    number = _number_bytes(config)
-    decision = workload.longest_decision_tokens
-    frozen = config.context_frozen
-    tokens = workload.longest_tokens
-    if frozen:
-        tokens = min(tokens, decision + max(1, config.context.grad_window))
-    rows = together * tokens
-    wide = _blocks(4 * decoder.layers, rows * decoder.intermediate * number, on_gpu)
-    narrow = _blocks(6 * decoder.layers, rows * decoder.hidden * number, on_gpu)
-    narrow += _blocks(2 * decoder.layers, rows * decoder.queries * number, on_gpu)
-    narrow += _blocks(decoder.layers, rows * decoder.keys * number, on_gpu)
-    logits = LOGIT_COPIES * together * min(decision, tokens) * decoder.vocabulary * FLOAT32_BYTES
-    sizes = {ACTIVATIONS: round(wide + narrow), LOGITS: round(logits)}
-    if frozen:
-        whole = together * workload.longest_tokens
-        cache = _blocks(2 * decoder.layers, whole * decoder.keys * number, on_gpu)
-        if on_gpu:  # on the CPU attention reads what query heads share as it is
-            cache += _blocks(2 * decoder.layers, whole * decoder.queries * number, on_gpu)
-        sizes[CACHE] = round(cache)
-    return sizes
+    def _activations(self) -> int:
+        decoder, number = self._decoder, self._number
+        rows = self._together * self._with_gradient
+        queries, keys = (decoder.attending * count for count in decoder.attention_kept)
+        sizes = self._blocks(4 * decoder.layers, rows * decoder.intermediate * number)
+        sizes += self._blocks(6 * decoder.layers, rows * decoder.hidden * number)
+        sizes += self._blocks(queries, rows * decoder.queries * number)
+        sizes += self._blocks(keys, rows * decoder.keys * number)
+        if decoder.recurrent is not None:
+            one = round(rows * decoder.recurrent.kept_bytes(number))
+            sizes += self._blocks(decoder.recurrent.layers, one)
+        return round(sizes)
 
+    def _cache(self, *, repeated: bool) -> int:
+        """Keys and values of the whole, and states; repeated: for each query too, as GPUs need."""
+        decoder, number = self._decoder, self._number
+        whole = self._together * self._whole
+        sizes = self._blocks(2 * decoder.attending, whole * decoder.keys * number)
+        if repeated:
+            sizes += self._blocks(2 * decoder.attending, whole * decoder.queries * number)
+        if decoder.recurrent is not None:
+            state = self._together * decoder.recurrent.state * FLOAT32_BYTES
+            sizes += self._blocks(decoder.recurrent.layers, state)
+        return round(sizes)
 
-def _blocks(count: int, block_bytes: int, on_gpu: bool) -> float:
-    """Bytes that so many blocks of one size take."""
-    if on_gpu:
-        return GPU_FACTOR * count * block_bytes
-    factor = HEAP_FACTOR if block_bytes < HEAP_BLOCK_MAX_BYTES else 1.0
-    return factor * count * block_bytes
+    def _blocks(self, count: int, block_bytes: int) -> float:
+        """Bytes that so many blocks of one size take."""
+        if self._on_gpu:
+            return GPU_FACTOR * count * block_bytes
+        factor = HEAP_FACTOR if block_bytes < HEAP_BLOCK_MAX_BYTES else 1.0
+        return factor * count * block_bytes

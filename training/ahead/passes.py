@@ -55,6 +55,19 @@ class MeanExample:
         return context + min(targets, self.decision_tokens)
 
 
+def tokens_per_second(
+    config: RunConfig, example: MeanExample, *, parameters: float, operations_per_second: float
+) -> float:
+    """Return how fast examples are learnt, context and decision together, by arithmetic alone.
+
+    operations_per_second: what the machine is thought to do, all its cards together.
+    """
+    units = example.units(
+        context_frozen=config.context_frozen, grad_window=config.context.grad_window
+    )
+    return operations_per_second * example.tokens / max(2.0 * parameters * units, 1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeSize:
     """A set of texts whose perplexity is watched."""

@@ -8,12 +8,13 @@ from training.config.context import GATHERED_TOKENS, USUAL_TOKENS_TOGETHER, Cont
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import IMPLEMENTATIONS, METHODS, MethodConfig
-from training.config.ranks import AUTO, SHARDINGS, RanksConfig
+from training.config.ranks import AUTO, BUCKET_NUMBERS, SHARDINGS, RanksConfig
 from training.config.run import DEVICES, DTYPES, GROUPS, SCHEDULES, RunConfig, example_config
 from training.config.watch import ProbeConfig, WatchConfig, brake_refusal
 
 __all__ = [
     "AUTO",
+    "BUCKET_NUMBERS",
     "DEVICES",
     "DTYPES",
     "EWC_VARIANTS",

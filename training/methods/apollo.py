@@ -86,6 +86,20 @@ class Apollo(Method):
                 total += 2 * moment * math.prod(shape)
         return total
 
+    def uncut_bytes(
+        self, settings: Settings, shapes: Shapes, number_bytes: int, processes: int
+    ) -> int:
+        """Return the size of all projections, and of the moments of matrices that are cut along
+        their smaller side, whose channels every process has."""
+        total = 0
+        for name, shape in shapes.items():
+            if is_projected(name, shape):
+                rank = self.rank_of(settings, shape)
+                total += number_bytes * rank * min(shape[-2:])
+                if len(shape) == 2 and shape[0] < shape[1] and shape[1] % processes:
+                    total += 2 * FLOAT32_BYTES * rank * shape[1]
+        return total
+
     def step_bytes(self, shapes: Shapes, number_bytes: int) -> int:
         """Return the size of two copies of what is not projected, and of the largest matrix."""
         plain = [math.prod(s) for name, s in shapes.items() if not is_projected(name, s)]

@@ -121,6 +121,13 @@ class Method:
         """Return the size of what the optimizer keeps from step to step."""
         return 2 * self.trained_bytes(settings, shapes, number_bytes)
 
+    def uncut_bytes(
+        self, settings: Settings, shapes: Shapes, number_bytes: int, processes: int
+    ) -> int:
+        """Return what of `optimizer_bytes` each of several processes has whole where they share
+        the model."""
+        return 0
+
     def step_bytes(self, shapes: Shapes, number_bytes: int) -> int:
         """Return what the optimizer needs for a while, during its step."""
         return 0

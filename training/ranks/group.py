@@ -23,10 +23,9 @@ from transformers import set_seed
 
 from engine.attempt import EngineError
 from engine.process import FAILED
+from training.config import BUCKET_NUMBERS
 from training.ranks.launch import Place
 
-BUCKET_NUMBERS = 1 << 25
-"""Gradient numbers in one message: 128 MB in float32."""
 _PATIENCE = timedelta(hours=1)
 """How long a rank waits for the others, as while the first one writes a large state."""
 

@@ -1,6 +1,7 @@
 """The memory of a run, told before it starts and compared with what its worker has."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +9,16 @@ from django.test import Client
 from django.urls import reverse
 
 from ftportal.checkpoints.models import Checkpoint
+from ftportal.checkpoints.services import language_model_register
 from ftportal.datasets.models import Batch
 from ftportal.runs.memory import workload_of
 from ftportal.runs.models import Metric, Run
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import config_build
 from ftportal.runs.selectors import outcome_rows
-from training.ahead.memory import PROGRAM_BYTES, DecoderShape
+from tests.tiny_model import tiny_model_write
+from training.ahead.decoder import DecoderShape
+from training.ahead.memory import PROGRAM_BYTES
 
 pytestmark = pytest.mark.django_db
 RECIPE: dict[str, Any] = {"method": {"name": "adamw"}}
@@ -52,6 +56,80 @@ def test_the_last_worker_of_the_model_is_asked(
     result = planned()  # on a GPU the process itself does not count, and all else is tiny here
     assert result.memory_bytes is not None
     assert result.memory_bytes < 100 << 20
+
+
+def test_each_method_says_whether_it_fits_and_what_would(
+    planned: Callable[..., Plan],
+    ended: Callable[..., Run],
+    tina: Client,
+    form: dict[str, Any],
+) -> None:
+    run = ended("succeeded")
+    run.summary = {"memory_free_bytes": 1 << 40, "device": "cuda:0"}
+    run.save()
+    result = planned()
+    needs = {one.name: one.needed_bytes or 0 for one in result.memory_methods}
+    assert set(needs) == {"APOLLO", "APOLLO-Mini", "LoRA", "AdamW"}
+    assert {one.fits for one in result.memory_methods} == {"yes"}
+    assert needs["AdamW"] == result.memory_bytes
+    assert needs["AdamW"] > needs["LoRA"]
+    run.summary |= {"memory_free_bytes": needs["AdamW"] - 1}
+    run.save()
+    result = planned()
+    fits = {one.name: one for one in result.memory_methods}
+    assert fits["AdamW"].too_large and not fits["LoRA"].too_large
+    assert fits["AdamW"].chosen and result.chosen_is_too_large
+    assert fits["AdamW"].cure.startswith("Fits in bfloat16: ")
+    assert "memory_methods" not in result.to_json()
+    form |= {"max_example_tokens": "4096"}  # as in the plan
+    page = tina.post(reverse("runs:run_preview"), form).content.decode()
+    assert "Memory of each method" in page
+    assert "<td>no</td>" in page and "Fits in bfloat16: " in page
+    assert "the worker of Session had" in page and "free on each card" in page
+
+
+def test_before_a_model_has_a_run_the_last_run_of_another_tells(
+    planned: Callable[..., Plan], ended: Callable[..., Run], tmp_path: Path
+) -> None:
+    other = language_model_register(
+        name="Other",
+        source="made by the tests",
+        note="",
+        licence="Apache-2.0",
+        directory=tiny_model_write(tmp_path / "other", seed=1),
+    )
+    run = ended("succeeded")
+    run.summary = {"memory_free_bytes": 77 << 20, "device": "cuda:0"}
+    run.parent = other.pretrained
+    run.save()
+    expected = "the worker of the last run had 77 MB free on each card"
+    assert planned().memory_place == expected
+
+
+def test_processes_without_gpus_share_the_machines_memory(
+    planned: Callable[..., Plan], ended: Callable[..., Run]
+) -> None:
+    one = planned().memory_bytes
+    assert one is not None
+    run = ended("succeeded")
+    run.summary = {"memory_free_bytes": int(1.5 * one), "device": "cpu"}
+    run.save()
+    assert not any("may run out" in warning.message for warning in planned().warnings)
+    two = planned(ranks={"processes": 2})
+    assert any("may run out" in warning.message for warning in two.warnings)
+    assert two.memory_basis.startswith("in each of 2 processes, most of it for ")
+
+
+def test_auto_means_as_many_cards_as_the_last_run_had(
+    planned: Callable[..., Plan], ended: Callable[..., Run]
+) -> None:
+    run = ended("succeeded")
+    run.summary = {"memory_free_bytes": 1 << 40, "device": "cuda:0", "processes": 4}
+    run.recipe |= {"ranks": {"processes": "auto"}}
+    run.save()
+    auto, four = (planned(ranks={"processes": count, "sharding": "fsdp2"}) for count in ("auto", 4))
+    assert auto.memory_bytes == four.memory_bytes
+    assert auto.memory_basis.startswith("on each card, ")
 
 
 def test_a_model_of_an_unknown_kind_is_not_estimated(

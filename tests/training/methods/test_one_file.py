@@ -14,8 +14,9 @@ from engine.checks import ConfigError
 from engine.process import BAD_INPUT, DONE
 from tests.training.toys import events_of
 from training.__main__ import main
+from training.ahead.decoder import DecoderShape
 from training.ahead.forecast import forecast
-from training.ahead.memory import DecoderShape, Workload, memory_estimate
+from training.ahead.memory import Workload, memory_estimate
 from training.ahead.memory_advice import memory_cure
 from training.ahead.warnings import recipe_warnings
 from training.card import model_card

@@ -25,7 +25,9 @@ from training.ranks.group import shares
 from training.ranks.launch import Launch
 from training.samples import curriculum_build
 
+QUIET = {"gradient_cosine": False, "sharpness": False, "change_rank": False}
 SAME = {
+    "diagnostics": QUIET,
     "learning_rate": 1e-3,
     "schedule": "cosine",
     "warmup_steps": 2,
@@ -39,11 +41,16 @@ EWC = {"ewc_strength": 100.0, "ewc_examples": 3}
 SIDE_BY_SIDE = {"conversations_at_once": 2, "grad_window": 4}
 MASK = {"mask_below_probability": 0.003}
 CASES: dict[str, dict[str, Any]] = {
-    "adamw": {"method": {"name": "adamw"}, "ranks": TWO},
+    "adamw": {"method": {"name": "adamw"}, "ranks": TWO, "diagnostics": {}},
     "apollo": {"method": {"name": "apollo"}, "ranks": TWO, "context": SIDE_BY_SIDE},
     "lora": {"method": {"name": "lora"}, "ranks": TWO},
     "defended": {"method": {"name": "adamw"}, "ranks": TWO, "defences": {**EWC, **MASK}},
-    "adamw-fsdp2": {"method": {"name": "adamw"}, "ranks": SHARDED, "defences": MASK},
+    "adamw-fsdp2": {
+        "method": {"name": "adamw"},
+        "ranks": SHARDED,
+        "defences": MASK,
+        "diagnostics": {},
+    },
     "lora-fsdp2": {"method": {"name": "lora"}, "ranks": SHARDED, "context": SIDE_BY_SIDE},
     "apollo-fsdp2": {"method": {"name": "apollo", "rank": 8}, "ranks": SHARDED},
     "mini-fsdp2": {"method": {"name": "apollo_mini"}, "ranks": SHARDED, "context": SIDE_BY_SIDE},
@@ -58,14 +65,18 @@ CASES: dict[str, dict[str, Any]] = {
         "defences": {**EWC, "ewc_variant": "diagonal"},
     },
 }
-HUNDRED: dict[str, Any] = {"max_steps": 100, "epochs": 20, "learning_rate": 1e-4, "ranks": SHARDED}
+HUNDRED: dict[str, Any] = {"max_steps": 100, "epochs": 80, "learning_rate": 3e-4, "ranks": SHARDED}
 HUNDRED |= {"save_every_steps": 1000, "anchor_model": None, "watch": {"watch_every_steps": 0}}
+HUNDRED |= {"max_example_tokens": 160, "examples_per_step": 2}
+"""Steps of the optimizer are what matters here, so a rank has one short conversation of each."""
 CASES |= {
     "apollo-hundred": {**HUNDRED, "method": {"name": "apollo", "rank": 8}},
     "mini-hundred": {**HUNDRED, "method": {"name": "apollo_mini"}},
 }
 CLOSE = {"apollo-hundred": 1e-5, "mini-hundred": 1e-5}
 """How far each tensor may be from one process's, of how far it has moved; else 2e-4."""
+LAST_DIGIT = torch.finfo(torch.float32).eps / 2
+"""And half of the last digit of its numbers: a norm's weights are near 1 and move by hundredths."""
 RESUMED = ("adamw", "adamw-fsdp2", "lora-fsdp2", "apollo-fsdp2", "mini-fsdp2", "dropout")
 
 
@@ -200,7 +211,8 @@ def test_two_processes_make_the_weights_of_one(done: World, alone: Any, name: st
     for tensor in ours:
         difference = (ours[tensor] - theirs[tensor]).norm()
         moved = (theirs[tensor] - parent[tensor]).norm()
-        assert difference <= CLOSE.get(name, 2e-4) * moved, tensor
+        digit = LAST_DIGIT * theirs[tensor].norm()
+        assert difference <= CLOSE.get(name, 2e-4) * moved + digit, tensor
 
 
 @pytest.mark.slow

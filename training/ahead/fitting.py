@@ -1,0 +1,150 @@
+"""Whether each method fits into a worker's memory, and what would make it fit. No torch here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from engine.checks import ConfigError
+from training.ahead.decoder import DecoderShape
+from training.ahead.memory import TOLERANCE, MemoryEstimate, Workload, memory_estimate
+from training.ahead.memory_advice import memory_words
+from training.config import AUTO, MethodConfig, RanksConfig, RunConfig
+from training.methods import METHODS
+
+CARDS = (2, 4, 8)
+"""How many cards are tried together where one is too few."""
+YES, BARELY, NO = "yes", "barely", "no"
+
+
+def fits(needed_bytes: int, free_bytes: int) -> str:
+    """Return YES, NO, or BARELY where the estimate's own error may make the difference."""
+    if needed_bytes > free_bytes:
+        return NO
+    return BARELY if needed_bytes * (1.0 + TOLERANCE) > free_bytes else YES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run would be, as far as it is known."""
+
+    on_gpu: bool
+    free_bytes: int | None
+    """Of one card, or of the machine where there are none; None: not known."""
+    processes: int = 1
+    """How many "auto" would be there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What a session's memory hangs on beside its recipe."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the parent's tensors, by name."""
+    decoder: DecoderShape
+    workload: Workload
+
+    def estimate(self, config: RunConfig, place: Place) -> MemoryEstimate:
+        """Return the peak of one card, or of one process where there are none."""
+        return memory_estimate(
+            config,
+            shapes=self.shapes,
+            decoder=self.decoder,
+            workload=self.workload,
+            on_gpu=place.on_gpu,
+            processes=processes_of(config, place),
+        )
+
+    def needed_bytes(self, config: RunConfig, place: Place) -> int:
+        """Return what must be free: on each card, or in the machine for all processes together."""
+        total = self.estimate(config, place).total_bytes
+        return total if place.on_gpu else total * processes_of(config, place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodFit:
+    """What one method needs there."""
+
+    name: str
+    chosen: bool
+    """Whether the recipe has it."""
+    needed_bytes: int | None
+    """None: the rest of the recipe refuses it, and `cure` says why."""
+    fits: str | None
+    """As `fits` says; None: what is free there is not known."""
+    cure: str = ""
+    """What would make it fit."""
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it is known not to fit."""
+        return self.fits == NO
+
+
+def processes_of(config: RunConfig, place: Place) -> int:
+    """Return how many processes share a run there."""
+    wanted = config.ranks.processes
+    return place.processes if wanted == AUTO else int(wanted)
+
+
+def method_fits(config: RunConfig, session: Session, place: Place) -> list[MethodFit]:
+    """Try every method with the rest of a recipe as it is; the recipe's own with its settings."""
+    tries = []
+    for key, kind in METHODS.items():
+        chosen = key == config.method.name
+        try:
+            tried = config if chosen else replace(config, method=MethodConfig(name=key))
+        except ConfigError as error:
+            tries.append(
+                MethodFit(
+                    name=kind.name,
+                    chosen=False,
+                    needed_bytes=None,
+                    fits=None,
+                    cure=f"{error.message[0].upper()}{error.message[1:]}.",
+                )
+            )
+            continue
+        needed = session.needed_bytes(tried, place)
+        fit = None if place.free_bytes is None else fits(needed, place.free_bytes)
+        cure = fitting_words(tried, session, place) if fit == NO else ""
+        tries.append(
+            MethodFit(name=kind.name, chosen=chosen, needed_bytes=needed, fits=fit, cure=cure)
+        )
+    return tries
+
+
+def fitting_words(config: RunConfig, session: Session, place: Place) -> str:
+    """Say what fits: the fewest cards, and the recipe's own precision where that does."""
+    least: tuple[int, str] | None = None
+    for words, tried in _ways(config, place):
+        needed = session.needed_bytes(tried, place)
+        if needed <= (place.free_bytes or 0):
+            return f"Fits {words}: {_on_each(needed, words)}."
+        least = min(least or (needed, words), (needed, words))
+    if least is None:
+        return "Use a machine with more memory, or a smaller model."
+    needs = _on_each(*least)
+    return f"Even {least[1]} it needs {needs}: use more memory, or a smaller model."
+
+
+def _on_each(needed_bytes: int, words: str) -> str:
+    return f"{memory_words(needed_bytes)}{' on each' if 'cards' in words else ''}"
+
+
+def _ways(config: RunConfig, place: Place) -> Iterator[tuple[str, RunConfig]]:
+    """What may be tried, in words, and the recipe that says it."""
+    rounded = [] if config.dtype == "bfloat16" else [("in bfloat16", {"dtype": "bfloat16"})]
+    for words, changes in rounded:
+        yield words, replace(config, **changes)
+    if not place.on_gpu:
+        return
+    own = processes_of(config, place) if config.ranks.sharding != "none" else 1
+    for count in CARDS:
+        if count <= own:
+            continue
+        for words, changes in [("", {}), *rounded]:
+            ranks = RanksConfig(processes=count, sharding="fsdp2")
+            try:
+                shared = replace(config, **changes, ranks=ranks)
+            except ConfigError:
+                continue  # what needs whole matrices
+            yield f"{words} on {count} cards, each with a part".strip(), shared
