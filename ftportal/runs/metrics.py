@@ -155,7 +155,12 @@ def _long_line(curve: Curve, blocks: Sequence[bytes], tail: Points, by_means: bo
 
 
 def _listed(values: Floats) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.tolist()
+    cells = values.astype(object)
+    cells[missing] = None
+    return cells.tolist()
 
 
 def summaries(run: Run, names: Iterable[str] | None = None) -> dict[str, Summary]:
@@ -201,4 +206,6 @@ def _kept(values: Floats, points: int) -> NDArray[np.int64]:
     buckets = max(1, (points - 2) // 2)
     inner = values[1:-1]
     low, high = extremes(inner, np.arange(buckets) * len(inner) // buckets)
-    return np.unique(np.concatenate([[0], low + 1, high + 1, [len(values) - 1]]))
+    is_kept = np.zeros(len(values), dtype=bool)
+    is_kept[[0, -1]] = is_kept[low + 1] = is_kept[high + 1] = True
+    return np.flatnonzero(is_kept)

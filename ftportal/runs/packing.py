@@ -121,10 +121,10 @@ def means_of(values: Floats, before: Floats) -> Floats:
     window = np.concatenate([np.zeros(MEAN_STEPS - 1 - len(ahead)), ahead, values[places]])
     means = np.full(len(values), np.nan)
     if len(places):
-        views = np.lib.stride_tricks.sliding_window_view(window, MEAN_STEPS)
         widths = np.minimum(np.arange(len(places)) + 1 + len(ahead), MEAN_STEPS)
         with np.errstate(over="ignore"):
-            means[places] = views.sum(axis=1) / widths
+            sums = sum(window[at : at + len(places)] for at in range(MEAN_STEPS))
+            means[places] = sums / widths
     return np.where(np.isfinite(means), means, np.nan)
 
 
