@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     began = time.perf_counter()
     response = client.get(f"/runs/{key}/metrics.csv", secure=True)
     lines, first_seconds = -1, 0.0  # the first line is the heads'
-    for part in response.streaming_content:
+    for part in cast(Any, response).streaming_content:
         first_seconds = first_seconds or time.perf_counter() - began
         lines += part.count(b"\n")
     told = {

@@ -7,7 +7,7 @@ from ftportal.dashboard.selectors.line import Entry, Line
 from ftportal.dashboard.selectors.tradeoff import Trade
 from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.pages.point_charts import Spot, scatter_chart
-from ftportal.runs.metrics import MEAN_STEPS, metric_lines
+from ftportal.runs.metrics import MEAN_STEPS, Key, SmoothSeries, metric_lines
 from ftportal.runs.models import Run
 
 POINTS_MOST = 300
@@ -22,7 +22,7 @@ _CURVES = (
 
 def run_curves(runs: Sequence[Run]) -> list[Chart]:
     """Loss, gradient norm and displacement of several runs, each on shared axes."""
-    drawn = {}
+    drawn: dict[Key, SmoothSeries] = {}
     for smooth in (True, False):
         names = [name for name, *_, by_means in _CURVES if by_means == smooth]
         keys = [run.pk for run in runs]

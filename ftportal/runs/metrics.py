@@ -27,7 +27,6 @@ __all__ = ["MEAN_STEPS"]
 POINTS_MAX = 1000
 """Points of one line; more are thinned out, keeping every bucket's lowest and highest value."""
 
-Values = Sequence[float | None]
 Key = tuple[int, str]
 """A run's primary key and the name of a metric."""
 
@@ -131,7 +130,7 @@ class _Line:
         return cls(steps=points.steps, values=points.values, means=means)
 
     def thinned(self, points: int, by_means: bool) -> "_Line":
-        kept = _kept(self.means if by_means else self.values, points)
+        kept = minmax_indices(self.means if by_means else self.values, points)
         return _Line(steps=self.steps[kept], values=self.values[kept], means=self.means[kept])
 
     def series(self) -> SmoothSeries:
@@ -191,16 +190,11 @@ def loss_now(run: Run, name: str = "loss_nats") -> float | None:
     return summaries(run, [name]).get(name, NOTHING).mean
 
 
-def minmax_indices(values: Values, points: int) -> list[int]:
+def minmax_indices(values: Floats, points: int) -> NDArray[np.int64]:
     """Which at most `points` values to draw: of equal buckets the lowest and the highest each.
 
     The first and the last value stay, and so does a missing one in a bucket of nothing else.
     """
-    known = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    return _kept(known, points).tolist()
-
-
-def _kept(values: Floats, points: int) -> NDArray[np.int64]:
     if len(values) <= points:
         return np.arange(len(values))
     buckets = max(1, (points - 2) // 2)

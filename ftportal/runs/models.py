@@ -89,6 +89,8 @@ class Run(Described):
             models.Index(fields=("method", "id")),
             models.Index(fields=("learning_rate", "id")),
             models.Index(fields=("loss_nats", "id")),
+            # Whether somebody tried again: the navigation of every page asks for each failed run.
+            models.Index(fields=("submitter", "parent", "created_at")),
         )
 
     def __str__(self) -> str:

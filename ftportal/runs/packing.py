@@ -100,7 +100,7 @@ def pack(points: Points) -> bytes:
     return zstandard.ZstdCompressor().compress(steps.tobytes() + planes.tobytes())
 
 
-def unpack(data: bytes) -> Points:
+def unpack(data: bytes | memoryview) -> Points:
     """What `pack` has packed."""
     whole = zstandard.ZstdDecompressor().decompress(data)
     half = len(whole) // 2

@@ -49,4 +49,8 @@ class Migration(migrations.Migration):
             model_name='run',
             index=models.Index(fields=['loss_nats', 'id'], name='runs_run_loss_na_6785f4_idx'),
         ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['submitter', 'parent', 'created_at'], name='runs_run_submitt_4d923e_idx'),
+        ),
     ]

@@ -142,7 +142,7 @@ def test_lines_take_as_many_queries_for_many_as_for_one(submit: Callable[..., Ru
 
 def test_the_table_has_every_point_in_order(submit: Callable[..., Run]) -> None:
     run, draw = submit(), random.Random(3)
-    truth = {
+    truth: dict[str, Truth] = {
         "loss_nats": {step: noise(draw) for step in range(1, 3 * CHUNK)},
         "displacement": {step: noise(draw) for step in range(0, 3 * CHUNK, 50)},
         "sharpness": {5: 1.0},
