@@ -27,6 +27,8 @@ __all__ = [
     "run_list",
 ]
 
+PARENTS_LISTED = 200
+"""More checkpoints than this are not chosen from a list, but found by a part of their names."""
 STATE_FILTERS = {
     "live": "waiting or running",
     "succeeded": "done",
@@ -39,7 +41,10 @@ STATE_FILTERS = {
 def run_list(
     *, state: str = "", method: str = "", parent: str = "", text: str = ""
 ) -> QuerySet[Run]:
-    """Runs for the list page; empty does not filter."""
+    """Runs for the list page; empty does not filter.
+
+    parent: a checkpoint's name, or where none is called so, a part of one.
+    """
     runs = Run.objects.select_related("job", "parent", "output", "submitter").defer(
         "forecast", "summary", "warnings"
     )
@@ -50,7 +55,8 @@ def run_list(
     if method in METHODS:
         runs = runs.filter(method=method)
     if parent:
-        runs = runs.filter(parent__name=parent)
+        exactly = runs.filter(parent__name=parent)
+        runs = exactly if exactly.exists() else runs.filter(parent__name__icontains=parent)
     if text:
         runs = runs.filter(
             Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
@@ -59,10 +65,11 @@ def run_list(
 
 
 def parent_names() -> list[str]:
-    """Checkpoints that runs started from, for a filter."""
+    """Checkpoints that runs started from, for a filter; none where too many to choose from."""
     started = Run.objects.filter(parent=OuterRef("pk"))
     parents = Checkpoint.objects.filter(Exists(started)).order_by("name")
-    return list(parents.values_list("name", flat=True).distinct())
+    names = list(parents.values_list("name", flat=True).distinct()[: PARENTS_LISTED + 1])
+    return names if len(names) <= PARENTS_LISTED else []
 
 
 def mixture_rows(run: Run) -> list[dict[str, Any]]:

@@ -126,6 +126,8 @@ def test_lists_filter(submit: Callable[..., Run], ended: Callable[..., Run]) -> 
     assert list(run_list(method="lora")) == []
     assert list(run_list(text="wait")) == [waiting]
     assert set(run_list(parent="Tiny, pre-trained")) == {waiting, bad}
+    assert set(run_list(parent="pre-tr")) == {waiting, bad}
+    assert list(run_list(parent="nothing")) == []
 
 
 def test_every_setting_of_the_engine_is_in_the_form() -> None:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import JobState
+from ftportal.runs import selectors
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key
 from tests.ftportal.house import measure
@@ -96,6 +97,17 @@ def test_the_list_filters_sorts_and_has_a_fragment(
     assert "Beta" not in fragment
     assert "every 2s" in fragment, "it polls while a run lives"
     assert "No run fits" in tina.get("/runs/?text=nothing").content.decode()
+
+
+def test_too_many_checkpoints_are_not_listed_to_choose_from(
+    tina: Client, submit: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("Alpha")
+    assert '<select name="parent">' in tina.get("/runs/").content.decode()
+    monkeypatch.setattr(selectors, "PARENTS_LISTED", 0)
+    page = tina.get("/runs/?parent=tiny").content.decode()
+    assert '<input type="search" name="parent" value="tiny"' in page
+    assert ">Alpha</a>" in page
 
 
 def test_the_watch_page_of_a_live_run(
