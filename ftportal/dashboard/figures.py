@@ -1,6 +1,5 @@
 """The charts of compare and lineage."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from evaluation.judging.verdict import POOLED_TITLE
@@ -8,8 +7,8 @@ from ftportal.dashboard.selectors.line import Entry, Line
 from ftportal.dashboard.selectors.tradeoff import Trade
 from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.pages.point_charts import Spot, scatter_chart
-from ftportal.runs.metrics import MEAN_STEPS, minmax_indices, trailing_means
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import MEAN_STEPS, Key, SmoothSeries, metric_lines
+from ftportal.runs.models import Run
 
 POINTS_MOST = 300
 """Points a curve; longer ones keep the lowest and the highest of equal stretches."""
@@ -23,18 +22,19 @@ _CURVES = (
 
 def run_curves(runs: Sequence[Run]) -> list[Chart]:
     """Loss, gradient norm and displacement of several runs, each on shared axes."""
-    names = [name for name, *_ in _CURVES]
-    rows = Metric.objects.filter(run__in=runs, name__in=names).order_by("step")
-    points: dict[tuple[int, str], list[tuple[int, float | None]]] = defaultdict(list)
-    for run_id, name, step, value in rows.values_list("run_id", "name", "step", "value"):
-        points[run_id, name].append((step, value))
-    last = max((step for of_one in points.values() for step, _ in of_one), default=0)
+    drawn: dict[Key, SmoothSeries] = {}
+    for smooth in (True, False):
+        names = [name for name, *_, by_means in _CURVES if by_means == smooth]
+        keys = [run.pk for run in runs]
+        drawn |= metric_lines(keys, names, POINTS_MOST, by_means=smooth)
+    last = max((line.steps[-1] for line in drawn.values()), default=0)
     charts = []
     for name, title, unit, smooth in _CURVES:
+        lines = [(run.name, drawn.get((run.pk, name))) for run in runs]
         series = [
-            _curve(run.name, points[run.pk, name], smooth=smooth)
-            for run in runs
-            if points[run.pk, name]
+            Series(name=of, x=line.steps, y=line.means if smooth else line.measured)
+            for of, line in lines
+            if line is not None
         ]
         if series:
             charts.append(
@@ -79,13 +79,6 @@ def _spot(one: Trade) -> Spot:
         y_low=loss["low"],
         y_high=loss["high"],
     )
-
-
-def _curve(name: str, points: Sequence[tuple[int, float | None]], *, smooth: bool) -> Series:
-    values = [value for _, value in points]
-    shown = trailing_means(values, MEAN_STEPS) if smooth else values
-    kept = minmax_indices(shown, POINTS_MOST)
-    return Series(name=name, x=[points[at][0] for at in kept], y=[shown[at] for at in kept])
 
 
 def line_charts(line: Line) -> list[Chart]:

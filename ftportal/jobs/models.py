@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from engine.process import DIVERGED
 from ftportal.accounts.sight import SightManager, hidden_models, leading_to, viewer_key
 
 
@@ -51,6 +52,15 @@ class Job(models.Model):
     queue = models.CharField(max_length=20, default="default", help_text="Celery's queue")
     title = models.CharField(max_length=200, help_text="what it does, in words, for pages")
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
+    badge = models.GeneratedField(
+        expression=models.Case(
+            models.When(state="failed", exit_code=DIVERGED, then=models.Value("diverged")),
+            default=models.F("state"),
+        ),
+        output_field=models.CharField(max_length=10),
+        db_persist=True,
+        help_text="the state in the word of its badge, made by the database to sort and filter by",
+    )
     fence = models.PositiveIntegerField(default=0, help_text="raised by every claim")
     lease_until = models.DateTimeField(
         null=True, blank=True, help_text="in database time; after the end, of its follow-ups"
@@ -88,6 +98,7 @@ class Job(models.Model):
         indexes = (
             models.Index(fields=("state", "lease_until")),
             models.Index(fields=("state", "queue", "queued_at")),
+            models.Index(fields=("badge",)),
         )
 
     def __str__(self) -> str:

@@ -6,25 +6,20 @@ from ftportal.runs.models import Run
 
 
 def _sparsity(run: Run) -> list[Series]:
-    return [
-        plain(run, "gradient_entries_small_share", "Entries"),
-        plain(run, "gradient_rows_small_share", "Whole rows"),
-    ]
+    titles = {"entries": "Entries", "rows": "Whole rows"}
+    return plain(run, {f"gradient_{of}_small_share": title for of, title in titles.items()})
 
 
 def _rank(run: Run) -> list[Series]:
-    return [
-        plain(run, "middle_entropy_rank", "Entropy rank"),
-        plain(run, "middle_rank_90", "Holds 90 %"),
-    ]
+    return plain(run, {"middle_entropy_rank": "Entropy rank", "middle_rank_90": "Holds 90 %"})
 
 
 def _cosine(run: Run) -> list[Series]:
-    return [plain(run, "gradient_cosine", "Cosine")]
+    return plain(run, {"gradient_cosine": "Cosine"})
 
 
 def _sharpness(run: Run) -> list[Series]:
-    return [plain(run, "sharpness", "Sharpness")]
+    return plain(run, {"sharpness": "Sharpness"})
 
 
 _SPARSITY = Drawing(

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftportal.pages.charts import Series
-from ftportal.runs.metrics import metric_series, metric_smooth
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import NOTHING, SmoothSeries, metric_lines, summaries
+from ftportal.runs.models import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +31,32 @@ class Drawing:
     """Why a run that ended may never have measured it."""
 
 
-def smooth(run: Run, name: str, title: str) -> Series:
-    """A metric's trailing mean, its values as faint points."""
-    points = metric_smooth(run, name)
-    return Series(name=title, x=points.steps, y=points.means, raw=points.measured)
+_UNMEASURED = SmoothSeries(steps=[], means=[], measured=[])
 
 
-def plain(run: Run, name: str, title: str) -> Series:
-    """A metric as it was measured."""
-    steps, values = metric_series(run, name)
-    return Series(name=title, x=steps, y=values)
+def lines(run: Run, titles: Mapping[str, str]) -> list[tuple[str, SmoothSeries]]:
+    """Title and line of each metric of name -> title, read at once; empty where not measured."""
+    measured = metric_lines([run.pk], titles)
+    return [(title, measured.get((run.pk, name), _UNMEASURED)) for name, title in titles.items()]
+
+
+def smooth(run: Run, titles: Mapping[str, str]) -> list[Series]:
+    """Trailing means of metrics (name -> title), their values as faint points."""
+    return [
+        Series(name=title, x=line.steps, y=line.means, raw=line.measured)
+        for title, line in lines(run, titles)
+    ]
+
+
+def plain(run: Run, titles: Mapping[str, str]) -> list[Series]:
+    """Metrics (name -> title) as they were measured."""
+    return [Series(name=title, x=line.steps, y=line.measured) for title, line in lines(run, titles)]
 
 
 def sampled_words(run: Run, name: str, unmeasured: str = "") -> str:
     """How often a metric was measured so far; before the first time "", `unmeasured` at the end."""
-    measured = Metric.objects.filter(run=run, name=name).count()
-    steps = Metric.objects.filter(run=run, name="loss_nats").count()
+    known = summaries(run, [name, "loss_nats"])
+    measured, steps = (known.get(one, NOTHING).count for one in (name, "loss_nats"))
     if not measured:
         return "" if run.job.is_live or not steps else unmeasured
     if measured >= steps:

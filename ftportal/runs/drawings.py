@@ -1,6 +1,6 @@
 """The charts of a run's page, and the same series as JSON while it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
@@ -9,7 +9,7 @@ from ftportal.pages.charts import Chart, Series, line_chart
 from ftportal.runs.diagnostics_drawings import diagnostics_drawings
 from ftportal.runs.drawing import Drawing, plain, sampled_words, smooth
 from ftportal.runs.forgetting_drawings import forgetting_drawings
-from ftportal.runs.metrics import MEAN_STEPS, metric_smooth
+from ftportal.runs.metrics import MEAN_STEPS
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key, length_words
 from ftportal.runs.selectors import displacement_forecast_words
@@ -40,19 +40,15 @@ class ChartGroup:
 
 
 def _loss_by_batch(run: Run) -> list[Series]:
-    parts = list(run.mixture.select_related("batch"))
-    if len(parts) == 1:
-        return [smooth(run, "loss_nats", str(parts[0].batch))]
-    total = metric_smooth(run, "loss_nats")
-    line = Series(name="All batches", x=total.steps, y=total.means, has_points=False)
-    return [line] + [
-        smooth(
-            run,
-            f"loss_nats/batch/{batch_key(part.batch)}",
-            f"{part.batch} ({part.batch.get_kind_display().lower()})",
-        )
-        for part in parts
-    ]
+    batches = [part.batch for part in run.mixture.select_related("batch")]
+    if len(batches) == 1:
+        return smooth(run, {"loss_nats": str(batches[0])})
+    titles = {
+        f"loss_nats/batch/{batch_key(one)}": f"{one} ({one.get_kind_display().lower()})"
+        for one in batches
+    }
+    total, *each = smooth(run, {"loss_nats": "All batches"} | titles)
+    return [replace(total, raw=None, has_points=False), *each]
 
 
 def _kinds(run: Run) -> dict[str, str]:
@@ -61,29 +57,27 @@ def _kinds(run: Run) -> dict[str, str]:
 
 
 def _loss_by_kind(run: Run) -> list[Series]:
-    return [smooth(run, f"loss_nats/kind/{kind}", word) for kind, word in _kinds(run).items()]
+    return smooth(run, {f"loss_nats/kind/{kind}": word for kind, word in _kinds(run).items()})
 
 
 def _gradient(run: Run) -> list[Series]:
-    return [plain(run, "gradient_norm", "Gradient norm")]
+    return plain(run, {"gradient_norm": "Gradient norm"})
 
 
 def _displacement(run: Run) -> list[Series]:
-    series = [plain(run, "displacement", "From the parent")]
+    titles = {"displacement": "From the parent"}
     if not run.parent.is_pretrained:
-        series.append(plain(run, "displacement_pretrained", "From the pre-trained model"))
-    return series
+        titles["displacement_pretrained"] = "From the pre-trained model"
+    return plain(run, titles)
 
 
 def _speed(run: Run) -> list[Series]:
-    return [
-        smooth(run, "decision_tokens_per_second", "Decision tokens"),
-        smooth(run, "context_tokens_per_second", "Context tokens"),
-    ]
+    titles = {"decision": "Decision tokens", "context": "Context tokens"}
+    return smooth(run, {f"{which}_tokens_per_second": title for which, title in titles.items()})
 
 
 def _rate(run: Run) -> list[Series]:
-    return [plain(run, "learning_rate", "Learning rate")]
+    return plain(run, {"learning_rate": "Learning rate"})
 
 
 _MEANS = f"Lines: mean of the last {MEAN_STEPS} steps; points: each step."

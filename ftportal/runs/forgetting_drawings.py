@@ -3,21 +3,26 @@
 from collections.abc import Mapping
 
 from ftportal.pages.charts import Series
-from ftportal.runs.drawing import Drawing, plain
-from ftportal.runs.metrics import metric_series
+from ftportal.runs.drawing import Drawing, lines, plain
+from ftportal.runs.metrics import SmoothSeries
 from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key
 from ftportal.runs.watching import is_watched, percent, probe_key
 
 
-def _penalty(run: Run) -> list[Series]:
+def _penalties(run: Run) -> dict[str, str]:
+    """The metrics of what the defences add to the loss, and their titles."""
     names = {"l2_strength": ("l2", "L2"), "ewc_strength": ("ewc", "EWC")}
     defences = run.recipe.get("defences") or {}
-    return [
-        plain(run, f"penalty_nats/{metric}", word)
+    return {
+        f"penalty_nats/{metric}": word
         for field, (metric, word) in names.items()
         if defences.get(field) is not None
-    ]
+    }
+
+
+def _penalty(run: Run) -> list[Series]:
+    return plain(run, _penalties(run))
 
 
 def _probes(run: Run) -> dict[str, str]:
@@ -29,15 +34,24 @@ def _probes(run: Run) -> dict[str, str]:
 
 
 def _rises(run: Run) -> list[Series]:
-    return [_rise(run, key, name) for key, name in _probes(run).items()]
+    return [_rise(name, line) for name, line in _perplexities(run)]
 
 
-def _rise(run: Run, key: str, name: str) -> Series:
-    """Perplexity over that of the parent, which is the value of step 0, in percent."""
-    steps, values = metric_series(run, f"probe_perplexity_per_token/{key}")
-    parent = values[0] if steps[:1] == [0] else None
-    rises = [None if not parent or v is None else 100 * (v / parent - 1) for v in values]
-    return Series(name=name, x=steps, y=rises)
+def _perplexities(run: Run) -> list[tuple[str, SmoothSeries]]:
+    titles = {f"probe_perplexity_per_token/{key}": name for key, name in _probes(run).items()}
+    return lines(run, titles)
+
+
+def _parent_of(line: SmoothSeries) -> float | None:
+    """The parent's perplexity: the value of step 0."""
+    return line.measured[0] if line.steps[:1] == [0] else None
+
+
+def _rise(name: str, line: SmoothSeries) -> Series:
+    """Perplexity over that of the parent in percent."""
+    parent = _parent_of(line)
+    rises = [None if not parent or v is None else 100 * (v / parent - 1) for v in line.measured]
+    return Series(name=name, x=line.steps, y=rises)
 
 
 def _limit(run: Run) -> Mapping[str, float]:
@@ -47,19 +61,16 @@ def _limit(run: Run) -> Mapping[str, float]:
 
 def _parents(run: Run) -> str:
     """The parent's perplexities, which the lines are drawn over."""
-    known = []
-    for key, name in _probes(run).items():
-        steps, values = metric_series(run, f"probe_perplexity_per_token/{key}")
-        if steps[:1] == [0] and values[0] is not None:
-            known.append(f"{name} {values[0]:.1f}")
+    parents = [(name, _parent_of(line)) for name, line in _perplexities(run)]
+    known = [f"{name} {value:.1f}" for name, value in parents if value is not None]
     tokens = (run.recipe.get("watch") or {}).get("watch_probe_tokens")
     part = f"{tokens:,} tokens of each text" if tokens else "a part of each text"
-    parents = f" The parent's: {', '.join(known)}." if known else ""
-    return f"A quick look at {part}; evaluations read more, so theirs differ.{parents}"
+    words = f" The parent's: {', '.join(known)}." if known else ""
+    return f"A quick look at {part}; evaluations read more, so theirs differ.{words}"
 
 
 def _divergence(run: Run) -> list[Series]:
-    return [plain(run, "kl_to_parent_nats", "KL(parent ‖ model)")]
+    return plain(run, {"kl_to_parent_nats": "KL(parent ‖ model)"})
 
 
 _PENALTY = Drawing(
@@ -95,7 +106,7 @@ _DIVERGENCE = Drawing(
 
 def forgetting_drawings(run: Run) -> list[Drawing]:
     """The charts that the run's recipe asks for; none for runs before there were any."""
-    drawings = [_PENALTY] if _penalty(run) else []
+    drawings = [_PENALTY] if _penalties(run) else []
     if run.recipe.get("watch") and is_watched(run.recipe):
         drawings += [_PROBES] if _probes(run) else []
         drawings.append(_DIVERGENCE)

@@ -1,5 +1,6 @@
 """Runs as jobs: the engine's configuration, its events, and the end."""
 
+from collections import defaultdict
 from typing import Any
 
 from engine.checks import ConfigError
@@ -12,7 +13,8 @@ from ftportal.checkpoints.seals import checkpoint_seals
 from ftportal.datasets.seals import batch_seals, held_out_seals
 from ftportal.jobs.models import LIVE_STATES, Job, JobState
 from ftportal.jobs.registry import JobKind, JobRefusedError
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.curves import NAME_CHARACTERS, points_add
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import config_build
 from ftportal.runs.services import KIND, run_finish
 
@@ -56,19 +58,12 @@ def run_seals(job: Job) -> list[Seal]:
 def run_events(job: Job, events: list[Event]) -> None:
     """Store metrics, warnings and the summary. A repeated step replaces its values."""
     run = _run(job)
-    rows: dict[tuple[str, int], Metric] = {}
+    measured: dict[str, dict[int, float | None]] = defaultdict(dict)
     for event in events:
         if isinstance(event, Measured):
             for name, value in event.values.items():
-                row = Metric(run=run, name=name[:120], step=event.step, value=value)
-                rows[row.name, row.step] = row
-    Metric.objects.bulk_create(
-        rows.values(),
-        batch_size=500,
-        update_conflicts=True,
-        unique_fields=["run", "name", "step"],
-        update_fields=["value"],
-    )
+                measured[name[:NAME_CHARACTERS]][event.step] = value
+    points_add(run, measured)
     _words_keep(run, events)
 
 

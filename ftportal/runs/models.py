@@ -2,6 +2,8 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast
 
 from engine.process import DIVERGED
 from ftportal.accounts.sight import SightManager
@@ -47,6 +49,21 @@ class Run(Described):
         help_text="the named mixture whose shares and seed it follows",
     )
     recipe = models.JSONField(help_text="method, rate, epochs, seed, ...: training.config's fields")
+    method = models.GeneratedField(
+        expression=KeyTextTransform("name", KeyTransform("method", "recipe")),
+        output_field=models.CharField(max_length=40, null=True),
+        db_persist=True,
+        help_text="of the recipe, taken out by the database to sort and filter by",
+    )
+    learning_rate = models.GeneratedField(
+        expression=Cast(KeyTextTransform("learning_rate", "recipe"), models.FloatField()),
+        output_field=models.FloatField(null=True),
+        db_persist=True,
+        help_text="of the recipe, as `method` is",
+    )
+    loss_nats = models.FloatField(
+        null=True, blank=True, help_text="as `metrics.loss_now`, kept as points arrive"
+    )
     forecast = models.JSONField(
         default=dict, blank=True, help_text="displacement and seconds, before the run"
     )
@@ -66,6 +83,15 @@ class Run(Described):
 
     class Meta:
         ordering = ("-created_at",)
+        # The runs list sorts by these; the key stands behind each, as the list's second order.
+        indexes = (
+            models.Index(fields=("created_at", "id")),
+            models.Index(fields=("method", "id")),
+            models.Index(fields=("learning_rate", "id")),
+            models.Index(fields=("loss_nats", "id")),
+            # Whether somebody tried again: the navigation of every page asks for each failed run.
+            models.Index(fields=("submitter", "parent", "created_at")),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -104,22 +130,62 @@ class RunBatch(models.Model):
         return f"{self.batch} in {self.run}"
 
 
-class Metric(models.Model):
-    """One measured value at one step. A later attempt that repeats a step replaces its value."""
+class Curve(models.Model):
+    """One metric of a run: what lists say of it, and its newest points. `curves` writes it."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="curves", db_index=False)
     name = models.CharField(max_length=120)
-    step = models.PositiveIntegerField()
-    value = models.FloatField(null=True, blank=True)
+    count = models.PositiveBigIntegerField(default=0, help_text="points, those without value too")
+    known_count = models.PositiveBigIntegerField(default=0, help_text="points with a value")
+    last_value = models.FloatField(
+        null=True, blank=True, help_text="at the last step; missing where it was not finite"
+    )
+    last_known = models.FloatField(null=True, blank=True, help_text="the last that was finite")
+    mean = models.FloatField(null=True, blank=True, help_text="of the last MEAN_STEPS known values")
+    first_half_mean = models.FloatField(
+        null=True, blank=True, help_text="of the first MEAN_STEPS, or half of fewer than twice that"
+    )
+    last_half_mean = models.FloatField(
+        null=True, blank=True, help_text="of the last MEAN_STEPS, or half of fewer than twice that"
+    )
+    packed_step = models.BigIntegerField(
+        null=True, blank=True, help_text="the last step in a chunk; later ones are in `tail`"
+    )
+    packed_recent = models.JSONField(
+        default=list, help_text="the last known values in chunks, which means in `tail` go back to"
+    )
+    tail = models.BinaryField(help_text="points that have not filled a chunk: packing.pack")
 
     restricted_by = ("run__parent__language_model",)
-    objects: SightManager["Metric"] = SightManager()
+    objects: SightManager["Curve"] = SightManager()
 
     class Meta:
-        ordering = ("step",)
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("run", "name"), name="one_curve_a_name"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.run}"
+
+
+class CurveChunk(models.Model):
+    """Points of a curve that follow one another, packed: see `packing`."""
+
+    curve = models.ForeignKey(
+        Curve, on_delete=models.CASCADE, related_name="chunks", db_index=False
+    )
+    first_step = models.BigIntegerField()
+    # Charts of long curves read the blocks alone: they stand before the data, on an earlier page.
+    blocks = models.BinaryField(help_text="an array of packing.BLOCK_TYPE")
+    data = models.BinaryField(help_text="packing.pack")
+
+    restricted_by = ("curve__run__parent__language_model",)
+    objects: SightManager["CurveChunk"] = SightManager()
+
+    class Meta:
+        ordering = ("first_step",)
         constraints = (
-            models.UniqueConstraint(fields=("run", "name", "step"), name="one_value_a_step"),
+            models.UniqueConstraint(fields=("curve", "first_step"), name="one_chunk_a_first_step"),
         )
 
     def __str__(self) -> str:
-        return f"{self.name} at step {self.step}"
+        return f"{self.curve} from step {self.first_step}"

@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Avg, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
-from engine.process import DIVERGED
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.selectors import lineage
 from ftportal.datasets.models import Batch
-from ftportal.jobs.models import LIVE_STATES, JobState
+from ftportal.jobs.models import LIVE_STATES
 from ftportal.pages.templatetags.pages import NOTHING, duration, si
-from ftportal.runs.metrics import MEAN_STEPS, metric_last, metric_names, metric_series
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import metric_last, metric_names, metric_series
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import length_words, recipe_flatten, shares
 from training.methods import METHODS
 
@@ -29,6 +27,8 @@ __all__ = [
     "run_list",
 ]
 
+PARENTS_LISTED = 200
+"""More checkpoints than this are not chosen from a list, but found by a part of their names."""
 STATE_FILTERS = {
     "live": "waiting or running",
     "succeeded": "done",
@@ -41,24 +41,22 @@ STATE_FILTERS = {
 def run_list(
     *, state: str = "", method: str = "", parent: str = "", text: str = ""
 ) -> QuerySet[Run]:
-    """Runs for the list page, each with `loss_nats` as in `loss_now`; empty does not filter."""
-    losses = Metric.objects.filter(name="loss_nats", value__isnull=False)
-    newest = losses.filter(run=OuterRef("run")).order_by("-step")
-    first_step = newest.values("step")[MEAN_STEPS - 1 : MEAN_STEPS]
-    recent = losses.filter(run=OuterRef("pk"), step__gte=Coalesce(Subquery(first_step), 0))
-    runs = Run.objects.select_related("job", "parent", "output", "submitter").annotate(
-        loss_nats=Subquery(recent.order_by().values("run").values(mean=Avg("value")))
+    """Runs for the list page; empty does not filter.
+
+    parent: a checkpoint's name, or where none is called so, a part of one.
+    """
+    runs = Run.objects.select_related("job", "parent", "output", "submitter").defer(
+        "forecast", "summary", "warnings"
     )
     if state == "live":
-        runs = runs.filter(job__state__in=LIVE_STATES)
-    elif state == "diverged":
-        runs = runs.filter(job__state=JobState.FAILED, job__exit_code=DIVERGED)
+        runs = runs.filter(job__badge__in=LIVE_STATES)
     elif state in STATE_FILTERS:
-        runs = runs.filter(job__state=state)
+        runs = runs.filter(job__badge=state)
     if method in METHODS:
-        runs = runs.filter(recipe__method__name=method)
+        runs = runs.filter(method=method)
     if parent:
-        runs = runs.filter(parent__name=parent)
+        exactly = runs.filter(parent__name=parent)
+        runs = exactly if exactly.exists() else runs.filter(parent__name__icontains=parent)
     if text:
         runs = runs.filter(
             Q(name__icontains=text) | Q(tags__icontains=text) | Q(note__icontains=text)
@@ -67,9 +65,11 @@ def run_list(
 
 
 def parent_names() -> list[str]:
-    """Checkpoints that runs started from, for a filter."""
-    names = Run.objects.order_by("parent__name").values_list("parent__name", flat=True)
-    return list(names.distinct())
+    """Checkpoints that runs started from, for a filter; none where too many to choose from."""
+    started = Run.objects.filter(parent=OuterRef("pk"))
+    parents = Checkpoint.objects.filter(Exists(started)).order_by("name")
+    names = list(parents.values_list("name", flat=True).distinct()[: PARENTS_LISTED + 1])
+    return names if len(names) <= PARENTS_LISTED else []
 
 
 def mixture_rows(run: Run) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Pages of runs: the list, the page that watches one, and panels for other floors' pages."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,8 @@ from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.export import metrics_rows
 from ftportal.runs.forms.run import method_choices
 from ftportal.runs.log import log_tail
-from ftportal.runs.metrics import loss_now, metric_last
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import NOTHING, Summary, summaries
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key, method_name, recipe_words
 from ftportal.runs.selectors import (
     STATE_FILTERS,
@@ -39,10 +40,10 @@ from training.methods import method_of
 _SORT = {
     "name": "name",
     "created": "created_at",
-    "state": "job__state",
+    "state": "job__badge",
     "parent": "parent__name",
-    "method": "recipe__method__name",
-    "rate": "recipe__learning_rate",
+    "method": "method",
+    "rate": "learning_rate",
     "loss": "loss_nats",
 }
 
@@ -70,10 +71,11 @@ def runs(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run: how it goes, what it was told to do, and what came out of it."""
     shown = _run(pk)
+    known = summaries(shown)
     context = {
         "run": shown,
-        **_figures(shown),
-        "charts": run_charts(shown) if _has_metrics(shown) or shown.job.is_live else [],
+        **_figures(shown, known),
+        "charts": run_charts(shown) if known or shown.job.is_live else [],
         "recipe": recipe_words(shown.recipe, shown.probe_set),
         "mixture": mixture_rows(shown),
         "outcome": outcome_rows(shown),
@@ -94,7 +96,7 @@ def run_figures(request: HttpRequest, pk: int) -> HttpResponse:
     Once it has ended and its result is in place, the page is loaded again: it says what came out.
     """
     shown = _run(pk)
-    context = {"run": shown, **_figures(shown), "is_update": True}
+    context = {"run": shown, **_figures(shown, summaries(shown)), "is_update": True}
     response = render(request, "runs/_figures.html", context)
     if shown.job.is_settled:
         response["HX-Refresh"] = "true"
@@ -206,34 +208,29 @@ def _careful(run: Run) -> dict[str, Any]:
     return {"careful_rate": rate, "careful_url": run_again_url(run, learning_rate=f"{rate:g}")}
 
 
-def _has_metrics(run: Run) -> bool:
-    return Metric.objects.filter(run=run).exists()
-
-
-def _batch_losses(run: Run) -> list[tuple[str, float | None]]:
+def _batch_losses(run: Run, known: Mapping[str, Summary]) -> list[tuple[str, float | None]]:
     """The newest loss of each batch, where there are several: a mean of all hides who learns."""
-    parts = list(run.mixture.select_related("batch"))
-    if len(parts) < 2:
+    batches = [part.batch for part in run.mixture.select_related("batch")]
+    if len(batches) < 2:
         return []
-    return [
-        (str(part.batch), loss_now(run, f"loss_nats/batch/{batch_key(part.batch)}"))
-        for part in parts
-    ]
+    names = {f"loss_nats/batch/{batch_key(one)}": str(one) for one in batches}
+    return [(title, known.get(name, NOTHING).mean) for name, title in names.items()]
 
 
-def _figures(run: Run) -> dict[str, Any]:
+def _figures(run: Run, known: Mapping[str, Summary]) -> dict[str, Any]:
     """The newest values of what matters while a run works."""
-    speeds = [metric_last(run, f"{name}_tokens_per_second") for name in ("decision", "context")]
-    known = [speed for speed in speeds if speed is not None]
+
+    def last(name: str) -> float | None:
+        return known.get(name, NOTHING).last
+
+    speeds = [last(f"{name}_tokens_per_second") for name in ("decision", "context")]
+    measured = [speed for speed in speeds if speed is not None]
+    names = ("displacement", "displacement_pretrained", "gradient_norm", "memory_bytes", "epoch")
     return {
-        "loss_nats": loss_now(run),
-        "batch_losses": _batch_losses(run),
-        "displacement": metric_last(run, "displacement"),
-        "displacement_pretrained": metric_last(run, "displacement_pretrained"),
-        "gradient_norm": metric_last(run, "gradient_norm"),
-        "tokens_per_second": sum(known) if known else None,
+        "loss_nats": known.get("loss_nats", NOTHING).mean,
+        "batch_losses": _batch_losses(run, known),
+        **{name: last(name) for name in names},
+        "tokens_per_second": sum(measured) if measured else None,
         "decision_speed": speeds[0],
         "context_speed": speeds[1],
-        "memory_bytes": metric_last(run, "memory_bytes"),
-        "epoch": metric_last(run, "epoch"),
     }

@@ -46,8 +46,8 @@ def changed_run(cast: SimpleNamespace, language_model: Any, batches: list[Any]) 
     """A run that has ended, with its output's record on disk."""
     from ftportal.checkpoints.models import Checkpoint
     from ftportal.jobs.models import JobState
-    from ftportal.runs.models import Metric
     from ftportal.runs.services import run_submit
+    from tests.ftportal.house import measure
 
     run = run_submit(
         submitter=cast.tina,
@@ -71,12 +71,8 @@ def changed_run(cast: SimpleNamespace, language_model: Any, batches: list[Any]) 
     run.save()
     run.output.directory.mkdir(parents=True)
     (run.output.directory / "displacement.json").write_text(json.dumps(record()))
-    rows = [
-        Metric(run=run, name=name, step=step, value=1.0 / step)
-        for step in range(1, 40)
-        for name in ("loss_nats", "displacement", "sharpness", "middle_rank_90")
-    ]
-    Metric.objects.bulk_create(rows)
+    for name in ("loss_nats", "displacement", "sharpness", "middle_rank_90"):
+        measure(run, {step: 1.0 / step for step in range(1, 40)}, name)
     return run
 
 

@@ -32,10 +32,11 @@ from ftportal.reviews.models import (
     TrialAnswer,
     Vote,
 )
-from ftportal.runs.models import Metric, Run, RunBatch
+from ftportal.runs.models import Run, RunBatch
 from tests.ftportal.dashboard import world
 from tests.ftportal.house import (
     checkpoint_make,
+    measure,
     model_make,
 )
 
@@ -153,7 +154,7 @@ def _taught(model: LanguageModel, child: Checkpoint, cast: SimpleNamespace) -> N
     MixturePart.objects.create(mixture=mixture, batch=batch)
     run = Run.objects.get(output=child)
     RunBatch.objects.create(run=run, batch=batch, weight=1.0)
-    Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
+    measure(run, {1: 1.0})
     Run.objects.create(
         name=f"{WORD} waits",
         parent=child,

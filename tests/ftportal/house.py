@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from django.core.files import File
 from django.db import transaction
 
 from corpus.ingestion.engine import main as ingestion_main
+from engine.events import Metric
 from engine.manifest import manifest_write
 from evaluation.judging.rule import Rule
 from ftportal.accounts.models import User
@@ -31,6 +33,7 @@ from ftportal.reviews.services import (
     spot_checks_start,
     vote_cast,
 )
+from ftportal.runs.kind import run_events
 from ftportal.runs.models import Run
 
 _numbers = count(1)
@@ -118,6 +121,11 @@ def engine_run(batch: Batch) -> Job:
 def job_make(kind: str, state: str = JobState.QUEUED) -> Job:
     """A job as if it had got so far."""
     return Job.objects.create(kind=kind, title=f"a job to {kind}", state=state)
+
+
+def measure(run: Run, points: Mapping[int, float | None], name: str = "loss_nats") -> None:
+    """What a run measured of one metric, step -> value, as its engine would report it."""
+    run_events(run.job, [Metric(step=at, values={name: value}) for at, value in points.items()])
 
 
 def suite_make(name: str = "Quick", *, is_default: bool = True) -> Suite:

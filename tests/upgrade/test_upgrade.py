@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +22,10 @@ from ftportal.jobs.models import JobState
 from ftportal.jobs.supervisor import job_run_now
 from ftportal.promotions.ledger import ledger_check
 from ftportal.promotions.models import PromotionEvent
-from ftportal.runs.metrics import metric_series
-from ftportal.runs.models import Run
+from ftportal.runs.metrics import metric_series, metric_smooth
+from ftportal.runs.models import Curve, Run
 from ftportal.runs.services import run_resume
+from tests.ftportal.house import measure
 from tests.upgrade.routes import NEWER, addresses, expected_status, routes
 
 pytestmark = pytest.mark.slow
@@ -37,6 +39,8 @@ LEDGER_FIELDS = (
 )
 """Of an entry in the version before; the seal came later."""
 PEOPLE = ("tina", "rob", "leo", "ada", "otto")
+LONG = "a long curve"
+Points = dict[tuple[int, str], dict[int, float | None]]
 STOPPED = ("Stopped in APOLLO", "Stopped in LoRA")
 
 
@@ -62,10 +66,66 @@ def upgraded(
         name = connection.settings_dict["NAME"]
         connection.settings_dict["NAME"] = str(data / "db.sqlite3")
         ledger = list(PromotionEvent.objects.order_by("pk").values(*LEDGER_FIELDS))
+        points = points_of_before()
         call_command("migrate", verbosity=0)
-        yield SimpleNamespace(data=data, ledger=ledger)
+        yield SimpleNamespace(data=data, ledger=ledger, points=points)
         connection.close()
         connection.settings_dict["NAME"] = name
+
+
+def points_of_before() -> Points:
+    """What runs measured, as the version before has it: (run, metric) -> step -> value.
+
+    None of its runs is long, so one gets a long curve first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM runs_run ORDER BY id LIMIT 1")
+        (run,) = cursor.fetchone()
+        rows = [(run, LONG, 2 * n, None if n % 50 == 7 else n / 7) for n in range(5000)]
+        insert = "INSERT INTO runs_metric (run_id, name, step, value) VALUES (%s, %s, %s, %s)"
+        cursor.executemany(insert, rows)
+        cursor.execute("SELECT run_id, name, step, value FROM runs_metric ORDER BY step")
+        points: Points = defaultdict(dict)
+        for run, name, step, value in cursor.fetchall():
+            points[run, name][step] = value
+    return points
+
+
+def test_every_point_is_where_it_was(upgraded: SimpleNamespace) -> None:
+    kept = {(one.run_id, one.name) for one in Curve.objects.all()}
+    assert kept == set(upgraded.points)
+    for (run, name), values in upgraded.points.items():
+        line = metric_series(Run.objects.get(pk=run), name, 10**6)
+        assert dict(zip(*line, strict=True)) == values
+
+
+def test_what_lists_say_of_points_is_as_it_was(upgraded: SimpleNamespace) -> None:
+    for curve in Curve.objects.all():
+        values = list(upgraded.points[curve.run_id, curve.name].values())
+        known = [one for one in values if one is not None]
+        assert curve.count == len(values)
+        assert (curve.known_count, curve.last_value) == (len(known), values[-1])
+        if not known:
+            assert {curve.mean, curve.last_known, curve.first_half_mean} == {None}
+            continue
+        width = min(10, max(1, len(known) // 2))
+        assert curve.last_known == known[-1]
+        assert curve.mean == pytest.approx(sum(known[-10:]) / len(known[-10:]))
+        assert curve.first_half_mean == pytest.approx(sum(known[:width]) / width)
+        assert curve.last_half_mean == pytest.approx(sum(known[-width:]) / width)
+    losses = {one.run_id: one.mean for one in Curve.objects.filter(name="loss_nats")}
+    assert losses
+    assert dict(Run.objects.exclude(loss_nats=None).values_list("pk", "loss_nats")) == losses
+
+
+def test_an_old_curve_is_drawn_and_written_as_a_new_one(upgraded: SimpleNamespace) -> None:
+    long = Curve.objects.get(name=LONG)
+    thin = metric_smooth(long.run, LONG, 20)
+    assert (thin.steps[0], thin.steps[-1], max(filter(None, thin.measured))) == (0, 9998, 4999 / 7)
+    again: dict[int, float | None] = {1: 0.5, 5000: -1.0}
+    measure(long.run, again, LONG)
+    points = dict(zip(*metric_series(long.run, LONG, 10**6), strict=True))
+    assert points == upgraded.points[long.run_id, LONG] | again
 
 
 def test_the_old_data_are_worth_the_trouble(upgraded: SimpleNamespace) -> None:

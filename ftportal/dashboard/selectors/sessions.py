@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, F, OuterRef, Q, Subquery, Window
-from django.db.models.functions import RowNumber
+from django.db.models import QuerySet
 
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import BatchKind
@@ -13,8 +12,7 @@ from ftportal.evaluations.models import Verdict, VerdictOutcome
 from ftportal.reviews.blindness import blindness_of
 from ftportal.reviews.models import SpotCheck, SpotCheckState
 from ftportal.reviews.selectors import Progress, progress_by_pk
-from ftportal.runs.metrics import MEAN_STEPS
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Curve, Run
 
 _WORST_FIRST = (VerdictOutcome.FORGOTTEN, VerdictOutcome.INCONCLUSIVE, VerdictOutcome.RETAINED)
 
@@ -42,43 +40,24 @@ def loss_ends(run_ids: Collection[int]) -> dict[int, LossEnds]:
 
     Single steps see single examples and jump about. Shorter runs are averaged by halves.
     """
-    of_run = [F("run_id")]
-    rows = (
-        Metric.objects.filter(run__in=run_ids, name="loss_nats", value__isnull=False)
-        .annotate(
-            forward=Window(RowNumber(), partition_by=of_run, order_by="step"),
-            backward=Window(RowNumber(), partition_by=of_run, order_by="-step"),
-            steps=Window(Count("pk"), partition_by=of_run),
+    halves = ("known_count", "first_half_mean", "last_half_mean")
+    return {
+        run_id: LossEnds(first_nats=first, last_nats=last, steps=steps)
+        for run_id, steps, first, last in _curves(run_ids, "loss_nats").values_list(
+            "run_id", *halves
         )
-        .filter(Q(forward__lte=MEAN_STEPS) | Q(backward__lte=MEAN_STEPS))
-        .order_by("run_id", "step")
-        .values_list("run_id", "value", "steps")
-    )
-    values: dict[int, list[float]] = defaultdict(list)
-    counts: dict[int, int] = {}
-    for run_id, value, steps in rows:
-        if value is not None:
-            values[run_id].append(value)
-        counts[run_id] = steps
-    ends = {}
-    for run_id, points in values.items():
-        width = min(MEAN_STEPS, max(1, counts[run_id] // 2))
-        first, last = points[:width], points[-width:]
-        ends[run_id] = LossEnds(
-            first_nats=sum(first) / width, last_nats=sum(last) / width, steps=counts[run_id]
-        )
-    return ends
+        if first is not None and last is not None
+    }
 
 
 def last_values(run_ids: Collection[int], name: str) -> dict[int, float]:
-    """Run -> the last value of one metric, in one query."""
-    newest = Metric.objects.filter(run=OuterRef("run"), name=name, value__isnull=False).order_by(
-        "-step"
-    )
-    rows = Metric.objects.filter(run__in=run_ids, name=name, pk=Subquery(newest.values("pk")[:1]))
-    return {
-        run_id: value for run_id, value in rows.values_list("run_id", "value") if value is not None
-    }
+    """Run -> the last value of one metric that was finite, in one query."""
+    rows = _curves(run_ids, name).values_list("run_id", "last_known")
+    return {run_id: value for run_id, value in rows if value is not None}
+
+
+def _curves(run_ids: Collection[int], name: str) -> QuerySet[Curve]:
+    return Curve.objects.filter(run__in=run_ids, name=name)
 
 
 def verdicts_by_candidate(checkpoint_ids: Collection[int]) -> dict[int, list[Verdict]]:

@@ -10,8 +10,8 @@ from ftportal.dashboard.selectors.home import champions, latest_sessions, live_j
 from ftportal.dashboard.selectors.sessions import loss_ends
 from ftportal.promotions.ledger import ledger_append
 from ftportal.promotions.models import PromotionAction
-from ftportal.runs.models import Metric
 from tests.ftportal.dashboard import world
+from tests.ftportal.house import measure
 
 HOME = "/"
 
@@ -91,7 +91,7 @@ def test_losses_of_a_short_run_are_averaged_by_halves(contrast: SimpleNamespace)
         name="Short", parent=contrast.anchor, losses=[4.0, 2.0, 1.0, 0.0, 0.5], state="running"
     )
     single = world.run_make(name="One", parent=contrast.anchor, losses=[4.0], state="running")
-    Metric.objects.create(run=short, name="loss_nats", step=6, value=None)
+    measure(short, {6: None})
     ends = loss_ends([short.pk, single.pk])
     assert (ends[short.pk].first_nats, ends[short.pk].last_nats) == (3.0, 0.25)
     assert (ends[single.pk].first_nats, ends[single.pk].last_nats) == (4.0, 4.0)

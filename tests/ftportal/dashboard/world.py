@@ -34,7 +34,8 @@ from ftportal.evaluations.services import verdict_reach
 from ftportal.evaluations.services.suites import verdict_rule_create
 from ftportal.jobs.models import Job, JobState
 from ftportal.reviews.models import GenerationSet, ReviewItem, SpotCheck, SpotCheckState
-from ftportal.runs.models import Metric, Run, RunBatch
+from ftportal.runs.models import Run, RunBatch
+from tests.ftportal.house import measure
 
 RECIPE: dict[str, Any] = {
     "method": {"name": "apollo", "rank": 256, "scale": None, "lora_alpha": None},
@@ -161,11 +162,8 @@ def run_make(
         RunBatch(run=run, batch=batch, weight=weight) for batch, weight in mixture
     )
     series = {"loss_nats": losses, "gradient_norm": losses, "displacement": moved}
-    Metric.objects.bulk_create(
-        Metric(run=run, name=metric, step=step, value=value)
-        for metric, values in series.items()
-        for step, value in enumerate(values, start=1)
-    )
+    for metric, values in series.items():
+        measure(run, dict(enumerate(values, start=1)), metric)
     return run
 
 

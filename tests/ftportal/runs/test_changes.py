@@ -13,7 +13,8 @@ from django.utils import timezone
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.runs.changes import changes_of, short_names
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
+from tests.ftportal.house import measure
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -146,7 +147,8 @@ def test_the_losses_of_several_batches_stand_beside_their_mean(
     run = submit()
     rows = [("loss_nats", 1.0), (f"loss_nats/batch/b{talks.pk}", 0.25)]
     rows += [("decision_tokens_per_second", 50.0), ("context_tokens_per_second", 400.0)]
-    Metric.objects.bulk_create(Metric(run=run, name=n, step=1, value=v) for n, v in rows)
+    for name, value in rows:
+        measure(run, {1: value}, name)
     page = client_of(cast.otto).get(reverse("runs:run_figures", args=[run.pk])).content.decode()
     assert "<dt>Loss, Talks</dt><dd>0.250</dd>" in page
     assert "<dt>Loss, General mix</dt><dd>–</dd>" in page

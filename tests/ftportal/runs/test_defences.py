@@ -8,8 +8,9 @@ from django.test import Client
 from django.urls import reverse
 
 from ftportal.datasets.models import Batch
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
 from ftportal.runs.selectors import run_again_url
+from tests.ftportal.house import measure
 
 pytestmark = pytest.mark.django_db
 
@@ -83,7 +84,7 @@ def test_what_the_defences_add_is_drawn(tina: Client, submit: Callable[..., Run]
     plain = submit("Plain")
     assert title not in tina.get(reverse("runs:run", args=[plain.pk])).content.decode()
     run = submit("Held", defences={"l2_strength": 0.5})
-    Metric.objects.create(run=run, name="penalty_nats/l2", step=2, value=0.25)
+    measure(run, {2: 0.25}, "penalty_nats/l2")
     assert title in tina.get(reverse("runs:run", args=[run.pk])).content.decode()
     result = tina.get(reverse("runs:metrics", args=[run.pk]) + "?chart=penalty").json()
     assert result["series"] == {"L2": {"x": [2], "y": [0.25]}}

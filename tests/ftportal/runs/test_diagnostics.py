@@ -10,8 +10,9 @@ from django.urls import reverse
 
 from ftportal.runs.drawing import sampled_words
 from ftportal.runs.drawings import drawings
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import diagnostics_words
+from tests.ftportal.house import measure
 
 pytestmark = pytest.mark.django_db
 CHARTS = {"sparsity", "cosine", "sharpness", "rank"}
@@ -45,8 +46,7 @@ def test_a_chart_says_how_often_it_was_measured(submit: Callable[..., Run]) -> N
     assert sampled_words(run, "sharpness") == ""
 
     def keep(name: str, steps: Any) -> None:
-        rows = [Metric(run=run, name=name, step=step, value=1.0) for step in steps]
-        Metric.objects.bulk_create(rows)
+        measure(run, dict.fromkeys(steps, 1.0), name)
 
     keep("loss_nats", range(1, 41))
     keep("sharpness", [1])
@@ -62,7 +62,7 @@ def test_a_chart_says_why_nothing_was_measured(
 ) -> None:
     live, done = submit("Live"), ended("succeeded", name="Done")
     for run in (live, done):
-        Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
+        measure(run, {1: 1.0})
     assert sampled_words(live, "gradient_cosine", "Too short.") == ""
     assert sampled_words(done, "gradient_cosine", "Too short.") == "Too short."
     full = submit("Full", context_frozen=False)

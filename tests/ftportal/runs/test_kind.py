@@ -14,7 +14,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.jobs.models import JobState
 from ftportal.runs.kind import run_events, run_finished, run_sweep
 from ftportal.runs.metrics import metric_names, metric_series
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
 from ftportal.runs.signals import run_succeeded
 
 pytestmark = pytest.mark.django_db
@@ -69,13 +69,13 @@ def test_metrics_are_stored_and_a_repeated_step_replaces_them(submit: Callable[.
 def test_a_step_twice_in_one_reading_keeps_the_last(submit: Callable[..., Run]) -> None:
     run = submit()
     run_events(run.job, [_metric(1, loss_nats=2.0), _metric(1, loss_nats=1.9)])
-    assert Metric.objects.get(run=run).value == 1.9
+    assert metric_series(run, "loss_nats") == ([1], [1.9])
 
 
 def test_what_was_not_finite_is_stored_as_missing(submit: Callable[..., Run]) -> None:
     run = submit()
     run_events(run.job, [_metric(1, loss_nats=None)])
-    assert Metric.objects.get(run=run).value is None
+    assert metric_series(run, "loss_nats") == ([1], [None])
 
 
 def test_warnings_are_kept_once_each(submit: Callable[..., Run]) -> None:
@@ -158,4 +158,4 @@ def test_a_run_that_did_not_end_well_leaves_nothing(
     run.refresh_from_db()
     assert run.output is None
     assert heard == []
-    assert Metric.objects.filter(run=run).count() == 1, "its curve is kept"
+    assert metric_series(run, "loss_nats") == ([1], [2.0]), "its curve is kept"

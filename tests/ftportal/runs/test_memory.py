@@ -12,10 +12,11 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.services import language_model_register
 from ftportal.datasets.models import Batch
 from ftportal.runs.memory import workload_of
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.models import Run
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import config_build
 from ftportal.runs.selectors import outcome_rows
+from tests.ftportal.house import measure
 from tests.tiny_model import tiny_model_write
 from training.ahead.decoder import DecoderShape
 from training.ahead.memory import PROGRAM_BYTES
@@ -167,8 +168,8 @@ def test_form_and_page_show_it(
     assert "Memory at its peak" in page
     assert f"Memory: most of it for {PROGRAM_WORDS}" in page
     run = submit()
-    Metric.objects.create(run=run, name="loss_nats", step=1, value=1.0)
-    Metric.objects.create(run=run, name="memory_bytes", step=1, value=float(700 << 20))
+    measure(run, {1: 1.0})
+    measure(run, {1: float(700 << 20)}, "memory_bytes")
     page = tina.get(reverse("runs:run", args=[run.pk])).content.decode()
     assert f"<small>estimated {(PROGRAM_BYTES >> 20) // 100}" in page  # hardly more than that
     (row,) = [row for row in outcome_rows(run) if row.label.startswith("Memory")]

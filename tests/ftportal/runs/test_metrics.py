@@ -1,7 +1,6 @@
-"""Thinning out, smoothing, and the words of recipes."""
+"""What lists and charts say of runs, and the words of recipes."""
 
 import dataclasses
-import random
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,57 +8,54 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ftportal.datasets.models import Batch
+from ftportal.jobs.models import Job, JobState
 from ftportal.runs.drawings import run_charts, run_update
-from ftportal.runs.metrics import loss_now, metric_smooth, minmax_indices, trailing_means
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import loss_now, metric_smooth
+from ftportal.runs.models import Run
 from ftportal.runs.planning import Plan, plan
 from ftportal.runs.recipes import method_name, recipe_words
 from ftportal.runs.selectors import mixture_rows, outcome_rows, run_again_url, run_list
+from tests.ftportal.house import measure
 from training.config import GROUPS, RunConfig
-
-
-def test_few_points_are_all_kept() -> None:
-    assert minmax_indices([3.0, None, 1.0], 10) == [0, 1, 2]
-
-
-def test_thinning_keeps_ends_and_every_peak() -> None:
-    values: list[float | None] = [random.Random(0).random() for _ in range(10_000)]
-    values[5_001], values[7_777] = 50.0, -50.0
-    kept = minmax_indices(values, 1000)
-    assert len(kept) <= 1000
-    assert kept == sorted(set(kept))
-    assert {0, 5_001, 7_777, 9_999} <= set(kept)
-
-
-def test_thinning_keeps_a_gap() -> None:
-    values: list[float | None] = [1.0] * 5000 + [None] * 2000 + [1.0] * 3000
-    kept = minmax_indices(values, 100)
-    assert any(values[at] is None for at in kept)
-
-
-def test_trailing_means_by_hand() -> None:
-    assert trailing_means([2.0, 4.0, None, 9.0, 1.0], 2) == [2.0, 3.0, None, 6.5, 5.0]
-    assert trailing_means([2.0, 4.0], 1) == [2.0, 4.0]
 
 
 @pytest.mark.django_db
 def test_loss_and_its_mean_over_ten_steps(submit: Callable[..., Run]) -> None:
     run = submit()
     assert loss_now(run) is None
-    Metric.objects.bulk_create(
-        Metric(run=run, name="loss_nats", step=step, value=float(step)) for step in range(1, 21)
-    )
-    assert loss_now(run) == pytest.approx(15.5)
-    assert vars(run_list().get())["loss_nats"] == pytest.approx(15.5)  # the list says the same
-    Metric.objects.filter(run=run, step__gt=3).delete()
+    assert run_list().get().loss_nats is None
+    measure(run, {step: float(step) for step in range(1, 4)})
     assert loss_now(run) == pytest.approx(2.0)
-    assert vars(run_list().get())["loss_nats"] == pytest.approx(2.0)
-    Metric.objects.bulk_create(
-        Metric(run=run, name="loss_nats", step=step, value=float(step)) for step in range(4, 21)
-    )
+    assert run_list().get().loss_nats == pytest.approx(2.0)  # the list says the same
+    measure(run, {step: float(step) for step in range(4, 21)})
+    assert loss_now(run) == pytest.approx(15.5)
+    assert run_list().get().loss_nats == pytest.approx(15.5)
     smooth = metric_smooth(run, "loss_nats")
     assert smooth.measured[-1] == 20
     assert smooth.means[-1] == pytest.approx(15.5)
+    measure(run, {19: None, 20: 0.0})  # a resumed attempt measures them again
+    assert run_list().get().loss_nats == pytest.approx((sum(range(10, 19)) + 0.0) / 10)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", JobState.values)
+@pytest.mark.parametrize("exit_code", [None, 0, 1, 3])
+def test_the_database_has_the_word_of_the_badge(
+    ended: Callable[..., Run], state: str, exit_code: int | None
+) -> None:
+    run = ended(state, exit_code=exit_code)
+    assert Job.objects.get(pk=run.job_id).badge == run.state
+
+
+@pytest.mark.django_db
+def test_the_database_follows_the_recipe(submit: Callable[..., Run]) -> None:
+    run = submit(learning_rate=3e-4, method={"name": "lora", "rank": 8})
+    run.refresh_from_db()
+    assert (run.method, run.learning_rate) == ("lora", 3e-4)
+    run.recipe |= {"learning_rate": 1e-6, "method": {"name": "adamw"}}
+    run.save()
+    run.refresh_from_db()
+    assert (run.method, run.learning_rate) == ("adamw", 1e-6)
 
 
 @pytest.mark.django_db
@@ -130,6 +126,8 @@ def test_lists_filter(submit: Callable[..., Run], ended: Callable[..., Run]) -> 
     assert list(run_list(method="lora")) == []
     assert list(run_list(text="wait")) == [waiting]
     assert set(run_list(parent="Tiny, pre-trained")) == {waiting, bad}
+    assert set(run_list(parent="pre-tr")) == {waiting, bad}
+    assert list(run_list(parent="nothing")) == []
 
 
 def test_every_setting_of_the_engine_is_in_the_form() -> None:

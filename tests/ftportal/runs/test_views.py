@@ -12,8 +12,10 @@ from django.urls import reverse
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.datasets.models import Batch
 from ftportal.jobs.models import JobState
-from ftportal.runs.models import Metric, Run
+from ftportal.runs import selectors
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import batch_key
+from tests.ftportal.house import measure
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -97,6 +99,17 @@ def test_the_list_filters_sorts_and_has_a_fragment(
     assert "No run fits" in tina.get("/runs/?text=nothing").content.decode()
 
 
+def test_too_many_checkpoints_are_not_listed_to_choose_from(
+    tina: Client, submit: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("Alpha")
+    assert '<select name="parent">' in tina.get("/runs/").content.decode()
+    monkeypatch.setattr(selectors, "PARENTS_LISTED", 0)
+    page = tina.get("/runs/?parent=tiny").content.decode()
+    assert '<input type="search" name="parent" value="tiny"' in page
+    assert ">Alpha</a>" in page
+
+
 def test_the_watch_page_of_a_live_run(
     tina: Client, otto: Client, submit: Callable[..., Run]
 ) -> None:
@@ -116,7 +129,7 @@ def test_the_watch_page_of_a_run_that_diverged(tina: Client, ended: Callable[...
     run = ended(
         "failed", exit_code=3, error_where="step 5", error_message="The loss was not a number."
     )
-    Metric.objects.create(run=run, name="loss_nats", step=4, value=9.0)
+    measure(run, {4: 9.0})
     page = tina.get(reverse("runs:run", args=[run.pk])).content.decode()
     assert "Diverged" in page
     assert "step 5" in page
@@ -152,13 +165,13 @@ def test_a_missing_run_is_not_found(tina: Client, parent: Checkpoint) -> None:
 
 def test_metrics_as_json_and_csv(otto: Client, submit: Callable[..., Run], talks: Batch) -> None:
     run = submit(mixture=[(talks, 1.0)])
-    Metric.objects.create(run=run, name="loss_nats", step=1, value=2.0)
-    Metric.objects.create(run=run, name="loss_nats", step=2, value=None)
+    measure(run, {1: 2.0})
+    measure(run, {2: None})
     result = otto.get(reverse("runs:metrics", args=[run.pk]) + "?chart=loss").json()
     assert result["live"] is True
     assert result["series"] == {"Talks": {"x": [1, 2], "y": [2.0, None], "raw": [2.0, None]}}
     key = f"loss_nats/batch/{batch_key(talks)}"
-    Metric.objects.create(run=run, name=key, step=2, value=1.5)
+    measure(run, {2: 1.5}, key)
     text = otto.get(reverse("runs:metrics_csv", args=[run.pk])).getvalue().decode()
     assert list(csv.reader(io.StringIO(text))) == [
         ["step", "metric", "about", "value"],
@@ -170,7 +183,7 @@ def test_metrics_as_json_and_csv(otto: Client, submit: Callable[..., Run], talks
 
 def test_the_figures_are_a_fragment(otto: Client, submit: Callable[..., Run]) -> None:
     run = submit()
-    Metric.objects.create(run=run, name="loss_nats", step=1, value=2.5)
+    measure(run, {1: 2.5})
     page = otto.get(reverse("runs:run_figures", args=[run.pk]), headers=HTMX).content.decode()
     assert "<html" not in page
     assert "2.500" in page

@@ -14,9 +14,11 @@ from ftportal.jobs.registry import JobRefusedError
 from ftportal.jobs.supervisor import job_run_now
 from ftportal.runs.drawings import run_charts, run_update
 from ftportal.runs.kind import run_config
-from ftportal.runs.models import Metric, Run
+from ftportal.runs.metrics import metric_series
+from ftportal.runs.models import Run
 from ftportal.runs.recipes import recipe_words
 from ftportal.runs.selectors import run_again_url
+from tests.ftportal.house import measure
 
 pytestmark = pytest.mark.django_db
 PERPLEXITY = "probe_perplexity_per_token"
@@ -127,7 +129,7 @@ def test_perplexity_is_drawn_over_that_of_the_parent(
     )
     for step, value in ((0, 20.0), (5, 21.0), (10, None)):
         name = f"{PERPLEXITY}/h{prose.pk}"
-        Metric.objects.create(run=run, name=name, step=step, value=value)
+        measure(run, {step: value}, name)
     (group,) = [one for one in run_charts(run) if one.title == "What it forgets meanwhile"]
     (chart,) = group.open
     assert list(chart.columns) == ["step", "Prose", "General mix, held out"]
@@ -174,4 +176,4 @@ def test_a_real_run_brakes_and_leaves_a_checkpoint(
     assert run.summary["displacement"] == 0.0
     assert run.output is not None
     assert any("the session was stopped" in one["message"] for one in run.warnings)
-    assert Metric.objects.filter(run=run, name=f"{PERPLEXITY}/h{prose.pk}", step=0).exists()
+    assert metric_series(run, f"{PERPLEXITY}/h{prose.pk}")[0][0] == 0

@@ -1,0 +1,54 @@
+"""One run's metrics as CSV in a process of its own, so that the memory is the export's alone."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+
+def main() -> int:
+    """`python -m benchmarks.portal_export DATA RUN`: seconds, lines and memory as JSON."""
+    folder, key = sys.argv[1:]
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "ftportal.settings",
+        "FTPORTAL_SECRET_KEY": "for-the-benchmark-only",
+        "FTPORTAL_DATA": str(Path(folder)),
+    }
+    import django
+
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    client = Client(headers={"host": "localhost"})
+    client.force_login(
+        get_user_model().objects.get(username="vera"),
+        backend="django.contrib.auth.backends.ModelBackend",
+    )
+    client.get("/runs/", secure=True)  # what every page needs is there before
+    before = _peak_bytes()
+    began = time.perf_counter()
+    response = client.get(f"/runs/{key}/metrics.csv", secure=True)
+    lines, first_seconds = -1, 0.0  # the first line is the heads'
+    for part in cast(Any, response).streaming_content:
+        first_seconds = first_seconds or time.perf_counter() - began
+        lines += part.count(b"\n")
+    told = {
+        "seconds": time.perf_counter() - began,
+        "first_seconds": first_seconds,
+        "lines": lines,
+        "more_bytes": _peak_bytes() - before,
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
