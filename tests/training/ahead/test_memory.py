@@ -229,7 +229,8 @@ def hybrid(dtype: torch.dtype) -> Any:
         num_attention_heads=4, num_key_value_heads=1, head_dim=32, linear_num_key_heads=2,
         linear_num_value_heads=6, linear_key_head_dim=32, linear_value_head_dim=32,
     )  # fmt: skip
-    return config, Qwen3_5ForCausalLM(config).to(dtype)
+    model: Any = Qwen3_5ForCausalLM(config)
+    return config, model.to(dtype)
 
 
 def saved_bytes(model: torch.nn.Module, ids: torch.Tensor) -> int:
