@@ -122,8 +122,9 @@ def fitting_words(config: RunConfig, session: Session, place: Place) -> str:
         least = min(least or (needed, words), (needed, words))
     if least is None:
         return "Use a machine with more memory, or a smaller model."
+    comma = "," if "cards" in least[1] else ""
     needs = _on_each(*least)
-    return f"Even {least[1]} it needs {needs}: use more memory, or a smaller model."
+    return f"Even {least[1]}{comma} it needs {needs}: use more memory, or a smaller model."
 
 
 def _on_each(needed_bytes: int, words: str) -> str:

@@ -77,7 +77,7 @@ def test_what_fits_is_named_from_the_least_change_on() -> None:
 def test_where_nothing_fits_it_says_how_much_is_needed(on_gpu: bool) -> None:
     fit = of("adamw", 1 << 20, on_gpu=on_gpu)
     assert fit.too_large
-    where = " on 8 cards, each with a part" if on_gpu else ""
+    where = " on 8 cards, each with a part," if on_gpu else ""
     assert fit.cure.startswith(f"Even in bfloat16{where} it needs ")
 
 
