@@ -75,7 +75,8 @@ fingerprints: $(VENV)/.test
 models-table: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.models --write docs/results/models.md $(ARGS)
 
-# What only a CUDA card can show, in under eight minutes: docs/results/gpu.md. Needs no network.
+# What only a CUDA card can show, in under eight minutes: docs/results/gpu.md. No network, but for
+# the packages that it compares with, the first time.
 gpu-check: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks.gpu_check $(ARGS)
 

@@ -209,7 +209,7 @@ def test_gradients_and_three_steps_are_those_of_a_plain_training(
 def test_an_adapters_gradients_and_steps_too(teach: Teach, tiny_model_directory: Path) -> None:
     from training.config import MethodConfig
 
-    method = {"name": "lora", "rank": 4, "lora_alpha": 12.0}
+    method: dict[str, Any] = {"name": "lora", "rank": 4, "lora_alpha": 12.0}
     taught = teach(**CASES["two by two"], method=method)
     set_seed(0)  # the adapter's start is drawn, and taken as it is
     settings = MethodConfig(**method)

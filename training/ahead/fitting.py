@@ -122,8 +122,9 @@ def fitting_words(config: RunConfig, session: Session, place: Place) -> str:
         least = min(least or (needed, words), (needed, words))
     if least is None:
         return "Use a machine with more memory, or a smaller model."
+    comma = "," if "cards" in least[1] else ""
     needs = _on_each(*least)
-    return f"Even {least[1]} it needs {needs}: use more memory, or a smaller model."
+    return f"Even {least[1]}{comma} it needs {needs}: use more memory, or a smaller model."
 
 
 def _on_each(needed_bytes: int, words: str) -> str:
@@ -132,19 +133,19 @@ def _on_each(needed_bytes: int, words: str) -> str:
 
 def _ways(config: RunConfig, place: Place) -> Iterator[tuple[str, RunConfig]]:
     """What may be tried, in words, and the recipe that says it."""
-    rounded = [] if config.dtype == "bfloat16" else [("in bfloat16", {"dtype": "bfloat16"})]
-    for words, changes in rounded:
-        yield words, replace(config, **changes)
+    rounded = [] if config.dtype == "bfloat16" else [replace(config, dtype="bfloat16")]
+    for tried in rounded:
+        yield "in bfloat16", tried
     if not place.on_gpu:
         return
     own = processes_of(config, place) if config.ranks.sharding != "none" else 1
-    for count in CARDS:
-        if count <= own:
-            continue
-        for words, changes in [("", {}), *rounded]:
-            ranks = RanksConfig(processes=count, sharding="fsdp2")
+    for count in (one for one in CARDS if one > own):
+        for tried in (config, *rounded):
+            words = f"on {count} cards, each with a part"
+            if tried is not config:
+                words = f"in bfloat16 {words}"
             try:
-                shared = replace(config, **changes, ranks=ranks)
+                shared = replace(tried, ranks=RanksConfig(processes=count, sharding="fsdp2"))
             except ConfigError:
                 continue  # what needs whole matrices
-            yield f"{words} on {count} cards, each with a part".strip(), shared
+            yield words, shared

@@ -66,7 +66,7 @@ def test_what_fits_is_named_from_the_least_change_on() -> None:
     assert four < two < needs(adamw())
     cure = of("adamw", two, dtype="float32").cure
     assert half > two or cure.startswith("Fits in bfloat16")
-    rounded = {"dtype": "bfloat16"}
+    rounded: dict[str, Any] = {"dtype": "bfloat16"}
     two_rounded = needs(adamw(**rounded, ranks=RanksConfig(processes=2, sharding="fsdp2")))
     assert two_rounded < half
     assert of("adamw", two_rounded, **rounded).cure.startswith("Fits on 2 cards, each with a part:")
@@ -77,7 +77,7 @@ def test_what_fits_is_named_from_the_least_change_on() -> None:
 def test_where_nothing_fits_it_says_how_much_is_needed(on_gpu: bool) -> None:
     fit = of("adamw", 1 << 20, on_gpu=on_gpu)
     assert fit.too_large
-    where = " on 8 cards, each with a part" if on_gpu else ""
+    where = " on 8 cards, each with a part," if on_gpu else ""
     assert fit.cure.startswith(f"Even in bfloat16{where} it needs ")
 
 

@@ -3,32 +3,23 @@
 import json
 import subprocess
 import sys
-import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from engine.process import DONE, OUT_OF_MEMORY
 from tests.training.toys import events_of
 from training.__main__ import main
 from training.ahead.decoder import DecoderShape
-from training.ahead.held import Held
 from training.ahead.memory import (
     ACTIVATIONS,
     CACHE,
-    GATHERED,
-    GPU_FACTOR,
     LOGITS,
     PENALTIES,
     TOLERANCE,
     WEIGHTS,
-    WORK,
     MemoryEstimate,
     Workload,
     memory_estimate,
@@ -99,86 +90,6 @@ def test_frozen_context_keeps_a_decisions_activations_only() -> None:
     )
 
 
-SHARED: dict[str, Any] = {"ranks": {"processes": 4, "sharding": "fsdp2"}}
-LAYER = {"embed.weight": (1000, 8), "layers.0.up.weight": (32, 8), "layers.1.up.weight": (32, 8)}
-
-
-def shared_estimate(shapes: Any = SHAPES, **changes: Any) -> MemoryEstimate:
-    """The estimate of one card of four, each of which has a part; next to nothing is read."""
-    return memory_estimate(
-        config_of(**{**SHARED, "dtype": "bfloat16", **changes}),
-        shapes=shapes,
-        decoder=replace(DECODER, vocabulary=1),
-        workload=Workload(longest_tokens=2, longest_decision_tokens=1),
-        on_gpu=True,
-        processes=4,
-    )
-
-
-def test_a_part_of_what_is_shared_by_hand() -> None:
-    result = shared_estimate(method={"name": "adamw"}, defences={"l2_strength": 1.0})
-    assert result.part_bytes(WEIGHTS) == 2 * NUMBERS / 4
-    assert result.part_bytes(OPTIMIZER) == 4 * NUMBERS / 4
-    assert result.part_bytes(GRADIENTS) == 2 * NUMBERS / 4
-    assert result.part_bytes(PENALTIES) == 2 * NUMBERS / 4
-
-
-@pytest.mark.parametrize(
-    ("shape", "whole_moments"),
-    [((32, 8), 0), ((8, 32), 0), ((8, 30), 4 * 30)],  # 30 columns cannot be shared by four evenly
-)
-def test_projections_are_whole_and_moments_where_channels_are(
-    shape: tuple[int, int], whole_moments: int
-) -> None:
-    shapes = {"layers.0.up.weight": shape}
-    method = {"name": "apollo", "rank": 4}
-    moments = 2 * 4 * 4 * max(shape)  # two of rank 4 in float32
-    projection = 2 * 4 * 8  # in the weights' type
-    kept = shared_estimate(shapes, method=method).part_bytes(OPTIMIZER)
-    assert kept == projection + (moments if whole_moments else moments / 4)
-
-
-def test_what_is_gathered_by_hand() -> None:
-    """Three times a layer; the embedding, and in the backward its gradient; and a layer's gradient
-    beside two sums of it in float32. At the end the embedding's sum and the last layer's."""
-
-    def held(method: str, **changes: Any) -> Held:
-        config = config_of(**{**SHARED, "dtype": "bfloat16", "method": {"name": method}} | changes)
-        return Held(config=config, shapes=LAYER, processes=4)
-
-    full, lora = held("adamw"), held("lora")
-    assert full.gathered(backward=False) == 2 * 8000 + 3 * 2 * 256
-    assert full.gathered(backward=True) == (2 + 2) * 8000 + (3 * 2 + 2 + 2 * 4) * 256
-    assert full.closing() == (2 + 2 + 4) * 8000 + 4 * 256
-    assert lora.gathered(backward=True) == lora.gathered(backward=False)
-    assert lora.closing() == 2 * 8000
-    result = shared_estimate(LAYER, method={"name": "adamw"})
-    assert result.part_bytes(GATHERED) == full.closing()
-    alone = held("adamw", ranks={"processes": 4})
-    assert alone.gathered(backward=True) == alone.closing() == 0
-
-
-def test_whole_copies_send_their_gradients_in_one_message() -> None:
-    shapes = {"layers.0.up.weight": (8192, 8192)}
-    ranks = {"processes": 2}
-
-    def step(**changes: Any) -> int:
-        quiet = {"diagnostics": {"sharpness": False}, "context_frozen": False}
-        config = config_of(method={"name": "adamw"}, **quiet, **changes)
-        count = changes.get("ranks", {}).get("processes", 1)
-        return memory_estimate(
-            config,
-            shapes=shapes,
-            decoder=DECODER,
-            workload=WORKLOAD,
-            on_gpu=True,
-            processes=count,
-        ).part_bytes(WORK)
-
-    assert step(ranks=ranks) == 4 * 8192**2
-    assert step(ranks=ranks, dtype="bfloat16") == 2 * 4 * 8192**2
-
-
 def test_long_contexts_count_while_they_are_read() -> None:
     """A layer's own products over all of the context are then more than a decision's graph."""
     long = Workload(longest_tokens=100_000, longest_decision_tokens=10)
@@ -186,114 +97,6 @@ def test_long_contexts_count_while_they_are_read() -> None:
     result = memory_estimate(config, shapes=SHAPES, decoder=DECODER, workload=long, on_gpu=True)
     assert result.part_bytes(ACTIVATIONS) >= 99_990 * 3 * 32 * 2
     assert result.part_bytes(CACHE) >= 100_000 * 2 * 4 * 2
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_activations_of_a_hybrid_are_as_torch_counts_them(dtype: str) -> None:
-    """What Qwen3.5 keeps for its backward, and what is alive while it reads: on wider shapes than
-    those that the estimate's coefficients were counted on, in other proportions."""
-    config, model = hybrid(getattr(torch, dtype))
-    decoder = DecoderShape.from_config(config.to_dict())
-    assert decoder.recurrent is not None
-    assert (decoder.layers, decoder.attending) == (4, 1)
-    tokens = 256
-    ids = torch.randint(0, 64, (1, tokens))
-    whole = Workload(longest_tokens=tokens, longest_decision_tokens=tokens)
-    estimated = memory_estimate(
-        config_of(dtype=dtype, context_frozen=False, max_example_tokens=tokens),
-        shapes=SHAPES,
-        decoder=decoder,
-        workload=whole,
-        on_gpu=True,
-    ).part_bytes(ACTIVATIONS)
-    counted = GPU_FACTOR * saved_bytes(model.model, ids)
-    assert estimated == pytest.approx(counted, rel=0.1)
-    read = memory_estimate(
-        config_of(dtype=dtype, method={"name": "lora", "rank": 1}),
-        shapes=SHAPES,
-        decoder=decoder,
-        workload=Workload(longest_tokens=1000 * tokens, longest_decision_tokens=1),
-        on_gpu=True,
-    ).part_bytes(ACTIVATIONS)
-    with torch.no_grad(), Alive(model) as alive:
-        model.model(input_ids=ids, use_cache=False)
-    assert read / 1000 == pytest.approx(GPU_FACTOR * alive.peak_bytes, rel=0.1)
-
-
-def hybrid(dtype: torch.dtype) -> Any:
-    """A small Qwen3.5: its config, and the model with random weights."""
-    from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig
-
-    config = Qwen3_5TextConfig(
-        vocab_size=64, hidden_size=160, intermediate_size=320, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=1, head_dim=32, linear_num_key_heads=2,
-        linear_num_value_heads=6, linear_key_head_dim=32, linear_value_head_dim=32,
-    )  # fmt: skip
-    return config, Qwen3_5ForCausalLM(config).to(dtype)
-
-
-def saved_bytes(model: torch.nn.Module, ids: torch.Tensor) -> int:
-    """Bytes of the storages that a forward keeps for its backward, but for the weights."""
-    weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model(input_ids=ids, use_cache=False)
-    assert output.last_hidden_state.requires_grad
-    return sum(one.nbytes() for one in kept.values())
-
-
-class Alive(TorchDispatchMode):
-    """The most bytes of storages that were alive together, but for the weights."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self._weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
-        self.now_bytes = self.peak_bytes = 0
-        self._sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in tree_leaves(made):
-            if isinstance(one, torch.Tensor):
-                self._count(one.untyped_storage())
-        return made
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        place = storage.data_ptr()
-        if place in self._sizes or place in self._weights:
-            return
-        self._sizes[place] = storage.nbytes()
-        self.now_bytes += storage.nbytes()
-        self.peak_bytes = max(self.peak_bytes, self.now_bytes)
-        weakref.finalize(storage, self._forget, place)
-
-    def _forget(self, place: int) -> None:
-        self.now_bytes -= self._sizes.pop(place, 0)
-
-
-def test_more_cards_than_examples_have_one_each() -> None:
-    def activations(processes: int) -> int:
-        config = config_of(
-            examples_per_step=4, ranks={"processes": processes}, context_frozen=False
-        )
-        return memory_estimate(
-            config,
-            shapes=SHAPES,
-            decoder=DECODER,
-            workload=WORKLOAD,
-            on_gpu=True,
-            processes=processes,
-        ).part_bytes(ACTIVATIONS)
-
-    assert activations(1) == pytest.approx(4 * activations(8), rel=1e-3)
-    assert activations(2) == pytest.approx(2 * activations(8), rel=1e-3)
 
 
 def test_shapes_are_read_from_any_decoders_config() -> None:
