@@ -159,7 +159,9 @@ class Bench:
             name = f"CSV of {told['lines']:,} points, {case}"
             yield line_of(name, [told["seconds"]], "s", None)
             yield line_of(f"{name}: its first line", [told["first_seconds"]], "s", None)
-            yield line_of(f"{name}: memory at most", [told["more_bytes"] / 2**20], "MiB", None)
+            for when, what in (("before", "before_bytes"), ("at most", "peak_bytes")):
+                memory = told[what] / 2**20
+                yield line_of(f"{name}: the process's memory {when}", [memory], "MiB", None)
 
 
 def table(lines: list[dict[str, Any]]) -> str:

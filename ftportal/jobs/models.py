@@ -98,7 +98,7 @@ class Job(models.Model):
         indexes = (
             models.Index(fields=("state", "lease_until")),
             models.Index(fields=("state", "queue", "queued_at")),
-            models.Index(fields=("badge",)),
+            models.Index(fields=("badge", "id")),
         )
 
     def __str__(self) -> str:

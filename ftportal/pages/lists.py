@@ -64,13 +64,16 @@ def page_of(
     sort: Mapping[str, str],
     default: str,
     per_page: int = 25,
+    shown: QuerySet[Any] | None = None,
 ) -> ListPage:
     """The page of `rows` that the address's `page` and `sort` ask for.
 
     `sort` maps the keys that an address may name to the fields they order by; an unknown key or
     page falls back to `default` and to the nearest page. Rows that are alike go by their keys, in
     the same direction, so one index serves both orders. Keys are paged first and rows are read for
-    one page alone: what a row shows beside its sorted field costs nothing on the other pages.
+    one page alone: what a row shows beside its sorted field costs nothing on the other pages. They
+    are read from `shown` where it is given: the same rows without filters, which a database might
+    otherwise look through all over again.
     """
     wanted = request.GET.get("sort", default)
     if wanted.removeprefix("-") not in sort:
@@ -80,6 +83,7 @@ def page_of(
     page = Paginator(ordered.values_list("pk", flat=True), per_page).get_page(
         request.GET.get("page")
     )
-    by_key = {row.pk: row for row in rows.filter(pk__in=list(page.object_list)).order_by()}
-    shown = [by_key[key] for key in page.object_list if key in by_key]
-    return ListPage(page=page, sort=wanted, rows=shown)
+    source = rows if shown is None else shown
+    by_key = {row.pk: row for row in source.filter(pk__in=list(page.object_list)).order_by()}
+    read = [by_key[key] for key in page.object_list if key in by_key]
+    return ListPage(page=page, sort=wanted, rows=read)

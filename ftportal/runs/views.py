@@ -52,7 +52,9 @@ _SORT = {
 def runs(request: HttpRequest) -> HttpResponse:
     """All runs, or for HTMX the table alone."""
     filters = {name: text_of(request, name) for name in ("state", "method", "parent", "text")}
-    listing = page_of(request, run_list(**filters), sort=_SORT, default="-created")
+    listing = page_of(
+        request, run_list(**filters), sort=_SORT, default="-created", shown=run_list()
+    )
     for one in listing.object_list:
         one.method_words = method_name(one.recipe)
     context = {

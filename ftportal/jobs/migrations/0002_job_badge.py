@@ -19,6 +19,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(fields=['badge'], name='jobs_job_badge_ba19ee_idx'),
+            index=models.Index(fields=['badge', 'id'], name='jobs_job_badge_ad948c_idx'),
         ),
     ]
