@@ -76,7 +76,7 @@ CASES |= {
 CLOSE = {"apollo-hundred": 1e-5, "mini-hundred": 1e-5}
 """How far each tensor may be from one process's, of how far it has moved; else 2e-4."""
 LAST_DIGIT = torch.finfo(torch.float32).eps / 2
-"""And there half of the last digit of its numbers: a norm's weights are near 1 and move by hundredths."""
+"""And there half of the last digit: a norm's weights are near 1 and move by hundredths."""
 RESUMED = ("adamw", "adamw-fsdp2", "lora-fsdp2", "apollo-fsdp2", "mini-fsdp2", "dropout")
 
 
