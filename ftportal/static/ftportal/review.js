@@ -115,12 +115,35 @@
       ?.setAttribute("aria-expanded", String(event.target.open));
   }, true);
 
+  // --- how the answers are shown: while they are exchanged their buttons are dead, so a key waits ---
+
+  let exchanging = false;
+  let waiting = null;
+  const ofAnswers = (event) => event.detail.target?.id === "answers";
+  const show = (name) => {
+    const selector = `#answers [data-show="${name}"]`;
+    if (exchanging) waiting = selector;
+    else press(selector);
+  };
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (ofAnswers(event)) exchanging = true;
+  });
+  for (const end of ["afterSettle", "responseError", "sendError", "swapError", "timeout"]) {
+    document.addEventListener(`htmx:${end}`, (event) => {
+      if (!ofAnswers(event)) return;
+      exchanging = false;
+      const next = waiting;
+      waiting = null;
+      if (next) press(next);
+    });
+  }
+
   // --- keys ---------------------------------------------------------------------------------------
 
   const reading = {
     f: () => press("#answers .reading-bar [data-unfold]"),
-    r: () => press('#answers [data-show="written"]'),
-    d: () => press('#answers [data-show="differences"]'),
+    r: () => show("written"),
+    d: () => show("differences"),
     h: reasoningsToggle,
     u: () => press("[data-undo]"),
     p: () => press("[data-before]"),
