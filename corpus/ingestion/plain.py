@@ -4,43 +4,36 @@ Most lines of most files are of this kind, and the general reader takes ten time
 is not certainly plain, and whatever is wrong, is left to it: see `plain_read`.
 """
 
-import re
-from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from corpus.formats import TURNS_MAX
-
-_Role = Literal["system", "user", "assistant"]
-
-
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
-    role: _Role
-    content: str
+from corpus.ingestion.tally import DECISION_CHARACTERS
 
 
-class _Record(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[_Message]
+class _Turn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """In the order of the canonical form, so that encoding it again is writing that."""
+
+    content: Raw
+    """The literal as it stands in the line: its escapes are checked, its encoding is not."""
+    role: Literal["system", "user", "assistant"]
+    train: bool | UnsetType = UNSET
+    """Set here, never read: a line that has it has too many quotes."""
 
 
-class _RawMessage(msgspec.Struct, forbid_unknown_fields=True):
-    role: _Role
-    content: msgspec.Raw
-    """The literal as it stands in the line; strings in it are checked, encodings are not."""
+class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    messages: list[_Turn]
 
 
-class _RawRecord(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[_RawMessage]
-
-
-_ODD_ESCAPE = re.compile(rb'\\[^nrt"]')
 _HEAD_BYTES = 64
-_DECODER = msgspec.json.Decoder(_Record)
-_RAW_DECODER = msgspec.json.Decoder(_RawRecord)
-_ROLE_ENDS = {role: b',"role":"%s"}' % role.encode() for role in ("system", "user", "assistant")}
-_TRAIN_ENDS = {True: b',"train":true}', False: b',"train":false}'}
+_ESCAPES = frozenset(b'bfnrt"')
+"""What follows a backslash where `json.dumps` writes one too, but for a second backslash."""
+_RECORD = msgspec.json.Decoder(_Record)
+_TEXT = msgspec.json.Decoder(str)
+_ENCODER = msgspec.json.Encoder()
 
 
 class PlainChat(NamedTuple):
@@ -49,7 +42,7 @@ class PlainChat(NamedTuple):
     turn_count: int
     answer_count: int
     last: str
-    """The last answer."""
+    """The last answer, or at least as much of it as is counted."""
     hashed: bytes
     """What `Example.sha256` hashes."""
     turns_json: bytes
@@ -64,56 +57,59 @@ def plain_read(line: bytes, rule: str) -> PlainChat | None:
     with reasoning, which has choices, or with a quote behind an escaped backslash take the general
     way.
     """
-    escapes = b"\\" in line
-    is_raw = line.isascii() and b"\x7f" not in line
-    if escapes and _ODD_ESCAPE.search(line):
-        if b"\\u0000" in line or b'\\\\"' in line:
+    is_canonical = line.isascii() and b"\x7f" not in line
+    escaped_quotes = 0
+    if b"\\" in line:
+        escapes = [piece[0] if piece else 0 for piece in line.split(b"\\")[1:]]
+        if 0 in escapes and b'\\\\"' in line:
             return None
-        is_raw = is_raw and not (b"\\u" in line or b"\\/" in line)
-    messages: Any  # of either record
+        escaped_quotes = escapes.count(b'"'[0])
+        is_canonical = is_canonical and _ESCAPES.issuperset(escapes)
     try:
-        messages = (_RAW_DECODER if is_raw else _DECODER).decode(line).messages
+        turns = _RECORD.decode(line).messages
+        if not is_canonical:
+            for turn in turns:
+                turn.content = _canonical(turn.content)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
-    count = len(messages)
-    if not 0 < count <= TURNS_MAX:
+    count = len(turns)
+    if line.count(b'"') - escaped_quotes != 2 + 8 * count or not 0 < count <= TURNS_MAX:
         return None
-    quotes = line.count(b'"') - (line.count(b'\\"') if escapes else 0)
-    if quotes != 2 + 8 * count:
-        return None
-    if is_raw:
-        literals = [bytes(message.content) for message in messages]
-        if not all(literal.startswith(b'"') for literal in literals):
+    answers, last = [], b""
+    for turn in turns:
+        literal = bytes(turn.content)
+        if literal[:1] != b'"':
             return None
-    else:
-        literals = [encode_basestring_ascii(message.content).encode() for message in messages]
-    roles = [message.role for message in messages]
-    answers = [at for at, role in enumerate(roles) if role == "assistant"]
-    chosen = answers if rule == "all" else answers[-1:]
-    if not chosen or chosen[0] == 0 or any(_may_be_blank(messages[at].content) for at in answers):
+        if turn.role == "assistant":
+            if not (literal[1:2].isalnum() or _TEXT.decode(literal).strip()):
+                return None  # it is refused, or passed over where it is not to be learnt
+            if b"<think>" in literal[:_HEAD_BYTES]:
+                return None
+            answers.append(turn)
+            last = literal
+    learns_all = rule == "all"
+    if not answers or turns[0] is (answers[0] if learns_all else answers[-1]):
         return None
-    if any(b"<think>" in literals[at][:_HEAD_BYTES] for at in answers):
-        return None
-    return _plain(literals, roles, answers, frozenset(chosen))
+    hashed = b'{"turns":' + _ENCODER.encode(turns) + b"}"
+    for turn in answers:
+        turn.train = learns_all
+    answers[-1].train = True
+    return PlainChat(count, len(answers), _begin(last), hashed, _ENCODER.encode(turns))
 
 
-def _may_be_blank(content: Any) -> bool:
-    """Whether an answer may be nothing but white space, which is refused."""
-    if isinstance(content, str):
-        return not content[:_HEAD_BYTES].strip()
-    return not bytes(content)[:_HEAD_BYTES].strip(b'"\\ nrtf')
+def _begin(literal: bytes) -> str:
+    """The text of a literal, or at least as much of it as is counted."""
+    head = literal[1:-1][:DECISION_CHARACTERS]
+    text: str = _TEXT.decode(literal) if b"\\" in head else head.decode()
+    return text
 
 
-def _plain(
-    literals: Sequence[bytes], roles: Sequence[str], answers: Sequence[int], chosen: frozenset[int]
-) -> PlainChat:
-    """Put a line's canonical form together."""
-    pieces = [
-        b'{"content":' + literal + _ROLE_ENDS[role]
-        for literal, role in zip(literals, roles, strict=True)
-    ]
-    hashed = b'{"turns":[' + b",".join(pieces) + b"]}"
-    for at in answers:
-        pieces[at] = pieces[at][:-1] + _TRAIN_ENDS[at in chosen]
-    last: str = msgspec.json.decode(literals[answers[-1]])
-    return PlainChat(len(pieces), len(answers), last, hashed, b"[" + b",".join(pieces) + b"]")
+def _canonical(content: Raw) -> Raw:
+    """Write a string as `json.dumps` does; ValidationError where it is not text, or has a NUL."""
+    literal = bytes(content)
+    if literal.isascii() and b"\\" not in literal and b"\x7f" not in literal:
+        return content
+    text = _TEXT.decode(literal)
+    if "\0" in text:
+        raise msgspec.ValidationError("a NUL")
+    return Raw(encode_basestring_ascii(text).encode())

@@ -28,7 +28,14 @@ from corpus.ingestion.plain import PlainChat, plain_read
 from corpus.ingestion.tally import Tally
 from corpus.jsontext import ExampleError, shown
 from corpus.reasoning import reasoning_choose
-from corpus.records import FileError, Record, is_plain_lines, lines_read, records_read
+from corpus.records import (
+    FileError,
+    Record,
+    is_plain_lines,
+    line_record,
+    raw_lines_read,
+    records_read,
+)
 from corpus.screening.personal import example_redact
 from engine.attempt import Attempt
 from engine.process import die_with_parent
@@ -87,11 +94,8 @@ class PartWriter:
 
     def record(self, record: Record) -> None:
         """Read a record: it becomes an example or a problem, or it is left out."""
-        if record.raw is not None and self._may_be_plain:
-            plain = plain_read(record.raw, self.config.decision_rule)
-            if plain is not None:
-                self._plain_write(record.line, plain)
-                return
+        if record.raw is not None and self.plain_line(record.line, record.raw):
+            return
         value: Any = None
         try:
             value = record.value()
@@ -127,11 +131,17 @@ class PartWriter:
             if value is None or value < least:
                 raise LeftOutError(f"{name} below {least:g}")
 
-    def _plain_write(self, line: int, plain: PlainChat) -> None:
+    def plain_line(self, line: int, raw: bytes) -> bool:
+        """Read a line that is plain chat; False, and nothing is done, where it is anything else."""
+        plain = plain_read(raw, self.config.decision_rule) if self._may_be_plain else None
+        if plain is None:
+            return False
         admitted = self._admit(plain.hashed)
-        if admitted is None:
-            return
-        sha256, held_out = admitted
+        if admitted is not None:
+            self._plain_write(line, plain, *admitted)
+        return True
+
+    def _plain_write(self, line: int, plain: PlainChat, sha256: str, held_out: bool) -> None:
         self._plain_count += 1
         self._plain_turns += plain.turn_count
         self._plain_answers += plain.answer_count
@@ -335,7 +345,7 @@ def spans_of(path: Path, position: Mapping[str, Any]) -> Iterator[Span]:
             count = data.count(b"\n")
             while data and not data.endswith(b"\n"):
                 data = file.readline(_SPAN_BYTES)
-                count += data.endswith(b"\n")
+                count += not data or data.endswith(b"\n")  # the file's last line may have no end
             span = Span(start=start, end=file.tell(), first_line=line, next_line=line + count)
             yield span
             start, line = span.end, span.next_line
@@ -345,14 +355,15 @@ def span_read(path: Path, config: IngestionConfig, span: Span) -> dict[str, Any]
     """Read the lines of a span into one part; runs in a process of its own."""
     writer = PartWriter(path, config)
     error: tuple[str, str] | None = None
-    with config.source.open("rb") as file:
+    with config.source.open("rb", buffering=1 << 20) as file:
         file.seek(span.start)
         limit = config.limits["max_record_bytes"]
         try:
-            for record in lines_read(file, limit, tell=file.tell, first_line=span.first_line):
-                if record.end_bytes > span.end:  # the next span's first
+            for number, raw in raw_lines_read(file, limit, first_line=span.first_line):
+                if number >= span.next_line:
                     break
-                writer.record(record)
+                if raw is None or not writer.plain_line(number, raw):
+                    writer.record(line_record(number, raw, limit))
         except FileError as problem:
             error = (problem.message, problem.cure)
     writer.close()

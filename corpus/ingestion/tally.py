@@ -17,7 +17,8 @@ NOTICE_ROWS = 200
 """Rows of each notice that are kept; more are only counted."""
 _COMMON_TOLD, _COMMON_KEPT = 20, 1000
 _OUTCOME_DIGITS = 3
-_DECISION_CHARACTERS = 200
+DECISION_CHARACTERS = 200
+"""Of a last decision that are counted."""
 
 
 class Counts:
@@ -118,13 +119,17 @@ class Tally(Counts):
 
     def last_decision_add(self, text: str) -> None:
         """Count what an example ends with, by its first characters."""
-        self.last_decisions[text[:_DECISION_CHARACTERS]] += 1
+        self.last_decisions[text[:DECISION_CHARACTERS]] += 1
         if len(self.last_decisions) > 4 * _COMMON_KEPT:
             self._common_keep()
 
     def _common_keep(self) -> None:
         if len(self.last_decisions) > 2 * _COMMON_KEPT:
-            self.last_decisions = Counter(dict(_commonest(self.last_decisions, _COMMON_KEPT)))
+            # Those that came once go first: mostly all are such, and sorting them takes longer.
+            often = Counter({text: n for text, n in self.last_decisions.items() if n > 1})
+            if len(often) > _COMMON_KEPT:
+                often = Counter(dict(_commonest(often, _COMMON_KEPT)))
+            self.last_decisions = often
 
     def account_add(self, account: Account, line: int) -> None:
         """Count what became of the fields of a record."""

@@ -11,11 +11,18 @@ from pathlib import Path
 
 from corpus.records import jsonlines, tables
 from corpus.records.containers import Content, content_open
-from corpus.records.jsonlines import lines_read
+from corpus.records.jsonlines import line_record, lines_read, raw_lines_read
 from corpus.records.record import FileError, Record
 from corpus.records.sessions import is_session_log, sessions_read
 
-__all__ = ["FileError", "Record", "is_plain_lines", "lines_read", "records_read"]
+__all__ = [
+    "FileError",
+    "Record",
+    "is_plain_lines",
+    "line_record",
+    "raw_lines_read",
+    "records_read",
+]
 
 EXPANDED_BYTES_MAX = 8 << 30
 

@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import IO, Any
 
 from corpus.jsontext import ExampleError, not_json, value_take
@@ -14,22 +15,42 @@ _CHUNK_BYTES = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def lines_read(
-    stream: IO[bytes], max_record_bytes: int, *, tell: Callable[[], int], first_line: int = 1
-) -> Iterator[Record]:
-    """Yield a record for each line that is not empty; one too long is yielded with its error.
+def raw_lines_read(
+    stream: IO[bytes], max_record_bytes: int, *, first_line: int = 1
+) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the number and the bytes of each line that is not empty; None for one too long.
 
-    tell: how far into the file reading has come. first_line: the number of the stream's next line.
+    first_line: the number of the stream's next line.
     """
-    number = first_line - 1
-    while data := stream.readline(max_record_bytes + 2):
-        number += 1
+    for number in count(first_line):
+        data = stream.readline(max_record_bytes + 2)
+        if not data:
+            return
         if len(data) > max_record_bytes and not data.endswith(b"\n"):
             while data and not data.endswith(b"\n"):
                 data = stream.readline(_CHUNK_BYTES)
-            yield Record(line=number, error=too_long(max_record_bytes), end_bytes=tell())
+            yield number, None
         elif not data.isspace():
-            yield Record(line=number, raw=data.rstrip(b"\r\n"), end_bytes=tell())
+            yield number, data.rstrip(b"\r\n")
+
+
+def lines_read(
+    stream: IO[bytes], max_record_bytes: int, *, tell: Callable[[], int]
+) -> Iterator[Record]:
+    """Yield a record for each line that is not empty; one too long is yielded with its error.
+
+    tell: how far into the file reading has come.
+    """
+    for number, raw in raw_lines_read(stream, max_record_bytes):
+        yield line_record(number, raw, max_record_bytes, end_bytes=tell())
+
+
+def line_record(
+    number: int, raw: bytes | None, max_record_bytes: int, *, end_bytes: int = 0
+) -> Record:
+    """Return the record of a line that `raw_lines_read` yielded."""
+    error = too_long(max_record_bytes) if raw is None else None
+    return Record(line=number, raw=raw, error=error, end_bytes=end_bytes)
 
 
 def is_array(content: Content) -> bool:
