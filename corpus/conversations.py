@@ -298,9 +298,12 @@ class ChatEncoder:
                 if example.reads_reasoning:
                     start = _reasoning_end(through, at + len(reasoning), end)
         elif empty := _EMPTY_REASONING.match(through, start):
-            # Learnt, it would teach the model to close its thinking at once.
-            start = empty.end()
-            remarks.add("no_reasoning")
+            if example.learns_empty_reasoning:
+                thought = start, start + len(empty.group().rstrip())
+                remarks.add("empty_reasoning_learnt")
+            else:  # learnt, it would teach the model to close its thinking at once
+                start = empty.end()
+                remarks.add("no_reasoning")
         return _Decision(start=start, end=end, remarks=frozenset(remarks), reasoning=thought)
 
     def _turn_end(self, through: str, start: int) -> int:

@@ -62,6 +62,9 @@ class Example:
     """How it went, as the source says: reward, success and the like; true is 1."""
     reads_reasoning: bool = False
     """Whether the assistant's reasoning is only read: then a decision begins after it."""
+    learns_empty_reasoning: bool = False
+    """Whether an answer without reasoning is learnt with the empty reasoning that a chat template
+    writes before it: then the model learns to close its thinking at once."""
     day: str | None = None
     """The day, as 2026-11-29, that a chat template is told; None: today."""
 
@@ -75,7 +78,7 @@ class Example:
     def hashed_text(self) -> str:
         """The text whose SHA-256 names the example."""
         record = self.to_json()
-        for name in ("outcome", "reads_reasoning", "day"):
+        for name in ("outcome", "reads_reasoning", "learns_empty_reasoning", "day"):
             record.pop(name, None)
         for turn in record["turns"]:
             turn.pop("train", None)
@@ -95,6 +98,8 @@ class Example:
             record["outcome"] = dict(self.outcome)
         if self.reads_reasoning:
             record["reads_reasoning"] = True
+        if self.learns_empty_reasoning:
+            record["learns_empty_reasoning"] = True
         if self.day is not None:
             record["day"] = self.day
         return record
@@ -143,6 +148,7 @@ def example_from_json(record: Mapping[str, Any]) -> Example:
         template_arguments=record.get("template_arguments", {}),
         outcome=record.get("outcome", {}),
         reads_reasoning=record.get("reads_reasoning", False),
+        learns_empty_reasoning=record.get("learns_empty_reasoning", False),
         day=record.get("day"),
     )
 

@@ -53,6 +53,12 @@ NOTICES: dict[str, NoticeKind] = {
         "thinking at once.",
         is_asked=False,
     ),
+    "empty_reasoning_learnt": NoticeKind(
+        title="An answer without reasoning: the empty reasoning before it is learnt",
+        cure="As was chosen for this batch: the model learns to close its thinking at once, and "
+        "may come to answer other questions without thinking too.",
+        is_asked=False,
+    ),
     "unfolded": NoticeKind(
         title="A conversation is learnt as it stands at each of its answers",
         cure="The model's chat template writes an answer otherwise once more follows: most leave "

@@ -40,6 +40,9 @@ class IngestionConfig:
     """One of DECISION_RULES, for examples in which no turn is marked."""
     reasoning: str = LEARN
     """One of `corpus.reasoning.CHOICES`."""
+    empty_reasoning: bool = False
+    """Whether an answer without reasoning is learnt with the empty reasoning that the chat template
+    writes before it."""
     preference: str = ""
     """chosen: learn the chosen answers of preference data; empty: ask."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +96,9 @@ class IngestionConfig:
             if record.get(name, values[0]) not in values:
                 cure = f"Use {' or '.join(value or 'nothing' for value in values)}."
                 raise ConfigError(name, f"{record[name]!r} is not known", cure)
+        for name in ("empty_reasoning", "redact"):
+            if not isinstance(record.get(name, False), bool):
+                raise ConfigError(name, f"{record[name]!r} is not known", "Use true or false.")
         _columns_check(record.get("columns") or {})
         arguments_check(record.get("template_arguments") or {})
         _outcomes_check(record.get("outcome_least") or {})

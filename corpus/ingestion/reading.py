@@ -68,10 +68,10 @@ class PartWriter:
         self.config = config
         self.tally = Tally()
         self._reading = config.reading
-        # A plain line has no outcome, no day, no arguments and nothing that is covered.
-        self._may_be_plain = not (
-            config.day or config.redact or config.outcome_least or config.template_arguments
-        )
+        # A plain line has no outcome, no day, no arguments, no choice of its own and nothing that
+        # is covered.
+        chosen = (config.day, config.redact, config.outcome_least, config.template_arguments)
+        self._may_be_plain = not any((*chosen, config.empty_reasoning))
         self._plain_count = self._plain_turns = self._plain_answers = 0
         self._stack = ExitStack()
         self._examples = self._open(".examples")
@@ -105,7 +105,8 @@ class PartWriter:
                 chosen = example_redact(chosen)
             self._outcome_check(chosen)
             example = decisions_mark(chosen, self.config.decision_rule)
-            example = replace(example, day=self.config.day)
+            empty = self.config.empty_reasoning
+            example = replace(example, day=self.config.day, learns_empty_reasoning=empty)
         except LeftOutError as error:
             self.tally.left_out[str(error)] += 1
         except UnknownFormatError as error:

@@ -38,6 +38,7 @@ class BatchForm(forms.Form):
         label="Decision tokens", choices=DECISION_RULES, required=False
     )
     reasoning = forms.ChoiceField(choices=REASONING, required=False)
+    empty_reasoning = forms.BooleanField(required=False)
     template_arguments = TemplateArgumentsField(label="Template arguments")
     language_model = forms.ModelChoiceField(
         label="Model",

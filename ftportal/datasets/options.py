@@ -3,6 +3,7 @@
 preference     chosen: learn the chosen answers of preference data
 columns        {column: target} for a file of no known format
 template_arguments  what the chat template is given, where a record says nothing itself
+empty_reasoning  learn an answer without reasoning with the empty reasoning before it
 outcome_least  {outcome: the least that it must be}
 contaminated_kept  why examples that also measure the model are trained on all the same
 leave_out      {sha256 of an example: why a person left it out}
@@ -23,6 +24,7 @@ from engine.numbers import is_number
 
 READING_OPTIONS = (
     *("preference", "columns", "outcome_least", "leave_out", "redact", "template_arguments"),
+    "empty_reasoning",
 )
 """Options that change what is read: a new value means reading again."""
 _CONTENT_OPTIONS = (*READING_OPTIONS, "good_only")
@@ -45,6 +47,8 @@ def options_check(options: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in options.items() if value}
     if kept.get("preference") not in (None, "chosen"):
         raise OptionError("Preference data can only be learnt by its chosen answers.", "Choose it.")
+    if kept.get("empty_reasoning", True) is not True:
+        raise OptionError("Empty reasoning is learnt or it is not.", "Say true, or leave it out.")
     if "columns" in kept:
         try:
             ColumnMapping.from_json(kept["columns"])

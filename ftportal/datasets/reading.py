@@ -32,6 +32,7 @@ def _config(job: Job) -> dict[str, Any]:
         "filename": batch.filename,
         "passes": "all" if is_small else "reading",
         "reasoning": batch.reasoning,
+        "empty_reasoning": bool(batch.options.get("empty_reasoning")),
         "preference": batch.options.get("preference", ""),
         "columns": batch.options.get("columns", {}),
         "outcome_least": batch.options.get("outcome_least", {}),

@@ -102,6 +102,8 @@ class BatchReport:
     length_limit_tokens: int
     duplicate_count: int
     reasoning_count: int
+    empty_reasoning_count: int
+    """Examples whose empty reasoning is learnt, where that was chosen."""
 
     @property
     def differs(self) -> bool:
@@ -128,6 +130,7 @@ def report_of(batch: Batch) -> BatchReport | None:
         length_limit_tokens=RunConfig.max_example_tokens,
         duplicate_count=report.get("duplicate_count", 0),
         reasoning_count=report.get("reasoning_count", 0),
+        empty_reasoning_count=report.get("notices", {}).get("empty_reasoning_learnt", 0),
     )
 
 

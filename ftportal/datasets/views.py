@@ -134,6 +134,7 @@ def _initial(request: HttpRequest) -> dict[str, object]:
         "kind": mended.kind,
         "decision_rule": mended.decision_rule,
         "reasoning": mended.reasoning,
+        "empty_reasoning": bool(mended.options.get("empty_reasoning")),
         "language_model": mended.language_model_id,
     }
 
@@ -146,7 +147,9 @@ def _upload(form: BatchForm, user: User) -> Batch:
         kind=form.cleaned_data["kind"],
         decision_rule=form.chosen_rule,
         reasoning=form.cleaned_data["reasoning"] or LEARN,
-        options={"template_arguments": form.cleaned_data["template_arguments"]},
+        options={
+            name: form.cleaned_data[name] for name in ("template_arguments", "empty_reasoning")
+        },
         file=form.cleaned_data["file"],
         upload=_whole_upload(form.cleaned_data["upload"], user),
     )

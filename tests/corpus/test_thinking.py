@@ -1,6 +1,7 @@
 """Templates of models that think: every answer is learnt as the model will write it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from corpus.conversations import ChatEncoder, RewrittenError
 from corpus.examples import Example, decisions_mark, example_from_json
 from corpus.formats import example_parse
+from corpus.ingestion.config import IngestionConfig
 from corpus.ingestion.engine import main
 from corpus.reasoning import reasoning_choose
+from engine.checks import ConfigError
 from tests.tiny_model import tiny_tokenizer_write
 
 THINKS = """
@@ -62,9 +65,12 @@ def encoder(directory: Path) -> ChatEncoder:
     return ChatEncoder.from_directory(directory)
 
 
-def example_of(messages: list[Any], *, choice: str = "learn", rule: str = "all") -> Example:
+def example_of(
+    messages: list[Any], *, choice: str = "learn", rule: str = "all", empty: bool = False
+) -> Example:
     parsed = example_parse({"messages": messages})
-    return decisions_mark(reasoning_choose(parsed, choice), rule)
+    marked = decisions_mark(reasoning_choose(parsed, choice), rule)
+    return replace(marked, learns_empty_reasoning=empty)
 
 
 def learnt(encoder: ChatEncoder, example: Example) -> list[tuple[str, str]]:
@@ -82,7 +88,7 @@ def learnt(encoder: ChatEncoder, example: Example) -> list[tuple[str, str]]:
     ]
 
 
-def unfolded(encoder: ChatEncoder, messages: list[Any], **more: str) -> list[tuple[str, str]]:
+def unfolded(encoder: ChatEncoder, messages: list[Any], **more: Any) -> list[tuple[str, str]]:
     parts = encoder.unfold(example_of(messages, **more))
     return [one for part in parts for one in learnt(encoder, part)]
 
@@ -126,10 +132,35 @@ def test_an_answer_without_reasoning_does_not_learn_to_close_it(
     assert encoder.encode(example).remarks == {"no_reasoning"}
 
 
+@pytest.mark.parametrize("messages", [[ASK, ONE], [ASK, PLAIN]], ids=["left out", "none there"])
+def test_by_choice_it_learns_to_close_it(encoder: ChatEncoder, messages: list[Any]) -> None:
+    """The oracle: what is read is exactly the prompt, all that the model is to write is learnt."""
+    example = example_of(messages, choice="leave_out", empty=True)
+    ((before, answer),) = learnt(encoder, example)
+    assert before == encoder.template.render([ASK], add_generation_prompt=True)
+    assert answer == "\n</think>\n\n3<|im_end|>"
+    assert encoder.encode(example).remarks == {"empty_reasoning_learnt"}
+    pieces = encoder.pieces(example)
+    shown = [one for one in pieces if one.is_reasoning]
+    assert "".join(one.text for one in shown).strip() == "</think>"
+    assert all(one.is_decision for one in shown)
+    assert example.sha256() == example_of(messages, choice="leave_out").sha256()
+
+
+def test_the_choice_changes_no_answer_that_has_reasoning(encoder: ChatEncoder) -> None:
+    talk = [ASK, ONE, MORE, PLAIN]
+    chosen, usual = unfolded(encoder, talk, empty=True), unfolded(encoder, talk)
+    assert chosen[0] == usual[0] and chosen[0][1] == "1+2\n</think>\n\n3<|im_end|>"
+    assert chosen[1][1] == "\n</think>\n\n3<|im_end|>" and usual[1][1] == "3<|im_end|>"
+    assert "".join(chosen[1]) == "".join(usual[1])
+
+
 def test_thinking_that_is_turned_off_is_read_in_the_prompt(encoder: ChatEncoder) -> None:
     record = {"messages": [ASK, PLAIN], "chat_template_kwargs": {"enable_thinking": False}}
-    ((before, answer),) = learnt(encoder, decisions_mark(example_parse(record), "all"))
-    assert before.endswith("<think>\n\n</think>\n\n") and answer == "3<|im_end|>"
+    example = decisions_mark(example_parse(record), "all")
+    for chosen in (False, True):  # what the prompt gives is not for the model to write
+        ((before, answer),) = learnt(encoder, replace(example, learns_empty_reasoning=chosen))
+        assert before.endswith("<think>\n\n</think>\n\n") and answer == "3<|im_end|>"
 
 
 def test_a_chain_of_tools_is_one_example(encoder: ChatEncoder) -> None:
@@ -162,11 +193,17 @@ def read(directory: Path, tmp_path: Path) -> SimpleNamespace:
         lines += [{"messages": [asked, ONE, MORE, TWO]}, {"messages": [asked, PLAIN]}]
     source = tmp_path / "source"
     source.write_text("\n".join(map(json.dumps, lines)))
-    config = {"source": str(source), "tokenizer": str(directory), "decision_rule": "all"}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert main([str(tmp_path)]) == 0
-    output = tmp_path / "attempts/0/output"
+    return ingested(directory, tmp_path, source)
+
+
+def ingested(directory: Path, job: Path, source: Path, **more: Any) -> SimpleNamespace:
+    job.mkdir(exist_ok=True)
+    config = {"source": str(source), "tokenizer": str(directory), "decision_rule": "all", **more}
+    (job / "config.json").write_text(json.dumps(config))
+    assert main([str(job)]) == 0
+    output = job / "attempts/0/output"
     return SimpleNamespace(
+        source=source,
         summary=json.loads((output / "summary.json").read_text()),
         examples=[json.loads(line) for line in (output / "examples.jsonl").open()],
     )
@@ -188,3 +225,26 @@ def test_a_file_is_unfolded_and_says_so(read: SimpleNamespace, encoder: ChatEnco
     assert summary["decision_count"] == 120 and summary["problem_count"] == 0
     assert summary["notices"]["unfolded"] == 40 and summary["notices"]["no_reasoning"] == 40
     assert summary["screening"]["screened"] == 80  # what is said twice is looked through once
+
+
+def test_a_file_learns_to_answer_without_thinking_where_that_is_chosen(
+    read: SimpleNamespace, encoder: ChatEncoder, directory: Path, tmp_path: Path
+) -> None:
+    """Plain lines too, which take a faster way; the tokens more are the marks of each of them."""
+    chosen = ingested(directory, tmp_path / "chosen", read.source, empty_reasoning=True)
+    notices = chosen.summary["notices"]
+    assert "no_reasoning" not in notices and notices["empty_reasoning_learnt"] == 40
+    counts = [one.summary["decision_token_count"] for one in (chosen, read)]
+    marks = len(encoder.tokenizer.encode("\n</think>\n\n", add_special_tokens=False).ids)
+    assert counts[0] - counts[1] == 40 * marks
+    for one, other in zip(chosen.examples, read.examples, strict=True):
+        assert (one["sha256"], one["held_out"]) == (other["sha256"], other["held_out"])
+        ((_, answer), *_) = learnt(encoder, example_from_json(one))
+        assert answer.startswith(("1+2", "3+3", "\n</think>\n\n3"))
+
+
+def test_the_choice_is_yes_or_no(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="empty_reasoning"):
+        IngestionConfig.from_json(
+            {"source": str(directory), "tokenizer": str(directory), "empty_reasoning": "yes"}
+        )

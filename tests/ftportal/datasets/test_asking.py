@@ -1,6 +1,7 @@
 """How a model is asked: its template's arguments and its longest answer, from page to engine."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +155,35 @@ def test_the_upload_form_takes_them(
     assert "This is not JSON" in posted("thinking").content.decode()
     assert posted(json.dumps(OFF)).status_code == 302
     assert Batch.objects.get().options == {"template_arguments": OFF}
+
+
+@pytest.mark.parametrize("ticked", [True, False], ids=["chosen", "not chosen"])
+def test_answering_without_thinking_is_learnt_by_choice(
+    read: Callable[[Batch], Batch],
+    client_of: Any,
+    cast: SimpleNamespace,
+    thinker: LanguageModel,
+    ticked: bool,
+) -> None:
+    """From the box in the form to the tokens on the batch's page."""
+    client, new = client_of(cast.tina), reverse("datasets:batch_new")
+    assert "Also learn to answer without thinking" in client.get(new).content.decode()
+    sent = {"kind": "conversation", "file": _file(lines([talk(1), talk(2)]))}
+    assert client.post(new, sent | ({"empty_reasoning": "on"} if ticked else {})).status_code == 302
+    batch = read(Batch.objects.get())
+    assert batch.options == ({"empty_reasoning": True} if ticked else {})
+    page = client.get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    learnt = "".join(
+        re.findall(r'<span class="tok-decision tok-reasoning">(.*?)</span>', page, re.DOTALL)
+    )
+    assert (learnt.split() == ["&lt;/think&gt;"] * 2) is ticked
+    assert ("learns to close its thinking at once" in page) is ticked
+    assert ("The empty reasoning is read and not learnt" in page) is not ticked
+
+
+def test_a_choice_that_finds_nothing_to_learn_says_so(
+    read: Callable[[Batch], Batch], client_of: Any, cast: SimpleNamespace, thinker: LanguageModel
+) -> None:
+    batch = read(upload(thinker, cast, "Off", empty_reasoning=True, template_arguments=OFF))
+    page = client_of(cast.tina).get(reverse("datasets:batch", args=[batch.pk])).content.decode()
+    assert "there is no empty reasoning to learn" in page
