@@ -28,6 +28,8 @@ PAGE = ROOT / "docs/results/gpu.md"
 TESTS = (
     "tests/training/test_plain.py",
     "tests/training/test_devices.py",
+    "tests/training/quantised/test_layers.py",
+    "tests/training/quantised/test_base.py",
     "tests/evaluation/test_devices.py",
 )
 """The files that have tests marked `gpu`."""

@@ -93,15 +93,24 @@ class Case:
     method: str
     cards: int
     context: int
+    bits: int | None = None
+    """In which the base is held."""
+
+    @property
+    def name(self) -> str:
+        """As the tables call it."""
+        name = METHODS[self.method].name
+        return name if self.bits is None else f"{name}, base in {self.bits} bit"
 
     @property
     def config(self) -> RunConfig:
-        """The recipe: bfloat16, each card a part where there are several."""
-        sharding = "none" if self.cards == 1 else "fsdp2"
+        """The recipe: bfloat16, each card a part where there are several, but of what is held in
+        few bits, which is whole on each."""
+        sharding = "none" if self.cards == 1 or self.bits else "fsdp2"
         return RunConfig.from_json(
             example_config()
             | {
-                "method": {"name": self.method},
+                "method": {"name": self.method, "base_bits": self.bits},
                 "dtype": "bfloat16",
                 "examples_per_step": EXAMPLES_PER_STEP,
                 "max_example_tokens": self.context + DECISION,
@@ -153,34 +162,40 @@ def verdict(needed_bytes: int, card: int) -> str:
     return fits(needed_bytes, CARDS[card] * _GB)
 
 
+def cases(context: int) -> list[Case]:
+    """Every method, its base in whatever bits it can be, on every number of cards."""
+    return [
+        Case(method=method, cards=cards, context=context, bits=bits)
+        for method, kind in METHODS.items()
+        for bits in (None, *kind.base_bits)
+        for cards in COUNTS
+    ]
+
+
 def parts_rows(model: Model) -> list[list[str]]:
-    """Every method on every number of cards, item by item, with the shortest context."""
+    """Every case item by item, with the shortest context."""
     rows = []
-    for method, kind in METHODS.items():
-        for cards in COUNTS:
-            case = Case(method=method, cards=cards, context=CONTEXTS[0])
-            memory = case.memory(model)
-            total = memory.total_bytes
-            items = [_gb(sum(map(memory.part_bytes, names))) for names in COLUMNS.values()]
-            verdicts = [verdict(total, card) for card in CARDS]
-            speed = "–" if verdicts[-1] == NO else _rounded(case.speed(model))
-            rows.append([kind.name, str(cards), *items, f"**{_gb(total)}**", *verdicts, speed])
+    for case in cases(CONTEXTS[0]):
+        memory = case.memory(model)
+        total = memory.total_bytes
+        items = [_gb(sum(map(memory.part_bytes, names))) for names in COLUMNS.values()]
+        verdicts = [verdict(total, card) for card in CARDS]
+        speed = "–" if verdicts[-1] == NO else _rounded(case.speed(model))
+        rows.append([case.name, str(case.cards), *items, f"**{_gb(total)}**", *verdicts, speed])
     return rows
 
 
 def context_rows(model: Model) -> list[list[str]]:
-    """Every method on every number of cards, by the length of the context."""
+    """Every case by the length of the context."""
     rows = []
-    for method, kind in METHODS.items():
-        for cards in COUNTS:
-            row = [kind.name, str(cards)]
-            for context in CONTEXTS:
-                case = Case(method=method, cards=cards, context=context)
-                total = case.memory(model).total_bytes
-                verdicts = [verdict(total, card) for card in CARDS]
-                speed = "–" if verdicts[-1] == NO else _rounded(case.speed(model))
-                row += [_gb(total), " / ".join(verdicts), speed]
-            rows.append(row)
+    for of_one in zip(*map(cases, CONTEXTS), strict=True):
+        row = [of_one[0].name, str(of_one[0].cards)]
+        for case in of_one:
+            total = case.memory(model).total_bytes
+            verdicts = [verdict(total, card) for card in CARDS]
+            speed = "–" if verdicts[-1] == NO else _rounded(case.speed(model))
+            row += [_gb(total), " / ".join(verdicts), speed]
+        rows.append(row)
     return rows
 
 
@@ -242,7 +257,8 @@ The model: the text part of {NAME} as its own class builds it without numbers,
 {model.decoder.attending} attend and the others keep a state. The recipe: bfloat16 throughout,
 frozen context, {EXAMPLES_PER_STEP} examples a step with one decision of {DECISION} tokens each, no
 watch, no defences, each method with its own defaults. On one card it holds everything; on several
-each holds a part (`sharding: fsdp2`). Sizes are GB of 1024 MB on each card, as on the form; free
+each holds a part (`sharding: fsdp2`), but for a base in 8 or 4 bit, which is whole on each.
+Sizes are GB of 1024 MB on each card, as on the form; free
 are thought to be {free}.
 
 ## With contexts of {CONTEXTS[0]:,} tokens, item by item
@@ -255,6 +271,10 @@ are thought to be {free}.
   and the head alone are {_gb(_outer_bytes(model))} GB.
 - Each row is the worst moment of a step. What is not there then counts 0, such as activations
   while gradients are summed.
+- A base in 8 or 4 bit: the layers' weights take 8.5 and 4.1 bit a number, scales counted; the
+  embeddings, the head and the norms stay in bfloat16. Under work space is the largest weight, which
+  is restored for its product. What is merged and judged are the parent's own weights, which are
+  read from its files again, one at a time.
 - APOLLO's projections are whole on every card; its moments are cut where the weights are.
 
 ## By the length of the context
@@ -267,8 +287,8 @@ All cards together, context and decision tokens counted: {rate} products and sum
 which the whole is the data sheet's dense bfloat16 peak of an H100 or H200 (the same for both); 2
 operations a parameter for a context token, 6 for a decision token. Left out: the messages between
 cards, which sharing needs in every pass and which a slow link makes the larger part; attention's
-own products, which would add {shares}; the optimizer's step; and that LoRA needs a third less for
-a decision token.
+own products, which would add {shares}; the optimizer's step; what restoring a base of few bits
+takes; and that LoRA needs a third less for a decision token.
 
 ## What it does not show
 

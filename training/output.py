@@ -40,13 +40,17 @@ def output_write(
     recipe = {
         "recipe": config.to_json(),
         "summary": summary,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in _packages(config)},
         "python": platform.python_version(),
     }
     json_write(directory / "recipe.json", recipe)
     json_write(directory / "displacement.json", changes)
     (directory / "README.md").write_text(model_card(config, summary), encoding="utf-8")
     return manifest_write(directory)
+
+
+def _packages(config: RunConfig) -> tuple[str, ...]:
+    return _PACKAGES if config.method.base_bits is None else (*_PACKAGES, "bitsandbytes")
 
 
 def _beside_write(parent: Path, directory: Path, encoder: ChatEncoder) -> None:

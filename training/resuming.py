@@ -27,7 +27,8 @@ from training.ranks.group import Ranks
 from training.ranks.sharding import Holding
 from training.tensors.files import DTYPE_NAMES, DTYPES, tensors_write
 from training.tensors.parts import cut_axis, held, held_slices, part
-from training.tensors.reading import fill, slices_fill, whole_read
+from training.tensors.reading import fill, slices_fill
+from training.tensors.stored import whole_read
 
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.pt"

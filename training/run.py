@@ -36,6 +36,7 @@ from training.models import (
     model_load,
 )
 from training.preflight import Preflight
+from training.quantised.base import base_quantise, machine_check
 from training.ranks.group import ALONE, Ranks
 from training.ranks.sharding import Copies, Holding, Shards
 from training.samples import Curriculum, curriculum_build
@@ -72,7 +73,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     Heap().keep_small()
     encoder = _encoder(config)
     sharded = _is_sharded(config, attempt, ranks)
-    if sharded:
+    if sharded or config.method.base_bits is not None:
         model = model_without_weights(config.model, getattr(torch, config.dtype))
     else:
         model = model_load(config)
@@ -90,7 +91,7 @@ def _run(config: RunConfig, attempt: Attempt, ranks: Ranks, preflight: Preflight
     if config.method.kind.is_adapter and (left := unadapted_parts(model, tensors)):
         message = f"these get no adapter and stay as they are: {', '.join(left)}"
         attempt.events.warning(where="method.name", message=message)
-    holding = _hold(config, model, tensors, device, ranks, sharded=sharded)
+    holding = _hold(config, model, tensors, attempt, device, ranks, sharded=sharded)
     can_pad, can_gather = _streaming_check(config, holding, curriculum, attempt, device)
     Heap().trim()  # of what imports and the check have left
     progress.next()
@@ -154,6 +155,8 @@ class _Progress:
 
 def _check(config: RunConfig, attempt: Attempt) -> None:
     """Refuse what can be refused before anything is loaded, and repeat the recipe's warnings."""
+    if config.method.base_bits is not None:
+        machine_check(config.method.base_bits, device_choose(config.device))
     directory_check("model", config.model)
     if config.anchor_model is not None:
         directory_check("anchor_model", config.anchor_model)
@@ -243,22 +246,42 @@ def _hold(
     config: RunConfig,
     model: nn.Module,
     tensors: TensorMap,
+    attempt: Attempt,
     device: torch.device,
     ranks: Ranks,
     *,
     sharded: bool,
 ) -> Holding:
-    """Let this rank hold its copy of the model, or read its part of it."""
+    """Let this rank hold its copy of the model, or read its part, or all of it in few bits."""
     if sharded:
         cuts_larger_side = config.method.kind.cuts_larger_side
         shards = Shards(model, ranks, device.type, by_larger_side=cuts_larger_side)
         weights_read(model, config.model, tensors)
         return shards
+    if config.method.base_bits is not None:
+        _base_quantise(config, model, tensors, attempt, device)
+        return Copies(model, ranks)
     model = model.to(device)
     linear_layers_prepare(model)
     if not config.method.kind.is_adapter and device.type == "cpu":
         embedding_gradient_by_row(model)  # a GPU would add the rows in no order that comes again
     return Copies(model, ranks)
+
+
+def _base_quantise(
+    config: RunConfig,
+    model: nn.Module,
+    tensors: TensorMap,
+    attempt: Attempt,
+    device: torch.device,
+) -> None:
+    bits = config.method.base_bits or 0
+    dtype = getattr(torch, config.dtype)
+    base = base_quantise(model, config.model, tensors, bits=bits, dtype=dtype, device=device)
+    message = f"in {bits} bit the layers' weights are off by {100 * base.off:.2g} % of their norm"
+    if base.in_full:
+        message += f"; these stay in {config.dtype}: {', '.join(base.in_full)}"
+    attempt.events.warning(where="method.base_bits", message=message)
 
 
 def _streaming_check(

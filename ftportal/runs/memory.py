@@ -132,6 +132,13 @@ def workload_of(mixture: Mixture, config: RunConfig) -> Workload:
 def _warning(
     config: RunConfig, estimate: MemoryEstimate, needed: int, place: Place, whose: str
 ) -> RecipeWarning | None:
+    bits = config.method.base_bits
+    if bits is not None and not place.on_gpu:
+        message = (
+            f"A base in {bits} bit needs a worker with a CUDA GPU, and none is known of yet: "
+            "without one the engine refuses the run before it loads anything."
+        )
+        return RecipeWarning(field="base_bits", message=message)
     if place.free_bytes is None or needed <= place.free_bytes:
         return None
     message = (

@@ -209,6 +209,9 @@ def recipe_words(
         rows.insert(1, ("APOLLO by", Apollo.implementations.get(name, name)))
     if method.get("lora_alpha") is not None:
         rows.insert(1, ("LoRA alpha", f"{method['lora_alpha']:g}"))
+    if method.get("base_bits") is not None:
+        words = f"in {method['base_bits']} bit; merged into the weights as the parent has them"
+        rows.insert(1, ("LoRA's base is held", words))
     return rows + defence_words(recipe) + watch_words(recipe, probe_set)
 
 

@@ -26,6 +26,8 @@ __all__ = [
     "run_again_url",
     "run_list",
 ]
+_OF_A_METHOD = ("rank", "scale", "lora_alpha", "base_bits")
+"""Fields of a recipe that mean something else with another method, or nothing."""
 
 PARENTS_LISTED = 200
 """More checkpoints than this are not chosen from a list, but found by a part of their names."""
@@ -136,7 +138,7 @@ def run_again_url(run: Run, **changes: Any) -> str:
     """
     fields = recipe_flatten(run.recipe)
     if changes.get("method", fields.get("method")) != fields.get("method"):
-        for name in ("rank", "scale", "lora_alpha"):  # they mean something else there, or nothing
+        for name in _OF_A_METHOD:
             fields.pop(name, None)
     fields |= {"parent": run.parent_id, "probe_set": run.probe_set_id or ""}
     fields |= {f"weight_{part.batch_id}": f"{part.weight:g}" for part in run.mixture.all()}

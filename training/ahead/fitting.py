@@ -87,29 +87,37 @@ def processes_of(config: RunConfig, place: Place) -> int:
 
 def method_fits(config: RunConfig, session: Session, place: Place) -> list[MethodFit]:
     """Try every method with the rest of a recipe as it is; the recipe's own with its settings."""
-    tries = []
-    for key, kind in METHODS.items():
-        chosen = key == config.method.name
-        try:
-            tried = config if chosen else replace(config, method=MethodConfig(name=key))
-        except ConfigError as error:
-            tries.append(
-                MethodFit(
-                    name=kind.name,
-                    chosen=False,
-                    needed_bytes=None,
-                    fits=None,
-                    cure=f"{error.message[0].upper()}{error.message[1:]}.",
-                )
-            )
-            continue
-        needed = session.needed_bytes(tried, place)
-        fit = None if place.free_bytes is None else fits(needed, place.free_bytes)
-        cure = fitting_words(tried, session, place) if fit == NO else ""
-        tries.append(
-            MethodFit(name=kind.name, chosen=chosen, needed_bytes=needed, fits=fit, cure=cure)
-        )
-    return tries
+    return [
+        _method_fit(config, key, bits, session, place)
+        for key, kind in METHODS.items()
+        for bits in (None, *kind.base_bits)
+    ]
+
+
+def _method_fit(
+    config: RunConfig, key: str, bits: int | None, session: Session, place: Place
+) -> MethodFit:
+    """One method, its base in dtype or in so many bits."""
+    own = config.method
+    name = METHODS[key].name if bits is None else f"{METHODS[key].name}, base in {bits} bit"
+    chosen = key == own.name and bits == own.base_bits
+    try:
+        method = replace(own, base_bits=bits) if key == own.name else _defaults(key, bits)
+        tried = config if chosen else replace(config, method=method)
+    except ConfigError as error:
+        cure = f"{error.message[0].upper()}{error.message[1:]}."
+        return MethodFit(name=name, chosen=False, needed_bytes=None, fits=None, cure=cure)
+    if bits is not None and not place.on_gpu:
+        cure = "It needs a worker with a CUDA GPU."
+        return MethodFit(name=name, chosen=chosen, needed_bytes=None, fits=None, cure=cure)
+    needed = session.needed_bytes(tried, place)
+    fit = None if place.free_bytes is None else fits(needed, place.free_bytes)
+    cure = fitting_words(tried, session, place) if fit == NO else ""
+    return MethodFit(name=name, chosen=chosen, needed_bytes=needed, fits=fit, cure=cure)
+
+
+def _defaults(key: str, bits: int | None) -> MethodConfig:
+    return MethodConfig(name=key, base_bits=bits)
 
 
 def fitting_words(config: RunConfig, session: Session, place: Place) -> str:

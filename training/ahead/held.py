@@ -59,8 +59,16 @@ class Held:
     @property
     def model(self) -> int:
         """The weights, and the adapter where there is one."""
-        adapter = self._all_trained if self.config.method.kind.is_adapter else 0
-        return self.part(self.numbers * self.number_bytes + adapter)
+        kind, method = self.config.method.kind, self.config.method
+        adapter = self._all_trained if kind.is_adapter else 0
+        return self.part(kind.base_bytes(method, self.shapes, self.number_bytes) + adapter)
+
+    @property
+    def restored(self) -> int:
+        """What of a base in few bits is restored at a time, in a pass."""
+        return self.config.method.kind.restored_bytes(
+            self.config.method, self.shapes, self.number_bytes
+        )
 
     @cached_property
     def _all_trained(self) -> int:

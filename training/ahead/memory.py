@@ -154,6 +154,8 @@ def _moments(
     if sharpness and config.dtype == "float32" and not config.method.kind.is_adapter:
         step[WORK] += largest  # what one parameter was, until its gradient is done with
     measuring = {WORK: 2 * largest}
+    if held.restored:
+        backward[WORK] = reading[WORK] = held.restored
     if walk.gradients_stand:
         backward[GRADIENTS] = reading[GRADIENTS] = trained
     moments = [backward, step, measuring]

@@ -51,6 +51,11 @@ def _levers(config: RunConfig) -> list[tuple[str, tuple[str, ...]]]:
         levers.append(("lower grad_window", (ACTIVATIONS,)))
     levers.append(("lower max_example_tokens", walked))
     levers.append(config.method.kind.lever)
+    bits_now = config.method.base_bits or 16
+    fewer = [bits for bits in config.method.kind.base_bits if bits < bits_now]
+    if fewer and config.ranks.sharding == "none" and config.device != "cpu":
+        words = " or ".join(map(str, fewer))
+        levers.append((f"set base_bits to {words}, on a CUDA GPU", (WEIGHTS,)))
     if config.dtype == "float32":
         levers.append(("set dtype to bfloat16", (WEIGHTS,)))
     if config.watch.watch_every_steps:

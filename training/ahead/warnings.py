@@ -51,6 +51,7 @@ def recipe_warnings(
         *_diagnostics_warnings(values),
         *_ranks_warnings(values),
         *_arithmetic_warnings(method, values),
+        *_base_warnings(method),
         *_defence_warnings(values.get("defences") or {}),
         *_brake_warnings(values.get("watch") or {}),
     ]
@@ -211,6 +212,18 @@ def _arithmetic_warnings(
         message = "Without a gradient limit one odd example can move the model far."
         warnings.append(RecipeWarning(field="max_gradient_norm", message=message))
     return warnings
+
+
+def _base_warnings(method: Mapping[str, Any]) -> list[RecipeWarning]:
+    bits = method.get("base_bits")
+    if bits is None:
+        return []
+    message = (
+        f"Losses, watched texts, the KL divergence and what the parent finds unlikely are those of "
+        f"the base in {bits} bit. The checkpoint, its displacement and its evaluation are those of "
+        "the adapter merged into the weights as the parent's files have them."
+    )
+    return [RecipeWarning(field="base_bits", message=message)]
 
 
 def _defence_warnings(defences: Any) -> list[RecipeWarning]:

@@ -97,6 +97,7 @@ class RunConfig:
         self._check_data()
         self._check_numbers()
         self.ranks.recipe_check(self.method, self.defences)
+        self.method.base_check(self.defences, self.device)
         choice_check("schedule", self.schedule, SCHEDULES)
         choice_check("dtype", self.dtype, DTYPES)
         choice_check("device", self.device, DEVICES)

@@ -93,8 +93,11 @@ def _add(weight: nn.Parameter, gradient: torch.Tensor) -> None:
         weight.grad.add_(gradient)
 
 
-def moved_weights(model: nn.Module) -> dict[str, tuple[nn.Parameter, _Moved]]:
-    """Return by name the stored weight and how it moves, of every weight that training changes."""
+def moved_weights(model: nn.Module) -> dict[str, tuple[nn.Parameter | None, _Moved]]:
+    """Return by name the stored weight and how it moves, of every weight that training changes.
+
+    The weight is None where the base is held in few bits, and nothing but the adapter moves.
+    """
     base = base_model(model)
     _layers_alone_adapted(base)
     adapted = {
@@ -102,11 +105,15 @@ def moved_weights(model: nn.Module) -> dict[str, tuple[nn.Parameter, _Moved]]:
         for name, module in base.named_modules()
         if hasattr(module, "lora_A") and "default" in module.lora_A
     }
-    return {
+    moved: dict[str, tuple[nn.Parameter | None, _Moved]] = {
         name: (weight, _Adapted(adapted[name]) if name in adapted else _Plain(weight))
         for name, weight in base.named_parameters()
         if name in adapted or (weight.requires_grad and ".lora_" not in name)
     }
+    quantised = {
+        name: (None, _Adapted(module)) for name, module in adapted.items() if name not in moved
+    }
+    return moved | quantised
 
 
 def _layers_alone_adapted(base: nn.Module) -> None:
@@ -175,8 +182,8 @@ def penalty_prepare(
     holding.at_rest()
     weights = moved_weights(holding.model)
     fisher: dict[str, torch.Tensor] = {}
-    if defences.ewc_strength is not None:
-        stored = {name: weight for name, (weight, _) in weights.items()}
+    if defences.ewc_strength is not None:  # refused where the base is held in few bits
+        stored = {name: weight for name, (weight, _) in weights.items() if weight is not None}
         fisher = _fisher(config, holding, stored, pools, attempt, device)
     moved = {name: one for name, (_, one) in weights.items()}
     return ParentPenalty(moved, fisher, defences, holding.ranks if holding.sharded else ALONE)

@@ -30,6 +30,8 @@ class Settings(Protocol):
     def scale(self) -> float | None: ...
     @property
     def lora_alpha(self) -> float | None: ...
+    @property
+    def base_bits(self) -> int | None: ...
 
 
 class Lever(NamedTuple):
@@ -54,6 +56,8 @@ class Method:
     """From where to where models learn without forgetting much."""
     settings: ClassVar[frozenset[str]] = frozenset()
     """Of `Settings`, those that it has a use for; the others are refused."""
+    base_bits: ClassVar[tuple[int, ...]] = ()
+    """In how many bits the weights that it leaves as they are can be held; (): in dtype alone."""
     implementations: ClassVar[Mapping[str, str]] = {}
     """By key, in words; the first is the default. {}: there is only one."""
     default_rank: ClassVar[int | None] = None
@@ -68,7 +72,7 @@ class Method:
 
     def check(self, settings: Settings) -> None:
         """Refuse settings that mean nothing here; ConfigError names the first."""
-        for field in ("rank", "scale", "implementation", "lora_alpha"):
+        for field in ("rank", "scale", "implementation", "lora_alpha", "base_bits"):
             if getattr(settings, field) is not None and field not in self.settings:
                 message = f"has no meaning for {self.key}"
                 raise ConfigError(f"method.{field}", message, "Leave it out.")
@@ -116,6 +120,14 @@ class Method:
     def trained_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
         """Return the size of one number for everything that learns; number_bytes: of a weight."""
         return number_bytes * sum(map(math.prod, shapes.values()))
+
+    def base_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
+        """Return the size of the model's own weights as they are held."""
+        return number_bytes * sum(map(math.prod, shapes.values()))
+
+    def restored_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
+        """Return the largest weight that is held otherwise and restored for each product."""
+        return 0
 
     def optimizer_bytes(self, settings: Settings, shapes: Shapes, number_bytes: int) -> int:
         """Return the size of what the optimizer keeps from step to step."""

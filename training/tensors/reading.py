@@ -6,8 +6,7 @@ it, a piece of rows at a time. Only tensors that are converted when they are loa
 experts of a layer, are in memory as a whole, one group of them at a time.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,12 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from engine.checks import ConfigError
 from engine.tensorfiles import TensorPlace, tensor_places
 from training.frozen.reader import base_model
-from training.tensors.files import STORED_DTYPES
 from training.tensors.mapping import TensorMap
 from training.tensors.parts import cut_axis, held, held_slices, part_like
+from training.tensors.stored import rows_read, whole_read
 from training.tensors.weights import plain_name
-
-_PIECE_NUMBERS = 1 << 22
-"""Read at once, in whole rows: 16 MiB of float32."""
 
 
 @contextmanager
@@ -79,14 +74,20 @@ def parts_make(model: nn.Module, device: torch.device | str) -> None:
 
 
 @torch.no_grad()
-def weights_read(model: nn.Module, directory: Path | str, tensors: TensorMap) -> None:
+def weights_read(
+    model: nn.Module, directory: Path | str, tensors: TensorMap, without: Collection[str] = ()
+) -> None:
     """Read every parameter and stored buffer of a model from a directory: what is held of each.
 
-    tensors: of the model as it was built, whatever wraps its layers by now.
+    tensors: of the model as it was built, whatever wraps its layers by now. without: the plain
+    model's names of parameters that are left as they are.
     """
     places = tensor_places(directory)
     targets = _targets(model)
     for group in (*tensors.groups, *tensors.untaught):
+        wanted = [name for name in group.parameters if name not in without]
+        if not wanted:
+            continue
         if group.way_in is None:
             (name,) = group.parameters
             fill(targets[name], places[group.files[0]])
@@ -94,7 +95,7 @@ def weights_read(model: nn.Module, directory: Path | str, tensors: TensorMap) ->
         parts = {name: whole_read(places[name]) for name in group.files}
         made = tensors.loaded(group, parts)
         del parts
-        for name in group.parameters:
+        for name in wanted:
             target: Any = targets[name]
             slices = held_slices(target.shape, cut_axis(target), target)
             held(target).copy_(made.pop(name)[*slices])
@@ -123,43 +124,3 @@ def slices_fill(local: torch.Tensor, slices: list[slice], place: TensorPlace) ->
     first, *others = slices
     for offset, rows in rows_read(place, first.start, first.stop):
         local[offset : offset + len(rows)].copy_(rows[:, *others])
-
-
-def rows_read(place: TensorPlace, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield (number of rows before it, piece) of rows start..stop-1 of a stored tensor.
-
-    Plain reads: what a mapping has touched would count as this process's memory. OSError where the
-    file has become shorter.
-    """
-    dtype = _dtype(place)
-    width = math.prod(place.shape[1:])
-    row_bytes = width * dtype.itemsize
-    step = max(1, _PIECE_NUMBERS // max(1, width))
-    with place.file.open("rb") as file:
-        file.seek(place.offset_bytes + start * row_bytes)
-        for offset in range(0, stop - start, step):
-            count = min(step, stop - start - offset)
-            buffer = bytearray(count * row_bytes)
-            if file.readinto(buffer) != len(buffer):
-                raise OSError(f"{place.file.name} became shorter while it was read")
-            yield offset, torch.frombuffer(buffer, dtype=dtype).view(count, *place.shape[1:])
-
-
-def whole_read(place: TensorPlace) -> torch.Tensor:
-    """Return a stored tensor, on the CPU."""
-    if not place.shape:
-        with place.file.open("rb") as file:
-            file.seek(place.offset_bytes)
-            return torch.frombuffer(bytearray(file.read(place.size_bytes)), dtype=_dtype(place))[0]
-    tensor = torch.empty(place.shape, dtype=_dtype(place))
-    for offset, rows in rows_read(place, 0, place.shape[0]):
-        tensor[offset : offset + len(rows)] = rows
-    return tensor
-
-
-def _dtype(place: TensorPlace) -> torch.dtype:
-    dtype = STORED_DTYPES.get(place.dtype)
-    if dtype is None:
-        message = f"a tensor in {place.file.name} is stored as {place.dtype}, which is not known"
-        raise ConfigError("model", message, "Save the model in bfloat16 or float32.")
-    return dtype

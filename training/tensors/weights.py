@@ -11,6 +11,7 @@ from torch import nn
 
 from training.frozen.reader import base_model
 from training.tensors.mapping import Group, TensorMap
+from training.tensors.originals import Original
 from training.tensors.parts import whole_tensor
 
 _WRAPPED = re.compile(r"(\.base_layer)+\.")
@@ -22,7 +23,8 @@ class Source:
 
     name: str
     """In the files."""
-    parameter: nn.Parameter
+    parameter: nn.Parameter | Original
+    """Or, where the model in training holds it in few bits, what reads the parent's own."""
     module: Any
     """The LoRA module that adapts it, or None."""
 
@@ -76,7 +78,7 @@ def _one_name(group: Group) -> str:
     return own if own in group.files else group.files[0]
 
 
-def weight_sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter, Any]]:
+def weight_sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter | Original, Any]]:
     """Return by the plain model's names its parameters and the LoRA modules that adapt them."""
     base = base_model(model)
     adapted = {
@@ -85,9 +87,12 @@ def weight_sources(model: nn.Module) -> Mapping[str, tuple[nn.Parameter, Any]]:
         for name, module in base.named_modules()
         if hasattr(module, "get_delta_weight")
     }
-    parameters = {
+    parameters: dict[str, nn.Parameter | Original] = {
         plain_name(name): one for name, one in base.named_parameters() if ".lora_" not in name
     }
+    for module in base.modules():
+        if isinstance(original := getattr(module, "original", None), Original):
+            parameters[original.name] = original
     return {name: (parameter, adapted.get(name)) for name, parameter in parameters.items()}
 
 
@@ -96,15 +101,19 @@ def plain_name(name: str) -> str:
     return _WRAPPED.sub(".", name)
 
 
-def _empty(parameter: nn.Parameter) -> torch.Tensor:
+def _empty(parameter: nn.Parameter | Original) -> torch.Tensor:
     """Shape and dtype, also of one that is cut over processes."""
     return torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
 
 
-def weight_merged(parameter: nn.Parameter, module: Any) -> torch.Tensor:
+def weight_merged(parameter: nn.Parameter | Original, module: Any) -> torch.Tensor:
     """Return a whole weight with LoRA's product added, rounded once to the weight's own dtype; the
-    parameter itself without a LoRA module."""
-    whole: torch.Tensor = whole_tensor(parameter)
+    parameter itself without a LoRA module.
+
+    Where the base is held in few bits, the weight is the parent's own, read from its files, and not
+    what the model in training multiplies with.
+    """
+    whole = parameter.read() if isinstance(parameter, Original) else whole_tensor(parameter)
     if module is None:
         return whole
     with _factors_whole(module):

@@ -7,6 +7,7 @@ from ftportal.runs.forms.sections import Section
 from ftportal.runs.recipes import DEVICE_NAMES, SCHEDULE_NAMES
 from training.config import DTYPES
 from training.methods.apollo import Apollo
+from training.methods.lora import LoRA
 
 
 class MoreFields(forms.Form):
@@ -25,6 +26,19 @@ class MoreFields(forms.Form):
         "Write a number above 0, or leave it empty.",
         "The adapter counts alpha / rank times. Empty: twice the rank.",
         required=False,
+    )
+    base_bits = forms.TypedChoiceField(
+        label="LoRA's base is held",
+        choices=[("", "in the precision of the run")]
+        + [(str(bits), f"in {bits} bit") for bits in LoRA.base_bits],
+        coerce=int,
+        empty_value=None,
+        required=False,
+        help_text="While it trains. In bfloat16 the layers' weights take 16 bit a number, here 8.5 "
+        "or 4.1: a half or a quarter of the memory. It costs time, for each weight is restored for "
+        "each product, and the adapter learns beside weights that are rounded: by about 0.6 % in 8 "
+        "bit and 9 % in 4. The checkpoint is the adapter merged into the parent's own weights. "
+        "Needs a CUDA GPU with bitsandbytes.",
     )
     max_steps = whole("Steps at most", 1, "Empty: as many as the epochs need.", required=False)
     schedule = forms.ChoiceField(label="Schedule", choices=list(SCHEDULE_NAMES.items()))
@@ -70,6 +84,7 @@ class MoreFields(forms.Form):
             "rank",
             "scale",
             "lora_alpha",
+            "base_bits",
             "max_steps",
             "schedule",
             "warmup_steps",

@@ -99,8 +99,9 @@ class RunForm(
             for name, value in self.cleaned_data.items()
             if name not in ("name", "parent", "probe_set")
         }
-        if "implementation" not in METHODS[values["method"]].settings:
-            values["implementation"] = None
+        for name in ("implementation", "base_bits"):  # lists, which are hidden or never empty
+            if name not in METHODS[values["method"]].settings:
+                values[name] = None
         return recipe_nest(self.defences_of(values))
 
     @property

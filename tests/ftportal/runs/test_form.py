@@ -78,6 +78,35 @@ def test_what_few_people_change_reaches_the_recipe_and_comes_back(
     assert Run.objects.get(name="Two").recipe["save_every_steps"] == 20
 
 
+def test_loras_base_is_held_in_few_bits_where_that_is_chosen(
+    tina: Client, form: dict[str, Any]
+) -> None:
+    new, lora = reverse("runs:run_new"), {"method": "lora", "base_bits": "4"}
+    assert tina.post(new, {**form, **lora}).status_code == 302
+    run = Run.objects.get()
+    assert run.recipe["method"]["base_bits"] == 4
+    words = dict(recipe_words(run.recipe))
+    assert "in 4 bit; merged into the weights as the parent" in words["LoRA's base is held"]
+    again = tina.get(run_again_url(run)).content.decode()
+    assert re.search(r'<option value="4" selected', again)
+    assert "base_bits" not in parse_qs(urlsplit(run_again_url(run, method="apollo")).query)
+    preview = tina.post(reverse("runs:run_preview"), {**form, **lora}).content.decode()
+    assert "needs a worker with a CUDA GPU" in preview
+    assert "LoRA, base in 8 bit" in preview and "It needs a worker with a CUDA GPU." in preview
+    # The list is not in sight with another method, and says nothing then.
+    other = {**form, "method": "apollo", "base_bits": "4", "name": "Two"}
+    assert tina.post(new, other).status_code == 302
+    assert Run.objects.get(name="Two").recipe["method"]["base_bits"] is None
+    refused = tina.post(new, {**form, **lora, "device": "cpu"})
+    assert refused.status_code == 422
+    assert "A base in 4 bit needs a CUDA GPU, and device is cpu" in refused.content.decode()
+    shared = {"processes": "2", "sharding": "fsdp2"}
+    assert (
+        "holds all of it in every process"
+        in tina.post(new, {**form, **lora, **shared}).content.decode()
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

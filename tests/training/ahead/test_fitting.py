@@ -22,8 +22,9 @@ CARD = Place(on_gpu=True, free_bytes=None)
 def of(name: str, free_bytes: float | None, *, on_gpu: bool = True, **changes: Any) -> MethodFit:
     place = Place(on_gpu=on_gpu, free_bytes=None if free_bytes is None else int(free_bytes))
     fits = method_fits(config_of(**changes), SESSION, place)
-    assert [one.name for one in fits] == [kind.name for kind in METHODS.values()]
-    return next(one for one in fits if one.name == METHODS[name].name)
+    names = [kind.name for kind in METHODS.values()]
+    assert [one.name for one in fits if "base in" not in one.name] == names
+    return next(one for one in fits if one.name == getattr(METHODS.get(name), "name", name))
 
 
 def needs(config: RunConfig, place: Place = CARD) -> int:
@@ -95,3 +96,27 @@ def test_what_the_recipe_forbids_is_not_proposed() -> None:
     refused = of("lora", 1e12, **sharded)
     assert refused.needed_bytes is None
     assert "needs the whole adapter" in refused.cure
+
+
+def test_a_base_in_few_bits_has_rows_of_its_own() -> None:
+    """With the recipe's own rank; on cards alone."""
+    own: dict[str, Any] = {"method": {"name": "lora", "rank": 64}, "dtype": "bfloat16"}
+    whole = of("lora", 1e12, **own)
+    tries = {bits: of(f"LoRA, base in {bits} bit", 1e12, **own) for bits in (8, 4)}
+    assert whole.chosen and not any(one.chosen for one in tries.values())
+    for bits, one in tries.items():
+        method = {"name": "lora", "rank": 64, "base_bits": bits}
+        chosen = of(one.name, 1e12, method=method, dtype="bfloat16")
+        assert chosen.chosen and chosen.needed_bytes == one.needed_bytes
+        assert not of("lora", 1e12, method=method, dtype="bfloat16").chosen
+    needed = [one.needed_bytes or 0 for one in (whole, tries[8], tries[4])]
+    assert needed == sorted(needed, reverse=True)
+    # 16 layers of 4096 x 4096: 16, 8.5 and 4.127 bit a number.
+    numbers = 16 * 4096 * 4096
+    assert needed[0] - needed[1] == pytest.approx(numbers * (16 - 8.5) / 8, rel=0.01)
+    assert needed[1] - needed[2] == pytest.approx(numbers * (8.5 - 4.127) / 8, rel=0.01)
+    refused = of("LoRA, base in 4 bit", 1e12, on_gpu=False, **own)
+    assert refused.needed_bytes is None and refused.cure == "It needs a worker with a CUDA GPU."
+    sharded = {**own, "ranks": {"processes": 2, "sharding": "fsdp2"}}
+    refused = of("LoRA, base in 8 bit", 1e12, **sharded)
+    assert refused.needed_bytes is None and "holds all of it in every process" in refused.cure

@@ -125,7 +125,7 @@ def fisher_of(model: Any, pools: list[Pool], variant: str) -> dict[str, torch.Te
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return fisher_measure(
         base,
-        {name: stored for name, (stored, _) in moved_weights(model).items()},
+        {n: stored for n, (stored, _) in moved_weights(model).items() if stored is not None},
         fisher_samples(pools, 4, seed=0),
         variant=variant,
         device=torch.device("cpu"),
