@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from ftportal.checkpoints.services import language_model_register
 from ftportal.datasets.models import Batch
 from ftportal.datasets.reading import reading_finish
 from ftportal.jobs.models import Job, JobState
@@ -19,6 +21,7 @@ from ftportal.jobs.supervisor import job_run_now
 from ftportal.mixtures.models import Mixture
 from ftportal.runs.models import Run
 from tests.browser.narrow import nothing_scrolls_sideways
+from tests.corpus.test_thinking import THINKS
 from tests.ftportal.house import batch_make, engine_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -88,6 +91,48 @@ def test_the_token_view_tells_reasoning_and_marks_apart(
     learnt = "".join(first.locator(".tok-decision").all_text_contents())
     assert "aside" not in learnt and "answer 0" in learnt
     picture(page, f"reasoning-{sort}")
+    assert complaints == []
+
+
+def test_answering_without_thinking_is_chosen_and_shown(
+    page_for: Callable[..., Page],
+    cast: SimpleNamespace,
+    data_dir: Path,
+    tiny_model_directory: Path,
+    tmp_path: Path,
+    complaints: list[str],
+) -> None:
+    directory = tmp_path / "thinker"
+    shutil.copytree(tiny_model_directory, directory)
+    (directory / "chat_template.jinja").write_text(THINKS)
+    language_model_register(
+        name="Thinker", source="tests", note="", licence="", directory=directory
+    )
+    file = tmp_path / "plain.jsonl"
+    answer = {"role": "assistant", "content": "3"}
+    talks = [[{"role": "user", "content": f"Sum {n}?"}, answer] for n in range(6)]
+    file.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
+    page = page_for(cast.tina, viewport=VIEWPORTS[0])
+    page.goto(reverse("datasets:batch_new"))
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("Conversation", exact=False).first.check()
+    page.get_by_label("Also learn to answer without thinking", exact=False).check()
+    for viewport in VIEWPORTS:
+        page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        nothing_scrolls_sideways(page)
+        picture(page, f"without-thinking-form-{viewport['width']}")
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_url(re.compile(r"/batches/\d+/"))
+    batch = Batch.objects.latest("pk")
+    reading_finish(engine_run(batch))
+    page.goto(reverse("datasets:batch", args=[batch.pk]))
+    expect(page.get_by_text("the model learns to close its thinking at once").first).to_be_visible()
+    first = page.locator("article").first
+    assert first.locator(".tok-reasoning.tok-decision").all_text_contents()
+    for viewport in VIEWPORTS:
+        page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        nothing_scrolls_sideways(page)
+        picture(page, f"without-thinking-{viewport['width']}")
     assert complaints == []
 
 

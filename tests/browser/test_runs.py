@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_learning import picture
+
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
@@ -66,6 +68,30 @@ def test_the_form_forecasts_and_warns_while_it_is_filled_in(
     run = Run.objects.get()
     assert run.recipe["learning_rate"] == 2e-5
     assert run.recipe["method"]["name"] == "apollo"
+    assert complaints == []
+
+
+def test_loras_base_is_asked_for_with_lora_alone(
+    page_for: Callable[..., Page],
+    cast: SimpleNamespace,
+    batches: list[Any],
+    complaints: list[str],
+) -> None:
+    page = page_for(cast.tina, viewport={"width": 1280, "height": 900})
+    page.goto("/runs/new/")
+    page.get_by_label("Harbour talks").fill("1")
+    page.get_by_text("More settings").click()
+    base = page.get_by_label("LoRA's base is held")
+    expect(page.get_by_label("Schedule")).to_be_visible()
+    expect(base).to_be_hidden()
+    page.get_by_label("LoRA", exact=False).first.check()
+    expect(base).to_be_visible()
+    base.select_option("4")
+    expect(page.locator("#preview")).to_contain_text("needs a worker with a CUDA GPU")
+    picture(page, "base-bits")
+    page.get_by_label("AdamW", exact=False).first.check()
+    expect(base).to_be_hidden()
+    expect(page.locator("#preview")).not_to_contain_text("A base in 4 bit")
     assert complaints == []
 
 

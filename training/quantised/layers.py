@@ -2,7 +2,7 @@
 
 The numbers of a weight are taken 64 at a time. In 4 bit they are NF4, whose 16 levels lie where
 normally distributed numbers do, and their scales are held in 8 bit (QLoRA, arXiv 2305.14314); in 8
-bit they are 256 levels at equal distances, with float32 scales. bitsandbytes rounds and restores,
+bit they are 255 levels at equal distances, with float32 scales. bitsandbytes rounds and restores,
 on CUDA and on the CPU. The layer multiplies with the restored weight in its inputs' precision, in
 any pass with the same numbers: so streaming is as close to a plain forward as without, and the
 gradient is exactly that of the restored weight.
@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
+from engine.products import product_restoring
 from training.tensors.originals import Original
 
 BLOCK_NUMBERS = 64
@@ -101,23 +100,9 @@ class QuantisedLinear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return inputs · weightᵀ + bias."""
-        product: torch.Tensor = _Product.apply(inputs, self.quantised)
+        product = product_restoring(inputs, self.quantised.restored)
         return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
         """Return the sizes, as nn.Linear does."""
         return f"{self.in_features}, {self.out_features}, bits={self.quantised.bits}"
-
-
-class _Product(torch.autograd.Function):
-    """The product and its gradient, without keeping the restored weight between the two."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: torch.Tensor, quantised: Quantised) -> torch.Tensor:
-        ctx.quantised = quantised
-        return linear(inputs, quantised.restored())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None]:
-        return gradient @ ctx.quantised.restored(), None

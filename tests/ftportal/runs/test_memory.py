@@ -70,7 +70,8 @@ def test_each_method_says_whether_it_fits_and_what_would(
     run.save()
     result = planned()
     needs = {one.name: one.needed_bytes or 0 for one in result.memory_methods}
-    assert set(needs) == {"APOLLO", "APOLLO-Mini", "LoRA", "AdamW"}
+    quantised = {f"LoRA, base in {bits} bit" for bits in (8, 4)}
+    assert set(needs) == {"APOLLO", "APOLLO-Mini", "LoRA", "AdamW"} | quantised
     assert {one.fits for one in result.memory_methods} == {"yes"}
     assert needs["AdamW"] == result.memory_bytes
     assert needs["AdamW"] > needs["LoRA"]

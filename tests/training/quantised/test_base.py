@@ -17,9 +17,10 @@ from torch import nn
 from transformers import set_seed
 
 from corpus.encoded import EncodedExample, Segment
+from engine.attempt import Attempt
 from engine.checks import ConfigError
 from engine.manifest import manifest_read
-from engine.process import BAD_INPUT, DONE
+from engine.process import BAD_INPUT, DONE, StopRequest
 from tests.training.published import published_write
 from tests.training.toys import events_of
 from training.__main__ import main
@@ -31,6 +32,7 @@ from training.methods.lora import METHOD
 from training.models import causal_model
 from training.quantised.base import Rounding, base_quantise, package_check
 from training.quantised.layers import QuantisedLinear
+from training.ranks.launch import Launch
 from training.tensors.adapting import adapter_attach
 from training.tensors.checking import model_without_weights
 from training.tensors.mapping import TensorMap
@@ -259,6 +261,26 @@ def test_a_run_goes_on_from_its_state_to_the_bit(
     assert main([str(whole), "--attempt", "1", "--resume", state]) == DONE
     first, second = weights_of(whole), weights_of(whole, 1)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes would need two GPUs")
+def test_two_processes_learn_what_one_does(
+    recipe: dict[str, Any], run_directory: MakeRun, any_machine: None, tmp_path: Path
+) -> None:
+    """Each has the whole base, rounded alike; gradients of the adapter are summed."""
+    settings = method_of(4, max_steps=3, examples_per_step=4)
+    one, two = run_directory(recipe, **settings), run_directory(recipe, **settings)
+    config = json.loads((two / "config.json").read_text()) | {"ranks": {"processes": 2}}
+    (two / "config.json").write_text(json.dumps(config))
+    assert main([str(one)]) == DONE
+    (tmp_path / "runs.json").write_text(json.dumps([[str(two), 0, None]]))
+    program = ("-m", "tests.training.quantised.rank_program")
+    with Launch(Attempt(tmp_path, 0, None, StopRequest()), 2, program=program) as launch:
+        launch.follow()
+    first, second = weights_of(one), weights_of(two)
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal of a machine without a GPU")
