@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 MANAGE := FTPORTAL_SECRET_KEY=only-for-the-checks-0123456789-abcdefghijklmnopqrstuvwxyz $(BIN)/python manage.py
 
 .PHONY: run test test-quick check format screenshots clean chromium fingerprints bench-apollo bench-eval bench-ingest \
-	bench-portal bench-quantised bench-sharding bench-train bench-verdicts gpu-check large-table models-table study-freezing
+	bench-long bench-portal bench-quantised bench-sharding bench-train bench-verdicts gpu-check large-table models-table study-freezing
 
 run: $(VENV)/.run
 	@$(BIN)/python -m ftportal.operations
@@ -46,6 +46,10 @@ bench-eval: $(VENV)/.test
 # Reading a large file beside bare orjson, tokenizers and datasketch.
 bench-ingest: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks.ingestion $(ARGS)
+
+# The memory and time of one step with contexts of 2,048 to 32,768 tokens.
+bench-long: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.long_context $(ARGS)
 
 # How fast pages answer with 10,000 runs, a curve of a million points and eleven million more.
 bench-portal: $(VENV)/.test

@@ -80,17 +80,19 @@ def _generate(attempt: Attempt, config: GenerateConfig) -> dict[str, Any]:
     from evaluation import generation, loading
 
     loaded = loading.model_load(config)
+    batch = generation.answers_batch_size(config, loaded)
     count = len(config.prompts)
     progress = Progress(attempt, unit="prompts", parts={"answering": (count, float(count))})
     answers = generation.answers_generate(
         config,
         loaded,
+        batch.size,
         on_token=lambda share: progress.advance("answering", share),
         on_warning=lambda message: attempt.events.warning(where="batch_size", message=message),
         on_text=lambda sha256, text: attempt.events.text(key=sha256, text=text),
     )
     progress.finish("answering")
-    settings = loading.settings_of(config, loaded) | {
+    settings = loading.settings_of(config, loaded, batch) | {
         "max_new_tokens": config.max_new_tokens,
         "temperature": config.temperature,
     }

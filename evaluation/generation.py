@@ -7,7 +7,6 @@ from a generator of its own, and padding is checked to change nothing before it 
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from transformers import DynamicCache
 from corpus.reasoning import MARK_TOKENS, TAGS
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
+from evaluation.batching import BatchSize, Workload, batch_size
 from evaluation.config import GenerateConfig, PromptConfig
 from evaluation.loading import Loaded
 
@@ -63,15 +63,32 @@ def prompts_encode(config: GenerateConfig, loaded: Loaded) -> list[list[int]]:
     return encoded
 
 
+def answers_batch_size(config: GenerateConfig, loaded: Loaded) -> BatchSize:
+    """How many prompts are answered together; raises EngineError as `prompts_encode` and
+    `batch_size` do."""
+    longest = max(map(len, prompts_encode(config, loaded))) + config.max_new_tokens
+    tokens = min(longest, loaded.context_limit_tokens or longest)
+
+    @torch.inference_mode()
+    def tried(size: int) -> None:
+        """A pass over all tokens with its cache: no step of an answer takes more."""
+        inputs = torch.full((size, tokens), loaded.prefix_token_id, device=loaded.device)
+        loaded.model(inputs, use_cache=True, logits_to_keep=1)
+
+    return batch_size(config, loaded.device, Workload(generated_tokens=tokens), tried)
+
+
 def answers_generate(
     config: GenerateConfig,
     loaded: Loaded,
+    size: int,
     *,
     on_token: Callable[[float], None],
     on_warning: Callable[[str], None],
     on_text: OnText = _unheard,
 ) -> list[dict[str, Any]]:
-    """Answer all prompts: {"sha256", "text", "tokens", "finish_reason"} in their order.
+    """Answer all prompts, at most `size` of them together, as {"sha256", "text", "tokens",
+    "finish_reason"} in their order.
 
     `on_token` gets the share of the work that is done after every step; `on_text` gets, where
     `config.stream` is set, a prompt's hash and its answer so far, every STREAM_SECONDS.
@@ -79,7 +96,7 @@ def answers_generate(
     encoded = prompts_encode(config, loaded)
     rooms = _rooms(config, loaded, encoded, on_warning)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
-    size = config.batch_size if _padding_is_exact(config, loaded, encoded, on_warning) else 1
+    size = size if _padding_is_exact(size, loaded, encoded, on_warning) else 1
     answers: dict[int, dict[str, Any]] = {}
     for begin in range(0, len(order), size):
         batch = order[begin : begin + size]
@@ -143,9 +160,7 @@ def _batch_generate(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]  # [batch, vocabulary]
-        chosen = [
-            _choose(row, config.temperature, draw) for row, draw in zip(logits, draws, strict=True)
-        ]
+        chosen = _chosen(logits, config.temperature, draws)
         for row in sorted(open_rows):
             tokens[row].append(chosen[row])
             if chosen[row] in ends or len(tokens[row]) == rooms[row]:
@@ -168,15 +183,29 @@ def _batch_generate(
     ]
 
 
-def _choose(logits: torch.Tensor, temperature: float, draw: torch.Generator) -> int:
-    logits = logits.float().cpu()
-    if not math.isfinite(float(logits.max())):
+def _chosen(
+    logits: torch.Tensor, temperature: float, draws: Sequence[torch.Generator]
+) -> list[int]:
+    """The next token of every row of logits (batch, vocabulary); waits for the device once."""
+    logits = logits.float()
+    if temperature == 0:
+        likeliest = torch.stack([logits.argmax(-1), logits.amax(-1).isfinite().long()])
+        tokens, sound = likeliest.tolist()
+    else:
+        logits = logits.cpu()  # the generators are the processor's: the same draws on every device
+        sound = logits.amax(-1).isfinite().tolist()
+        tokens = []
+    if not all(sound):
         message = "answers with values that are not numbers"
         cure = "The checkpoint's weights are broken: choose another one, or train it again."
         raise EngineError(BAD_INPUT, "model", message, cure)
     if temperature == 0:
-        return int(logits.argmax())
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=draw))
+        return list(tokens)
+    shares = (logits / temperature).softmax(-1)
+    return [
+        int(torch.multinomial(row, 1, generator=draw))
+        for row, draw in zip(shares, draws, strict=True)
+    ]
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -198,14 +227,14 @@ def _padded(encoded: Sequence[list[int]], loaded: Loaded) -> tuple[torch.Tensor,
 
 @torch.inference_mode()
 def _padding_is_exact(
-    config: GenerateConfig,
+    size: int,
     loaded: Loaded,
     encoded: Sequence[list[int]],
     on_warning: Callable[[str], None],
 ) -> bool:
     """Whether the shortest prompt, padded to the longest, has the logits that it has alone."""
     shortest, longest = min(encoded, key=len), max(encoded, key=len)
-    if config.batch_size == 1 or len(shortest) == len(longest):
+    if size == 1 or len(shortest) == len(longest):
         return True
     logits = []
     for batch in ([shortest], [shortest, longest]):
@@ -216,7 +245,7 @@ def _padding_is_exact(
         )
         logits.append(out.logits[0, -1].float())
     apart = float((logits[0] - logits[1]).abs().max())
-    if apart <= PADDING_TOLERANCE[config.dtype]:
+    if apart <= PADDING_TOLERANCE[loaded.dtype]:
         return True
     on_warning(f"Padding moves this model's logits by {apart:.2g}, so prompts go one by one.")
     return False

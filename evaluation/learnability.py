@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from corpus.scored import DECISIONS_FILE, decisions_open, decisions_write, histo
 from engine.attempt import Attempt, EngineError
 from engine.directory import json_write
 from engine.process import BAD_INPUT
+from evaluation.batching import BatchSize
 from evaluation.config import ScoreConfig
 from evaluation.loading import Loaded, encoder_read, model_load, settings_of
 from evaluation.parts import Parts
@@ -33,6 +35,7 @@ from evaluation.parts import Parts
 _PART_SECONDS = 4.0
 """A stopped or killed job loses no more than this."""
 _TELL_SECONDS = 0.5
+_ONE_BY_ONE = BatchSize(size=1, words="examples are read one by one")
 
 
 @torch.inference_mode()
@@ -135,7 +138,8 @@ def batch_score(attempt: Attempt, config: ScoreConfig, parts: Parts) -> dict[str
     if not Path(config.examples).is_file():
         cure = "Upload the batch again."
         raise EngineError(BAD_INPUT, "examples", "are missing on disk", cure)
-    loaded = model_load(config)
+    loaded = model_load(replace(config, **parts.pinned))
+    parts.pin({"dtype": loaded.dtype})
     results = _Scoring(attempt, config, loaded).run(parts)
     rows = [tuple(row) for result in results for row in result["rows"]]
     with attempt.output_directory() as output:
@@ -149,5 +153,5 @@ def batch_score(attempt: Attempt, config: ScoreConfig, parts: Parts) -> dict[str
             "histogram": histogram_of(table),
         }
         json_write(output / "summary.json", summary)
-        json_write(output / "settings.json", settings_of(config, loaded))
+        json_write(output / "settings.json", settings_of(config, loaded, _ONE_BY_ONE))
     return summary

@@ -23,9 +23,11 @@ from corpus.templates import ChatTemplate
 from engine.attempt import EngineError
 from engine.manifest import file_sha256
 from engine.modelcheck import gguf_file
-from engine.process import BAD_INPUT
+from engine.process import BAD_INPUT, OUT_OF_MEMORY
 from engine.products import linear_layers_prepare
-from evaluation.config import EngineConfig
+from evaluation.batching import BatchSize
+from evaluation.config import AUTO, EngineConfig
+from evaluation.placing import Placement, placement, weights_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,11 @@ class Loaded:
     model: Any
     tokenizer: Any
     device: torch.device
+    """Where its inputs go."""
+    dtype: str
+    """The number format of its weights; never auto."""
+    placed: str
+    """Where its weights are, in words."""
     prefix_token_id: int
     """Stands before every text, so that its first token has something to follow."""
     context_limit_tokens: int | None
@@ -60,17 +67,20 @@ def model_load(config: EngineConfig) -> Loaded:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
+    dtype = _dtype(config.dtype, device)
+    placed = _placement(config, dtype, device)
     try:
         tokenizer = _tokenizer_read(config.model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             config.model,
-            dtype=getattr(torch, config.dtype),
+            dtype=getattr(torch, dtype),
             attn_implementation=None,  # torch's own, or plain products where a class needs them
             local_files_only=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # they are refused by name below
             output_loading_info=True,
             **_weights(config),
+            **_whereabouts(placed),
         )
     except (OSError, ValueError, KeyError) as error:
         message = f"cannot be loaded: {str(error).splitlines()[0]}"
@@ -87,15 +97,18 @@ def model_load(config: EngineConfig) -> Loaded:
         cure = "Set bos_token or eos_token in tokenizer_config.json."
         raise EngineError(BAD_INPUT, "model", message, cure)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    model = model.to(device).eval()
+    model = model.eval()
+    _whole_check(model)
     return Loaded(
         model=model,
         tokenizer=tokenizer,
-        device=device,
+        device=model.get_input_embeddings().weight.device,
+        dtype=dtype,
+        placed=placed.words if placed else "the processor's memory",
         prefix_token_id=prefix,
         context_limit_tokens=limit,
         attention=model.config._attn_implementation,
-        products=_products(model, config, device),
+        products=_products(model, dtype, device),
     )
 
 
@@ -125,24 +138,65 @@ def encoder_read(config: EngineConfig) -> ChatEncoder:
         raise EngineError(BAD_INPUT, "model", str(error), cure) from error
 
 
-def _products(model: Any, config: EngineConfig, device: torch.device) -> str:
+def _dtype(wanted: str, device: torch.device) -> str:
+    if wanted != AUTO:
+        return wanted
+    computes = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if computes else "float32"
+
+
+def _placement(config: EngineConfig, dtype: str, device: torch.device) -> Placement | None:
+    """Which GPUs hold the weights; None on a processor."""
+    if device.type == "cpu":
+        return None
+    try:
+        needed_bytes = weights_bytes(config.model, dtype, gguf_file(config.model))
+    except (OSError, ValueError) as error:
+        raise EngineError(BAD_INPUT, "model", str(error), "Choose another checkpoint.") from error
+    numbers = range(torch.cuda.device_count())
+    return placement(needed_bytes, [torch.cuda.mem_get_info(number)[0] for number in numbers])
+
+
+def _whereabouts(placed: Placement | None) -> dict[str, Any]:
+    """What transformers is told of where the weights go: straight there, past the host."""
+    if placed is None:
+        return {}
+    if not placed.is_spread:
+        return {"device_map": {"": 0}}
+    return {"device_map": "balanced", "max_memory": placed.most_bytes}
+
+
+def _whole_check(model: Any) -> None:
+    """Refuse a model of which accelerate has left a part to the host or the disk: it would be
+    copied to the GPU anew for every pass."""
+    places = getattr(model, "hf_device_map", {})
+    outside = next((name for name, where in places.items() if where in ("cpu", "disk")), None)
+    if outside is not None:
+        message = f"{outside} found no room on the GPUs, whose gaps are too small for whole layers"
+        cure = "Measure in bfloat16, free the GPUs, or give the worker more."
+        raise EngineError(OUT_OF_MEMORY, "model", message, cure)
+
+
+def _products(model: Any, dtype: str, device: torch.device) -> str:
     """Let oneDNN multiply where it can, and say who does."""
-    if device.type != "cpu" or config.dtype != "float32":
+    if device.type != "cpu" or dtype != "float32":
         return "torch"
     return "oneDNN" if linear_layers_prepare(model) else "torch"
 
 
-def settings_of(config: EngineConfig, loaded: Loaded) -> dict[str, Any]:
+def settings_of(config: EngineConfig, loaded: Loaded, batch: BatchSize) -> dict[str, Any]:
     """Everything that can change a figure: what both sides of a comparison must share."""
     versions = {
         name: importlib.metadata.version(name) for name in ("torch", "transformers", "lm-eval")
     }
     return {
-        "dtype": config.dtype,
+        "dtype": loaded.dtype,
         "device": loaded.device.type,
+        "weights_on": loaded.placed,
         "attention": loaded.attention,
         "products": loaded.products,
-        "batch_size": config.batch_size,
+        "batch_size": batch.size,
+        "batch_size_why": batch.words,
         "seed": config.seed,
         "threads": torch.get_num_threads(),
         "prefix_token_id": loaded.prefix_token_id,

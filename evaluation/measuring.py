@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.attempt import Attempt
 from engine.directory import json_write
-from evaluation.config import MeasureConfig
+from evaluation.config import AUTO, MeasureConfig
 from evaluation.parts import Parts
 from evaluation.progress import Progress
 
 if TYPE_CHECKING:
+    from evaluation.batching import BatchSize
     from evaluation.divergence import Reference
+    from evaluation.likelihoods import CountingModel
     from evaluation.loading import Loaded
+    from evaluation.prepared import BenchmarkTasks
 
 ROWS = ("samples", "documents", "retention")
 """The files of rows that a measurement writes, each `<name>.jsonl`, empty where not asked for."""
@@ -44,21 +47,27 @@ def measure(attempt: Attempt, config: MeasureConfig, parts: Parts, scratch: Path
     """Measure all that the config asks for, write the output and return the summary."""
     from evaluation import loading
 
+    config = replace(config, **parts.pinned)
     reference = _reference(attempt, config, parts)
     loaded = loading.model_load(config)
+    attempt.check_stop()
+    benchmarks = _benchmarks_read(config, loaded, scratch, attempt)
+    batch = _batch_size(config, loaded, benchmarks, attempt)
+    config = replace(config, dtype=loaded.dtype, batch_size=batch.size)
+    parts.pin({"dtype": loaded.dtype, "batch_size": batch.size})
     attempt.check_stop()
     # Everything is read before anything is measured: what is wrong shows in the first seconds.
     steps = [
         *_text_steps(config, loaded),
         *_session_steps(config, loaded, attempt),
         *_divergence_steps(config, loaded, reference),
-        *_benchmark_steps(config, loaded, scratch, attempt),
+        *_benchmark_steps(config, benchmarks, attempt),
     ]
     attempt.check_stop()
     sizes = {step.name: (step.items, step.cost_tokens) for step in steps}
     progress = Progress(attempt, unit="items", parts=sizes)
     results = [_step_run(step, attempt, parts, progress) for step in steps]
-    settings = loading.settings_of(config, loaded) | {
+    settings = loading.settings_of(config, loaded, batch) | {
         "window_tokens": config.window_tokens,
         "stride_tokens": config.stride_tokens,
         "adaptive": _adaptive_settings(config, results),
@@ -183,20 +192,59 @@ def _divergence_steps(
     )
 
 
-def _benchmark_steps(
+def _benchmarks_read(
     config: MeasureConfig, loaded: Loaded, scratch: Path, attempt: Attempt
-) -> Iterator[Step]:
+) -> tuple[CountingModel, list[BenchmarkTasks]] | None:
+    """The model as benchmarks ask it, one sequence a pass until more are known to fit, and their
+    items; None where no benchmark is asked."""
     if not config.benchmarks:
-        return
-    from evaluation.benchmarks import CountingModel, benchmark_measure
-    from evaluation.stopping import group_measure, stoppable_groups
-    from evaluation.tasks import TOKENS_AN_ITEM, benchmarks_prepare
+        return None
+    from evaluation.likelihoods import CountingModel
+    from evaluation.tasks import benchmarks_prepare
 
     model = CountingModel(loaded, config)
     if config.chat_template and not model.asks_by_chat:
         message = "the model has no chat template, so benchmarks are asked as plain text"
         attempt.events.warning(where="chat_template", message=message)
-    prepared = benchmarks_prepare(config, scratch)
+    return model, benchmarks_prepare(config, scratch)
+
+
+def _batch_size(
+    config: MeasureConfig,
+    loaded: Loaded,
+    benchmarks: tuple[CountingModel, list[BenchmarkTasks]] | None,
+    attempt: Attempt,
+) -> BatchSize:
+    """How many sequences a pass takes; tried out on a GPU, where it is not given."""
+    from evaluation.batching import Workload, batch_size, is_tried
+    from evaluation.workload import passes_like, workload_read
+
+    if benchmarks is None:
+        return batch_size(config, loaded.device, None, lambda size: None)
+    model, prepared = benchmarks
+    wanted = config.batch_size == AUTO or config.pinned_by is not None
+    workload = Workload()
+    if wanted and is_tried(loaded.device):
+        phase = "finding how many sequences fit a pass"
+        attempt.events.progress(done=0, total=None, unit="items", phase=phase)
+        workload = workload_read(prepared, model, config)
+    batch = batch_size(config, loaded.device, workload, passes_like(workload, model))
+    model.batch_size_per_gpu = batch.size
+    return batch
+
+
+def _benchmark_steps(
+    config: MeasureConfig,
+    benchmarks: tuple[CountingModel, list[BenchmarkTasks]] | None,
+    attempt: Attempt,
+) -> Iterator[Step]:
+    if benchmarks is None:
+        return
+    from evaluation.benchmarks import benchmark_measure
+    from evaluation.stopping import group_measure, stoppable_groups
+    from evaluation.tasks import TOKENS_AN_ITEM
+
+    model, prepared = benchmarks
 
     def on_whole(name: str, why: str) -> None:
         message = f"it is measured whole and not stopped early: {why}"

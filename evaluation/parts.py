@@ -15,6 +15,8 @@ from engine.attempt import Attempt, EngineError
 from engine.manifest import COMPLETE
 from engine.process import BAD_INPUT
 
+_PINNED = "what was decided before"
+
 
 class Parts:
     """The finished parts of one attempt, those of the attempt it resumes included."""
@@ -35,15 +37,28 @@ class Parts:
 
     def put(self, name: str, result: dict[str, Any]) -> None:
         """Keep a finished part and say so in the events."""
+        self._write(name, result)
+        (self._directory / COMPLETE).touch()
+        self._count += 1
+        relative = self._directory.relative_to(self._attempt.job_directory)
+        self._attempt.events.saved(step=self._count, path=relative.as_posix())
+
+    @property
+    def pinned(self) -> dict[str, Any]:
+        """What the resumed attempt had decided before it began; empty where there is none."""
+        return self._found.get(_PINNED, {})
+
+    def pin(self, fields: dict[str, Any]) -> None:
+        """Keep fields of the config that were left to this machine: an attempt that goes on from
+        here, maybe on another machine, does not decide anew."""
+        self._write(_PINNED, fields)
+
+    def _write(self, name: str, result: dict[str, Any]) -> None:
         record = {"name": name, "config": self._config_hash, "result": result}
         target = self._directory / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
         temporary.replace(target)
-        (self._directory / COMPLETE).touch()
-        self._count += 1
-        relative = self._directory.relative_to(self._attempt.job_directory)
-        self._attempt.events.saved(step=self._count, path=relative.as_posix())
 
     def _read(self, state: Path) -> dict[str, dict[str, Any]]:
         if not (state / COMPLETE).is_file():

@@ -96,15 +96,16 @@ def document_nll_nats(
 ) -> float:
     """-sum of log p(token | the tokens before it in its window), float32 log-softmax, nats."""
     sequence = torch.tensor([loaded.prefix_token_id, *token_ids], device=loaded.device)
-    total = 0.0
+    parts: list[torch.Tensor] = []
     for begin, end, scored in windows(len(sequence), window_tokens, stride_tokens):
         inputs = sequence[begin : end - 1].unsqueeze(0)  # [1, window - 1]: the last predicts none
         # Logits of position i predict token i + 1, so the scored tokens need end - scored of them.
         logits = loaded.model(inputs, logits_to_keep=end - scored).logits[0, -(end - scored) :]
-        total += float(
+        parts.append(
             functional.cross_entropy(logits.float(), sequence[scored:end], reduction="sum")
         )
-    return total
+    # One wait for the device a document; added as float64, window by window.
+    return sum(torch.stack(parts).tolist())
 
 
 def held_out_measure(

@@ -14,12 +14,13 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from engine.attempt import EngineError
 from engine.process import BAD_INPUT
-from evaluation.benchmarks import CountingModel, answers_measure, share_score
+from evaluation.benchmarks import answers_measure, share_score
 from evaluation.config import AdaptiveConfig, AdaptiveGroup, MeasureConfig
 from evaluation.judging.adaptive import Unit, group_test, stop_words, unit_losses, units_in_order
 from evaluation.judging.paired import Item
 from evaluation.judging.pairing import ComparisonError
 from evaluation.judging.sequential import UNDECIDED
+from evaluation.likelihoods import CountingModel
 from evaluation.prepared import BenchmarkTasks
 from evaluation.samples import doc_hash_of
 
@@ -95,7 +96,7 @@ def group_measure(
     metrics: dict[str, str] = {}
     place = 0
     while place < len(stoppable.units) and test.outcome == UNDECIDED:
-        chunk = _chunk(stoppable.units[place:], config.batch_size, test.items_used)
+        chunk = _chunk(stoppable.units[place:], model.batch_size, test.items_used)
         begin, size = test.items_used, sum(len(one.before) for one in chunk)
 
         def tell(share: float, begin: int = begin, size: int = size) -> None:

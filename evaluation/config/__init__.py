@@ -7,6 +7,9 @@ is silently ignored.
 """
 
 from evaluation.config.actions import (
+    AUTO,
+    BATCH_SIZE_CPU,
+    BATCH_SIZE_MOST,
     DEVICES,
     DTYPES,
     EngineConfig,
@@ -26,6 +29,9 @@ from evaluation.config.items import (
 )
 
 __all__ = [
+    "AUTO",
+    "BATCH_SIZE_CPU",
+    "BATCH_SIZE_MOST",
     "DEVICES",
     "DTYPES",
     "ROLES",

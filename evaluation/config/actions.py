@@ -12,8 +12,13 @@ from engine.checks import ConfigError, choice_check, fields_of, text_check, whol
 from evaluation.config.adaptive import AdaptiveConfig, adaptive_of
 from evaluation.config.items import BenchmarkConfig, HeldOutConfig, PromptConfig, SessionConfig
 
-DTYPES = ("float32", "bfloat16")
-DEVICES = ("auto", "cpu", "cuda")
+AUTO = "auto"
+DTYPES = (AUTO, "float32", "bfloat16")
+DEVICES = (AUTO, "cpu", "cuda")
+BATCH_SIZE_MOST = 64
+"""The largest number of sequences a pass that `auto` tries: more gains a GPU next to nothing."""
+BATCH_SIZE_CPU = 8
+"""What `auto` is on a processor, where nothing says beforehand that memory will run out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +27,17 @@ class EngineConfig:
 
     model: str
     """A Hugging Face directory with a tokenizer, and weights as safetensors or as one GGUF."""
-    dtype: str = "float32"
-    """One of DTYPES: what the weights are turned into before measuring."""
+    dtype: str = AUTO
+    """One of DTYPES: what the weights are turned into before measuring; auto is bfloat16 on a GPU
+    that computes in it, float32 elsewhere."""
     device: str = "auto"
     """One of DEVICES; auto takes a GPU where there is one."""
-    batch_size: int = 8
-    """Sequences a forward pass; pinned, as it changes the last bits of a likelihood."""
+    batch_size: int | str = AUTO
+    """Sequences a forward pass; pinned, as it changes the last bits of a likelihood. auto is the
+    largest that fits a GPU, 64 at most, and 8 on a processor."""
+    pinned_by: str | None = None
+    """The measurement that this one is compared with, where dtype and batch_size are taken from
+    it: what pages and errors call it."""
     seed: int = 0
     """Draws few-shot examples, and tokens where a temperature is set."""
     threads: int | None = None
@@ -43,7 +53,14 @@ class EngineConfig:
             text_check("manifest_sha256", self.manifest_sha256)
         choice_check("dtype", self.dtype, DTYPES)
         choice_check("device", self.device, DEVICES)
-        whole_check("batch_size", self.batch_size, 1)
+        if self.batch_size != AUTO:
+            _batch_size_check(self.batch_size)
+        if self.pinned_by is not None:
+            text_check("pinned_by", self.pinned_by)
+            for name in ("dtype", "batch_size"):
+                if getattr(self, name) == AUTO:
+                    cure = f"Write the {name} of that measurement, or leave pinned_by out."
+                    raise ConfigError(name, "is auto where another measurement pins it", cure)
         whole_check("seed", self.seed, 0)
         whole_check("threads", self.threads, 1, optional=True)
 
@@ -195,6 +212,12 @@ def _nest(record: dict[str, Any], name: str, cls: type) -> None:
     if not isinstance(record[name], list | tuple):
         raise ConfigError(name, "is not a list", "Write a list of objects.")
     record[name] = tuple(cls(**fields_of(cls, one, name)) for one in record[name])
+
+
+def _batch_size_check(value: Any) -> None:
+    if isinstance(value, str):
+        raise ConfigError("batch_size", f"{value!r} is not valid", "Write a number, or auto.")
+    whole_check("batch_size", value, 1)
 
 
 def _unique(where: str, names: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from evaluation.config import DTYPES
+from evaluation.config import AUTO, BATCH_SIZE_CPU, BATCH_SIZE_MOST, DTYPES
 from ftportal.checkpoints.asking.forms import TemplateArgumentsField
 from ftportal.datasets.models import HeldOutSet
 from ftportal.evaluations.models import OwnBenchmark, Suite, VerdictRule
@@ -16,6 +16,7 @@ from ftportal.pages.lists import whole_of
 
 USE, LIMIT = "use_", "limit_"
 _WHOLE_MAX = 2**31 - 1
+_DTYPE_WORDS = {AUTO: "bfloat16 on a GPU, float32 on a processor"}
 
 
 class BenchmarkForm(forms.Form):
@@ -84,9 +85,16 @@ class SuiteForm(forms.Form):
         label="Sequences a pass",
         min_value=1,
         max_value=_WHOLE_MAX,
-        help_text="Lower it where memory runs out.",
+        required=False,
+        help_text=f"Empty: as many as fit a GPU, at most {BATCH_SIZE_MOST}; {BATCH_SIZE_CPU} on a "
+        "processor. A model's first measurement finds it, and all others take it over.",
     )
-    dtype = forms.ChoiceField(label="Number format", choices=[(one, one) for one in DTYPES])
+    dtype = forms.ChoiceField(
+        label="Number format",
+        choices=[(one, _DTYPE_WORDS.get(one, one)) for one in DTYPES],
+        help_text="Rounding to bfloat16 hides the smallest changes of weights that are kept in "
+        "float32. A model's first measurement settles what is left open.",
+    )
     kl_tokens = forms.IntegerField(
         label="Tokens compared with the parent",
         min_value=1,
@@ -169,6 +177,10 @@ class SuiteForm(forms.Form):
             tasks.append({"name": name, "source": "lm_eval", "limit": int(limit or 0) or None})
         return tasks
 
+    def clean_batch_size(self) -> int | str:
+        """What is empty is found by the engine."""
+        return self.cleaned_data["batch_size"] or AUTO
+
     def clean(self) -> dict[str, Any]:
         """A window has to move by less than its length."""
         cleaned = super().clean() or {}
@@ -200,10 +212,10 @@ class SuiteForm(forms.Form):
 def suite_initial(suite: Suite | None) -> dict[str, Any]:
     """The form filled from a suite, for its next version; None: from the defaults."""
     if suite is None:
-        return SETTINGS | {"chat_template": True}
+        return _form_settings(SETTINGS) | {"chat_template": True}
     known = known_benchmarks()
     own_keys = set(OwnBenchmark.objects.values_list("key", flat=True))
-    initial = SETTINGS | suite.settings
+    initial = _form_settings(SETTINGS | suite.settings)
     initial |= {"name": suite.name, "description": suite.description, "rule": suite.rule_id}
     initial |= {"held_out_sets": suite.held_out_sets.all(), "is_default": suite.is_default}
     others = []
@@ -213,3 +225,8 @@ def suite_initial(suite: Suite | None) -> dict[str, Any]:
         elif one["source"] == "lm_eval":
             others.append(one["name"] + (f":{one['limit']}" if one["limit"] else ""))
     return initial | {"tasks": "\n".join(others)}
+
+
+def _form_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A suite's settings as its form holds them."""
+    return settings | ({"batch_size": None} if settings["batch_size"] == AUTO else {})

@@ -12,7 +12,7 @@ from ftportal.checkpoints.models import Checkpoint
 from ftportal.checkpoints.seals import checkpoint_seals
 from ftportal.datasets.seals import batch_seals, held_out_seals
 from ftportal.evaluations.models import Evaluation, OwnBenchmark, Retention, Suite
-from ftportal.evaluations.selectors import divergence_missing
+from ftportal.evaluations.selectors import divergence_missing, pinned_fields, retention_dtype
 from ftportal.evaluations.services import (
     early_config,
     evaluation_finish,
@@ -45,7 +45,10 @@ def engine_config(job: Job) -> dict[str, Any]:
         "model": str(checkpoint.directory),
         "manifest_sha256": checkpoint.manifest_hash,
     }
-    config |= _suite_part(evaluation.suite) if evaluation else {"dtype": kept[0].dtype}
+    if evaluation:
+        config |= _suite_part(evaluation.suite) | pinned_fields(evaluation)
+    else:
+        config["dtype"] = retention_dtype(kept)
     config["sessions"] = _sessions(kept)
     if evaluation and not evaluation.repeat and not evaluation.adaptive_key:
         config |= _parent_part(checkpoint, config)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.config import AUTO
 from ftportal.checkpoints.models import Checkpoint
 from ftportal.evaluations.models import Evaluation, Suite
 from ftportal.evaluations.selectors import (
@@ -11,6 +12,7 @@ from ftportal.evaluations.selectors import (
     divergence_rows,
     measured_evaluation,
 )
+from ftportal.evaluations.selectors.pinned import LEFT_OPEN
 
 
 def divergence_context(checkpoint: Checkpoint, suite: Suite) -> dict[str, Any]:
@@ -26,7 +28,9 @@ def divergence_context(checkpoint: Checkpoint, suite: Suite) -> dict[str, Any]:
 _SETTING_WORDS = {
     "dtype": "Number format",
     "device": "Device",
+    "weights_on": "Weights on",
     "batch_size": "Sequences a pass",
+    "batch_size_why": "Why so many",
     "window_tokens": "Window, tokens",
     "stride_tokens": "Stride, tokens",
     "max_documents": "Documents of each held-out set",
@@ -46,7 +50,11 @@ _SETTING_WORDS = {
 def settings_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
     """What was pinned, in words: what the engine said it used, and the suite's own settings."""
     used = {name: value for name, value in evaluation.settings.items() if name != "adaptive"}
-    merged = _flat(evaluation.suite.settings | used)
+    asked = evaluation.suite.settings
+    merged = _flat(asked | used)
+    for name in LEFT_OPEN:
+        if asked.get(name) == AUTO and name in used:
+            merged[name] += " (the suite leaves it open)"
     return [(_SETTING_WORDS.get(name, _words(name)), value) for name, value in merged.items()]
 
 

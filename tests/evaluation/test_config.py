@@ -24,7 +24,8 @@ GENERATE: dict[str, Any] = {
 def test_whole_configs_are_read_with_their_defaults() -> None:
     measure, generate = config_from_json(MEASURE), config_from_json(GENERATE)
     assert isinstance(measure, MeasureConfig) and isinstance(generate, GenerateConfig)
-    assert (measure.window_tokens, measure.stride_tokens, measure.dtype) == (1024, 512, "float32")
+    assert (measure.window_tokens, measure.stride_tokens, measure.dtype) == (1024, 512, "auto")
+    assert measure.batch_size == "auto"
     assert not measure.hub and not measure.allow_code_execution
     assert measure.benchmarks[0].limit == 12
     assert (generate.max_new_tokens, generate.temperature) == (512, 0.0)

@@ -14,7 +14,7 @@ from corpus.reasoning import answer_split
 from engine.attempt import EngineError
 from engine.checks import ConfigError
 from evaluation.config import GenerateConfig, PromptConfig
-from evaluation.generation import answers_generate, prompts_encode
+from evaluation.generation import answers_batch_size, answers_generate, prompts_encode
 from tests.event_log import logged_events
 
 TEXTS = ["Hi", "A much longer question, about files?", "x = 1", "List them all, please.", "é"]
@@ -36,8 +36,9 @@ def config(directory: Path, **changes: Any) -> GenerateConfig:
 
 def answers(settings: GenerateConfig, loaded: Any) -> list[dict[str, Any]]:
     warnings: list[str] = []
+    size = answers_batch_size(settings, loaded).size
     result = answers_generate(
-        settings, loaded, on_token=lambda share: None, on_warning=warnings.append
+        settings, loaded, size, on_token=lambda share: None, on_warning=warnings.append
     )
     assert warnings == []
     return result
@@ -214,6 +215,7 @@ def test_an_answer_ends_where_the_models_context_does(
     short = answers_generate(
         settings,
         replace(tiny_loaded, context_limit_tokens=limit),
+        8,
         on_token=lambda share: None,
         on_warning=warnings.append,
     )

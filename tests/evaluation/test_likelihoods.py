@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from evaluation.benchmarks import CountingModel, first_scored
 from evaluation.config import BenchmarkConfig, MeasureConfig
+from evaluation.likelihoods import CountingModel
 from tests.tiny_model import TEXT_END_ID
 
-_CONFIG = MeasureConfig(
-    model="m", benchmarks=(BenchmarkConfig(name="b", source="lm_eval"),), batch_size=4
-)
+_CONFIG = MeasureConfig(model="m", benchmarks=(BenchmarkConfig(name="b", source="lm_eval"),))
 Request = tuple[tuple[str, str], list[int], list[int]]
 
 
@@ -33,7 +31,7 @@ def ours(
     loaded: Any, requests: list[Request], max_length: int
 ) -> tuple[list[tuple[float, bool]], list[int]]:
     """The answers, and how many logits of a sequence each forward pass gave."""
-    model, kept = CountingModel(loaded, _CONFIG), []
+    model, kept = CountingModel(loaded, _CONFIG, batch_size=4), []
     model._max_length = max_length
 
     def note(module: Any, args: Any, output: Any) -> None:
@@ -65,9 +63,33 @@ def requests_drawn() -> list[Request]:
     return result
 
 
+def by_hand(loaded: Any, request: Request, max_length: int) -> tuple[float, bool]:
+    """One forward alone, in float64 from its logits on."""
+    _, context, answer = request
+    ids = [*context, *answer][-(max_length + 1) :]
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([ids[:-1]])).logits[0].double()
+    own = logits[-len(answer) :]
+    nats = own.log_softmax(-1)[range(len(answer)), answer].sum()
+    return float(nats), own.argmax(-1).tolist() == answer
+
+
+@pytest.mark.parametrize("max_length", [2048, 24])
+def test_every_answer_has_the_likelihood_that_it_has_alone(
+    tiny_loaded: Any, max_length: int
+) -> None:
+    requests = requests_drawn()
+    result, _ = ours(tiny_loaded, requests, max_length)
+    wanted = [by_hand(tiny_loaded, one, max_length) for one in requests]
+    assert [greedy for _, greedy in result] == [greedy for _, greedy in wanted]
+    assert [nats for nats, _ in result] == pytest.approx([nats for nats, _ in wanted], abs=1e-4)
+
+
 @pytest.mark.parametrize("max_length", [2048, 24])
 def test_fewer_logits_give_the_likelihoods_of_lm_eval(tiny_loaded: Any, max_length: int) -> None:
-    requests = requests_drawn()
+    # Of answers of different lengths that share a pass lm-eval takes the shorter ones' from the
+    # wrong places: it looks them up from the first, where they stand at the end.
+    requests = [one for one in requests_drawn() if one[0][0] != "split"]
     result, _ = ours(tiny_loaded, requests, max_length)
     wanted = theirs(tiny_loaded, requests, max_length)
     assert [greedy for _, greedy in result] == [greedy for _, greedy in wanted]
@@ -82,14 +104,3 @@ def test_questions_cost_no_logits(tiny_loaded: Any) -> None:
         logits = tiny_loaded.model(torch.tensor([[0, *range(50), 3]])).logits[0, -2:]
     expected = logits.double().log_softmax(-1)
     assert result[0][0] == pytest.approx(float(expected[0, 3] + expected[1, 0]), abs=1e-4)
-
-
-def test_the_earliest_answer_counts_where_inputs_are_the_same() -> None:
-    requests = [
-        (("", ""), [1, 2, 3], [4]),
-        (("", ""), [1], [2, 3, 9]),
-        (("", ""), [1, 2], [3, 0, 0]),
-        (("", ""), [5, 6, 7, 8], [9]),
-    ]
-    assert first_scored(requests, 100) == {(1, 2, 3): 0, (5, 6, 7, 8): 3}
-    assert first_scored(requests[-1:], 2) == {(7, 8): 1}

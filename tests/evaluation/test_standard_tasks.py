@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from engine.attempt import EngineError
-from evaluation.benchmarks import CountingModel, benchmark_measure
+from evaluation.benchmarks import benchmark_measure
 from evaluation.config import BenchmarkConfig, MeasureConfig
 from evaluation.judging.paired import Item
+from evaluation.likelihoods import CountingModel
 from evaluation.prepared import BenchmarkTasks
 from evaluation.stopping import whole_reason
 

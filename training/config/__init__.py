@@ -4,7 +4,12 @@ No torch here: the portal builds and checks recipes with this module.
 """
 
 from training.config.batch import KINDS, BatchConfig
-from training.config.context import GATHERED_TOKENS, USUAL_TOKENS_TOGETHER, ContextConfig
+from training.config.context import (
+    CONTEXT_TOKENS,
+    GATHERED_TOKENS,
+    USUAL_TOKENS_TOGETHER,
+    ContextConfig,
+)
 from training.config.defences import EWC_VARIANTS, DefencesConfig
 from training.config.diagnostics import DiagnosticsConfig
 from training.config.method import IMPLEMENTATIONS, METHODS, MethodConfig
@@ -15,6 +20,7 @@ from training.config.watch import ProbeConfig, WatchConfig, brake_refusal
 __all__ = [
     "AUTO",
     "BUCKET_NUMBERS",
+    "CONTEXT_TOKENS",
     "DEVICES",
     "DTYPES",
     "EWC_VARIANTS",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from engine.checks import ConfigError, whole_check
 
 USUAL_TOGETHER = 4
+CONTEXT_TOKENS = 2048
+"""Of each conversation, what one pass without gradient reads; a longer context takes several."""
 GATHERED_TOKENS = 256
 """Tokens of decisions that share a backward: enough for matrix products at full speed, and few
 enough for their graph to take less memory than the gradients do."""

@@ -16,7 +16,13 @@ from torch import nn
 from training.frozen.caches import StreamCache
 from training.frozen.latents import context_constant, latent_projections
 from training.frozen.masks import layer_masks
-from training.frozen.reader import base_model, caching_check, context_read
+from training.frozen.reader import (
+    base_model,
+    begins_without_mask,
+    caching_check,
+    context_read,
+    read_ends,
+)
 from training.frozen.stretches import Stretch
 
 
@@ -31,30 +37,34 @@ class GatheredReader:
         self.model = model
         self.base = base_model(model)
         self._latents = latent_projections(self.base)
-        self.token_ids = token_ids
+        self._ids = torch.tensor(token_ids, device=device)
         self.device = device
         self.cache = StreamCache(self.base.config, whole=True)
+        self._at_once = begins_without_mask(self.base, self.cache.windows)
         self.read = 0
         """Tokens that the cache holds, from the conversation's beginning."""
 
     def context(self, end: int) -> None:
         """Read tokens up to `end` without gradient."""
-        if end > self.read:
-            positions = torch.arange(self.read, end)
-            seen = torch.arange(end) <= positions.unsqueeze(1)
+        for (part_end,) in read_ends([self.read], [end], at_once=self._at_once):
+            positions = torch.arange(self.read, part_end, device=self.device)
             # With nothing cached it is causal, for which attention has a faster way than masks.
-            context_read(
-                self.base, self.cache, self._inputs(positions, seen if self.read else None)
-            )
-            self.read = end
+            seen = None
+            if self.read:
+                all_before = torch.arange(part_end, device=self.device)
+                seen = all_before <= positions.unsqueeze(1)
+            context_read(self.base, self.cache, self._inputs(positions, seen))
+            self.read = part_end
 
     def decisions(self, group: Sequence[Stretch]) -> torch.Tensor:
         """Read a group's stretches with gradient; return the logits, without their first axis."""
-        positions = torch.cat([torch.arange(part.start, part.end) for part in group])
+        places = [torch.arange(part.start, part.end) for part in group]
+        positions = torch.cat(places).to(self.device)
         lengths = torch.tensor([part.end - part.start for part in group])
         number = torch.arange(len(group)).repeat_interleave(lengths)  # (new,) whose stretch
-        starts = torch.tensor([part.start for part in group])[number]
-        cached = torch.arange(self.read)
+        starts = torch.tensor([part.start for part in group])[number].to(self.device)
+        number = number.to(self.device)
+        cached = torch.arange(self.read, device=self.device)
         before = cached < starts.unsqueeze(1)  # (new, cached)
         own = (number == number.unsqueeze(1)) & (positions <= positions.unsqueeze(1))
         seen = torch.cat([before, own], dim=1)
@@ -68,15 +78,16 @@ class GatheredReader:
         seen: (new, cached + new) what each of them sees but for windows; None is all before it.
         """
         inputs = {
-            "input_ids": torch.tensor(self.token_ids)[positions].unsqueeze(0).to(self.device),
-            "position_ids": positions.unsqueeze(0).to(self.device),
+            "input_ids": self._ids[positions].unsqueeze(0),
+            "position_ids": positions.unsqueeze(0),
             "past_key_values": self.cache,
             "use_cache": True,
         }
         if seen is not None:
-            distance = positions.unsqueeze(1) - torch.cat([torch.arange(self.read), positions])
-            both = (part.unsqueeze(0).to(self.device) for part in (seen, distance))
-            inputs["attention_mask"] = layer_masks(self.base, self.cache.windows, *both)
+            cached = torch.arange(self.read, device=self.device)
+            seen_of = (seen, positions, torch.cat([cached, positions]))
+            made_of = (one.unsqueeze(0) for one in seen_of)
+            inputs["attention_mask"] = layer_masks(self.base, self.cache.windows, *made_of)
         return inputs
 
     def keep(self, last: Stretch) -> None:

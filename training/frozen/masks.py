@@ -10,18 +10,22 @@ def layer_masks(
     base: Any,
     windows: Iterable[int | None],
     seen: torch.Tensor,
-    distance: torch.Tensor,
+    positions: torch.Tensor,
+    places: torch.Tensor,
     always: torch.Tensor | None = None,
 ) -> torch.Tensor | dict[str, torch.Tensor]:
     """Return what a model takes as `attention_mask`: by kind of layer where it has several.
 
     windows: of each layer, in tokens, or None. seen: (rows, new, all) what a token sees but for
-    the window; distance: (rows, new, all) how many tokens it lies back. always: (new, all) what is
-    seen whatever the window.
+    the window. positions: (rows, new) of the tokens that look; places: (rows, all) positions of
+    what they look at. always: (new, all) what is seen whatever the window. Nothing of the size of
+    a mask is made but in one byte or in the model's own number format.
     """
     masks = {}
     for window in set(windows):
-        near = seen if window is None else seen & (distance < window)
+        near = seen
+        if window is not None:
+            near = seen & (places.unsqueeze(1) > (positions - window).unsqueeze(2))
         name = "full_attention" if window is None else "sliding_attention"
         mask = near if always is None else near | always
         masks[name] = _added(mask.unsqueeze(1), base.dtype)

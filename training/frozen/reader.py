@@ -1,6 +1,7 @@
 """Reads conversations from left to right, side by side, through one cache."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
+from training.config import CONTEXT_TOKENS
 from training.frozen.caches import CacheFilledError, StreamCache
 from training.frozen.latents import context_constant, latent_projections
 from training.frozen.masks import layer_masks
@@ -34,6 +36,34 @@ def context_read(base: Any, cache: StreamCache, inputs: dict[str, Any]) -> None:
     with torch.no_grad(), suppress(CacheFilledError):
         base.get_decoder()(**inputs)
     cache.only_fill = False
+
+
+def begins_without_mask(base: Any, windows: Iterable[int | None]) -> bool:
+    """Whether a first pass needs no mask: torch's own attention knows causal by itself, without
+    windows. Then one pass over all is faster than several, and nothing in it is quadratic."""
+    no_windows = all(window is None for window in windows)
+    return no_windows and base.config._attn_implementation == "sdpa"
+
+
+def read_ends(
+    read: Sequence[int], starts: Sequence[int], *, at_once: bool = False
+) -> Iterator[list[int]]:
+    """Yield how far each conversation is read, pass by pass, from `read` up to `starts`.
+
+    A pass takes at most CONTEXT_TOKENS of each, so that masks and scores do not grow with the
+    square of a long context; `at_once`: where there are none in a first pass, it takes all. Passes
+    are of the same length: a single token that is left over would take another way through models
+    with a recurrent state.
+    """
+    if at_once and not any(read):
+        if any(starts):
+            yield list(starts)
+        return
+    left = [start - before for start, before in zip(starts, read, strict=True)]
+    passes = math.ceil(max(left, default=0) / CONTEXT_TOKENS)
+    for number in range(1, passes + 1):
+        parts = [count * number // passes for count in left]
+        yield [before + part for before, part in zip(read, parts, strict=True)]
 
 
 class StreamReader:
@@ -64,6 +94,7 @@ class StreamReader:
         self.is_padded = any(_extent(row) != _extent(rows[0]) for row in rows)
         # Without the config a hybrid model's cache gets the wrong kinds of layers.
         self.cache = StreamCache(self.base.config, whole=self.is_padded)
+        self._at_once = begins_without_mask(self.base, self.cache.windows)
         self.read = [0] * len(rows)
         """Of each conversation, the tokens that the cache holds."""
         self.places = torch.zeros(len(rows), 0, dtype=torch.long, device=device)
@@ -100,10 +131,9 @@ class StreamReader:
 
     def context(self) -> None:
         """Read up to the stretches' starts, without gradient and without logits."""
-        starts = self._starts()
-        if any(start > read for start, read in zip(starts, self.read, strict=True)):
-            context_read(self.base, self.cache, self._inputs(starts))
-            self.read = starts
+        for ends in read_ends(self.read, self._starts(), at_once=self._at_once):
+            context_read(self.base, self.cache, self._inputs(ends))
+            self.read = ends
 
     def decision(self) -> torch.Tensor:
         """Read the stretches with gradient; return the model's logits, without its first axis."""
@@ -163,10 +193,11 @@ class StreamReader:
         total, length = self.places.shape[1], positions.shape[1]
         slots = torch.arange(total, device=self.device)
         own = slots == slots[total - length :].unsqueeze(1)  # (length, cached)
-        distance = positions.unsqueeze(2) - self.places.unsqueeze(1)
-        seen = (self.places >= 0).unsqueeze(1) & (distance >= 0)
+        places = self.places.unsqueeze(1)
+        seen = (places >= 0) & (places <= positions.unsqueeze(2))
         # Pads see themselves, for the softmax over nothing is not a number.
-        return layer_masks(self.base, self.cache.windows, seen, distance, always=own)
+        windows = self.cache.windows
+        return layer_masks(self.base, windows, seen, positions, self.places, always=own)
 
 
 def _extent(row: Sequence[Stretch]) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ from ftportal.evaluations.selectors.measured import (
     suites_in_use,
 )
 from ftportal.evaluations.selectors.noise import NoiseFloor, live_repeat, noise_floor
+from ftportal.evaluations.selectors.pinned import pinned_fields, retention_dtype
 from ftportal.evaluations.selectors.retention import (
     RetentionRow,
     Since,
@@ -79,6 +80,8 @@ __all__ = [
     "measured_evaluation",
     "noise_floor",
     "own_benchmark_items",
+    "pinned_fields",
+    "retention_dtype",
     "retention_jobs",
     "retention_rows",
     "rule_sentences",

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from engine.errors import ProblemError
+from evaluation.config import AUTO
 from evaluation.judging.rule import Rule
 from ftportal.audit.services import difference, record
 from ftportal.datasets.models import HeldOutSet
@@ -18,8 +19,8 @@ from ftportal.evaluations.selectors import known_benchmarks
 SETTINGS = {
     "window_tokens": 1024,
     "stride_tokens": 512,
-    "batch_size": 8,
-    "dtype": "float32",
+    "batch_size": AUTO,
+    "dtype": AUTO,
     "device": "auto",
     "seed": 0,
     "kl_tokens": 512,
@@ -27,7 +28,8 @@ SETTINGS = {
     "max_documents": None,
     "max_document_tokens": 1024,
 }
-"""What a suite pins beside its benchmarks; the last two say how much of a held-out set is read."""
+"""What a suite pins beside its benchmarks; the last two say how much of a held-out set is read.
+What is AUTO is found by the first measurement of each model, and pinned for all that follow."""
 CHAT = {"chat_template": False, "template_arguments": {}}
 """Whether benchmarks are asked through the model's chat template, and with which arguments. Pinned
 where a suite says so: suites that do not are what they were before they could."""

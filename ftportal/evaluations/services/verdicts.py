@@ -38,6 +38,10 @@ PINNED = (
     "prefix_token_id",
 )
 """What the engine says of how it measured, and what has to be the same on both sides."""
+_ALIKE = (
+    "Measure both alike: where the suite leaves number format and sequences a pass open, make a "
+    "version of it that says them, and measure both by that."
+)
 
 
 def verdict_reach(*, before: Evaluation, after: Evaluation) -> Verdict:
@@ -97,7 +101,7 @@ def pair_check(before: Evaluation, after: Evaluation) -> None:
             raise EvaluationError(
                 f"The two were measured with a different {name.replace('_', ' ')}: "
                 f"{was} before, {now} after.",
-                "Measure both alike.",
+                _ALIKE,
             )
     _check_tokenizers(before, after)
 

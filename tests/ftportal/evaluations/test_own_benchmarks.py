@@ -162,6 +162,7 @@ def suite_post(**changes: Any) -> dict[str, Any]:
     fields = {
         name: value for name, value in SETTINGS.items() if value is not None and value is not False
     }
+    fields["batch_size"] = ""  # found by the engine
     return fields | {"name": "Mine", "rule": rule.pk, "use_local_code": "on"} | changes
 
 
@@ -197,6 +198,7 @@ def test_the_form_makes_a_suite_and_its_next_version(
         ("boolq", None),
     ]
     assert made.held_out_sets.count() == 1 and not made.is_default
+    assert (made.settings["batch_size"], made.settings["dtype"]) == ("auto", "auto")
     page = client.get(f"{url}?from={made.pk}").content.decode()
     assert "Next version of Mine" in page and "triviaqa:50\nboolq" in page
     assert client.get(reverse("evaluations:suites")).status_code == 200

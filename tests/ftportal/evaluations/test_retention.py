@@ -151,7 +151,7 @@ def test_baselines_that_were_measured_before_get_a_job_for_what_is_missing_alone
     checkpoint_measure(checkpoint=line.first, suite=suite, created_by=None)
     assert pairs() == {("Bare, pre-trained", "Talks"), ("first", "Talks")}
     Job.objects.filter(kind="evaluate").update(state=JobState.SUCCEEDED, fence=1)
-    Retention.objects.update(measured=True)
+    Retention.objects.update(measured=True, settings={"dtype": "bfloat16"})
     checkpoint_measure(checkpoint=line.second, suite=suite, created_by=None)
     own = Job.objects.filter(kind="evaluate", evaluation__isnull=True).order_by("created_at")
     assert [one.title for one in own] == [
@@ -160,7 +160,7 @@ def test_baselines_that_were_measured_before_get_a_job_for_what_is_missing_alone
     ]
     config = engine_config(own[1])
     assert [one["name"] for one in config["sessions"]] == ["Code"]
-    assert "benchmarks" not in config and config["dtype"] == "float32"
+    assert "benchmarks" not in config and config["dtype"] == "bfloat16"  # as before
 
 
 def test_what_failed_is_asked_for_again_only_when_somebody_asks(suite: Suite, line: Any) -> None:

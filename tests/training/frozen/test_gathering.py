@@ -95,8 +95,8 @@ def test_models_with_a_state_go_decision_by_decision(name: str) -> None:
 def test_the_check_at_load_sees_a_model_that_looks_past_its_mask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def open_mask(base: Any, windows: Any, seen: torch.Tensor, distance: torch.Tensor) -> Any:
-        return layer_masks(base, windows, torch.ones_like(seen), distance)
+    def open_mask(base: Any, windows: Any, seen: torch.Tensor, *places: torch.Tensor) -> Any:
+        return layer_masks(base, windows, torch.ones_like(seen), *places)
 
     monkeypatch.setattr("training.frozen.gathering.layer_masks", open_mask)
     result = parity_check(shape("llama"), ITEM.token_ids, CPU, gather=True)
