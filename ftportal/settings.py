@@ -8,6 +8,8 @@
 | FTPORTAL_REDIS_URL | Celery's broker | redis://127.0.0.1:6379/0 |
 | FTPORTAL_ALLOWED_HOSTS | comma-separated host names | localhost,127.0.0.1 |
 | FTPORTAL_HTTPS | cookies and redirects for HTTPS only | true |
+| FTPORTAL_HSTS_SECONDS | how long browsers insist on HTTPS for this host | 0: not told to |
+| FTPORTAL_METRICS_TOKEN(_FILE) | what Prometheus sends to read /metrics | none: no such page |
 | FTPORTAL_DEBUG | Django's debug pages | false |
 | FTPORTAL_UPLOAD_LIMIT_MIB | largest batch or held-out file | 1024 |
 | FTPORTAL_LEASE_SECONDS | how long a silent worker keeps its job | 60 |
@@ -37,6 +39,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
+from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -156,6 +159,8 @@ _SQLITE: dict[str, Any] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     },
 }
+FTPORTAL_METRICS_TOKEN = environment.secret("FTPORTAL_METRICS_TOKEN") or ""
+
 _database_url = environment.secret("DATABASE_URL")
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(_database_url) if _database_url else _SQLITE
@@ -243,9 +248,12 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+# A load balancer asks this process, not the proxy in front of it.
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$", "^metrics$"]
+# Browsers remember it and cannot be told otherwise: only who runs the host can know that it stays
+# on HTTPS, and nobody here speaks for its whole domain.
+SECURE_HSTS_SECONDS = environment.integer("FTPORTAL_HSTS_SECONDS", default=0) if HTTPS else 0
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
@@ -285,7 +293,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": FTPORTAL_SWEEP_SECONDS,
         # A busy worker must not find every message too old, nor a pile of them.
         "options": {"expires": max(10, FTPORTAL_SWEEP_SECONDS)},
-    }
+    },
+    "forget sessions": {
+        "task": "accounts.sessions_forget",
+        "schedule": crontab(hour="4", minute="20"),
+        "options": {"expires": 3600},
+    },
 }
 
 LOGGING = {

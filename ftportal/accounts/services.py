@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
@@ -309,3 +310,14 @@ def _sessions_drop(person: User, *, keep: str | None = None, only: int | None = 
         SessionStore(session_key=one.session_key).delete()
         one.delete()
     return len(dropped)
+
+
+def sessions_forget() -> int:
+    """Delete the sessions that have ended, and what was noted of their browsers; return how many.
+
+    Whoever closes a browser does not log out: without this their rows would stay.
+    """
+    ended = Session.objects.filter(expire_date__lt=timezone.now())
+    count, _ = ended.delete()
+    LoginSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
+    return count

@@ -24,6 +24,8 @@ from tests.upgrade.routes import NOT_CONFIGURED, POST_ONLY, addresses, routes
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 FILES = {
+    "dashboard:healthz",
+    "dashboard:readyz",
     "datasets:examples",
     "datasets:problems_csv",
     "handover:download",
@@ -54,7 +56,8 @@ FRAGMENTS = {
 }
 """Parts of pages: each is looked at where a page shows it."""
 NEEDS_PROVIDER = NOT_CONFIGURED - {"accounts:second_factor"}
-"""Stations of signing in with a provider and a code: `test_signing_in` goes through them."""
+"""Stations of signing in with a provider and a code, which `test_signing_in` goes through, and what
+monitoring reads."""
 TWO_OF = {
     "checkpoints:checkpoint",
     "evaluations:evaluation",

@@ -18,6 +18,9 @@ OPEN = {
     "accounts:openid_start",
     "accounts:second_factor_ask",
     "accounts:welcome",
+    "dashboard:healthz",
+    "dashboard:metrics",
+    "dashboard:readyz",
 }
 """Without a login."""
 
@@ -38,8 +41,11 @@ READS = {
             "checkpoints:intake",
             "dashboard:blend_curve",
             "dashboard:compare",
+            "dashboard:healthz",
             "dashboard:home",
             "dashboard:lineage",
+            "dashboard:metrics",
+            "dashboard:readyz",
             "dashboard:run_outcome",
             "datasets:batch",
             "datasets:batches",

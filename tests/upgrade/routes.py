@@ -256,8 +256,9 @@ NOT_CONFIGURED = {
     "accounts:second_factor",
     "accounts:second_factor_ask",
     "accounts:second_factor_remove",
+    "dashboard:metrics",
 }
-"""What is there only where a provider or second factors are configured: 404."""
+"""What is there only where a provider, second factors or metrics are configured: 404."""
 ROLES = {
     "checkpoints:checkpoint_describe": {"administrator", "trainer"},
     "checkpoints:model_new": {"administrator"},

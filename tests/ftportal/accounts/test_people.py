@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import call_command
 from django.test import Client
@@ -25,6 +26,7 @@ from ftportal.accounts.services import (
     reset_link_make,
     roles_set,
 )
+from ftportal.accounts.tasks import sessions_forget_daily
 from ftportal.audit.models import AuditEntry
 from tests.conftest import PASSWORD
 
@@ -225,6 +227,17 @@ def test_a_session_that_ended_by_itself_is_not_shown(cast: SimpleNamespace) -> N
     assert login_sessions(cast.tina) == []
     log_in(Client(), "tina")
     assert LoginSession.objects.count() == 1
+
+
+def test_sessions_that_ended_leave_no_row_and_living_ones_stay(cast: SimpleNamespace) -> None:
+    clients = [Client(), Client()]
+    for client in clients:
+        client.post("/login/", {"username": "tina", "password": PASSWORD})
+    gone, stays = (client.cookies["sessionid"].value for client in clients)
+    Session.objects.filter(pk=gone).update(expire_date=timezone.now() - timedelta(seconds=1))
+    sessions_forget_daily()
+    assert set(Session.objects.values_list("pk", flat=True)) == {stays}
+    assert [one.session_key for one in login_sessions(cast.tina)] == [stays]
 
 
 def test_what_is_wrong_with_a_name_stands_at_the_name(cast: SimpleNamespace) -> None:
