@@ -116,6 +116,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "ftportal.pages.characters.NulMiddleware",
     "ftportal.audit.acting.ActingMiddleware",
     "ftportal.accounts.sight.SightMiddleware",
     "ftportal.accounts.middleware.SessionMiddleware",

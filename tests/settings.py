@@ -20,7 +20,8 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 from ftportal.settings import *  # noqa: F403
 from ftportal.settings import DATABASES, FTPORTAL_DATA
 
-DATABASES["default"]["TEST"] = {"NAME": FTPORTAL_DATA / "test.sqlite3"}
+if not os.environ.get("DATABASE_URL"):
+    DATABASES["default"]["TEST"] = {"NAME": FTPORTAL_DATA / "test.sqlite3"}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Files are found when asked for: listing them all costs every new client a tenth of a second.

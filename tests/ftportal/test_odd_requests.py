@@ -38,7 +38,8 @@ def test_odd_addresses_are_answered(
     client_of: Callable[[Any], Client], cast: SimpleNamespace, data_dir: Path, address: str
 ) -> None:
     model_make()
-    assert client_of(cast.tina).get(address).status_code in (200, 404)
+    allowed = (400,) if "%00" in address else (200, 404)
+    assert client_of(cast.tina).get(address).status_code in allowed
 
 
 def test_odd_forms_are_answered(
@@ -48,9 +49,10 @@ def test_odd_forms_are_answered(
     made = checkpoint_make(model, "Session", model.pretrained, run_by=cast.tina)
     leo, tina = client_of(cast.leo), client_of(cast.tina)
     promoted = leo.post(f"/promotions/promote/{made.pk}/", {"reason": "so\0so"})
-    assert promoted.status_code == 422
+    assert promoted.status_code == 400
+    assert "a character that no text has" in promoted.content.decode()
     rolled = leo.post("/promotions/rollback/", {"model": "a\0", "to": "b\0", "reason": "\0"})
-    assert rolled.status_code in (404, 422)
+    assert rolled.status_code == 400
     for suite in (HUGE, ENDLESS):
         asked = tina.post(f"/evaluations/of/{made.pk}/measure/", {"suite": suite})
         assert asked.status_code == 404

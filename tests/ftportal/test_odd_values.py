@@ -195,10 +195,11 @@ def test_odd_bytes_of_an_address_are_answered(
     names = ("text", "page", "sort", "model", "state", "checkpoint", "run", "line", "since")
     query = "&".join(f"{name}={quote(odd)}" for name in names)
     client = client_of(furnished.cast.ada)
+    allowed = {400} if odd == b"\0" else {200, 302, 404, 410, 422}
     for name, _ in routes():
         if READS.get(name, set()) >= {"ada"}:
             status = client.get(f"{address(name)}?{query}").status_code
-            assert status in (200, 302, 404, 410, 422), name
+            assert status in allowed, name
 
 
 def _forms() -> Iterator[type[forms.Form]]:

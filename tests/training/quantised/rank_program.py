@@ -1,9 +1,10 @@
 """`tests.training.rank_program` on a machine without a GPU, for a base in few bits."""
 
-import training.run
+from unittest.mock import patch
+
 from tests.training.rank_program import main
 from training.quantised.base import package_check
 
 if __name__ == "__main__":
-    training.run.machine_check = lambda bits, device: package_check(bits)  # type: ignore[assignment]
-    main()
+    with patch("training.run.machine_check", lambda bits, device: package_check(bits)):
+        main()
