@@ -1,4 +1,4 @@
-"""Packages that transformers and PEFT load wherever they are installed, and that no session uses.
+"""Packages that transformers and PEFT load wherever they are installed, and that few sessions use.
 
 transformers' losses for object detection load scipy, and PEFT loads bitsandbytes, which brings
 torch's compiler: a third of the time until an engine begins.
