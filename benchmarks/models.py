@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +184,9 @@ class Bench:
         loaded, answers = model_load(config), []
         for size in (1, 2):
             made = answers_generate(
-                replace(config, batch_size=size),
+                config,
                 loaded,
+                size,
                 on_token=lambda share: None,
                 on_warning=lambda message: None,
             )
