@@ -142,7 +142,7 @@ Made by `make bench-long ARGS="--write docs/results/long.md"`, on {words()}.
 One context-frozen step: a context that is read without gradient, and a decision of
 {DECISION_TOKENS} tokens that is learnt, float32, random weights, one process a row. *Added* is what
 the step added to the most memory that was resident at once, *peak* that of the whole process.
-Where the load is above 1 others were at work too: seconds are rough then, memory is not.
+Where the load is above 2 others were at work too: seconds are rough then, memory is not.
 
 {table}
 
