@@ -30,6 +30,7 @@ from engine.process import BAD_INPUT
 from evaluation.batching import BatchSize
 from evaluation.config import ScoreConfig
 from evaluation.loading import Loaded, encoder_read, model_load, settings_of
+from evaluation.longlogits import are_too_many, nll_nats
 from evaluation.parts import Parts
 
 _PART_SECONDS = 4.0
@@ -45,10 +46,13 @@ def decisions_nats(encoded: EncodedExample, loaded: Loaded) -> list[tuple[int, f
     places = [place for decision in targets for place in decision]
     ids = torch.tensor(encoded.token_ids, device=loaded.device)  # [tokens]
     at = torch.tensor(places, device=loaded.device)  # [targets]
-    logits = loaded.model(
-        ids[: places[-1]].unsqueeze(0), logits_to_keep=at - 1, use_cache=False
-    ).logits[0]  # [targets, vocabulary]
-    nats = -functional.cross_entropy(logits.float(), ids[at], reduction="none")
+    if are_too_many(len(places), loaded):
+        nats = -nll_nats(loaded, ids, at)
+    else:
+        logits = loaded.model(
+            ids[: places[-1]].unsqueeze(0), logits_to_keep=at - 1, use_cache=False
+        ).logits[0]  # [targets, vocabulary]
+        nats = -functional.cross_entropy(logits.float(), ids[at], reduction="none")
     parts = nats.double().cpu().split([len(decision) for decision in targets])
     return [(len(part), float(part.mean())) for part in parts]
 

@@ -17,6 +17,7 @@ from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import HeldOutConfig, MeasureConfig
 from evaluation.loading import Loaded
+from evaluation.longlogits import are_too_many, nll_nats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,10 @@ def document_nll_nats(
     sequence = torch.tensor([loaded.prefix_token_id, *token_ids], device=loaded.device)
     parts: list[torch.Tensor] = []
     for begin, end, scored in windows(len(sequence), window_tokens, stride_tokens):
+        if are_too_many(end - scored, loaded):
+            places = torch.arange(scored - begin, end - begin, device=loaded.device)
+            parts.append(nll_nats(loaded, sequence[begin:end], places).sum())
+            continue
         inputs = sequence[begin : end - 1].unsqueeze(0)  # [1, window - 1]: the last predicts none
         # Logits of position i predict token i + 1, so the scored tokens need end - scored of them.
         logits = loaded.model(inputs, logits_to_keep=end - scored).logits[0, -(end - scored) :]

@@ -25,6 +25,7 @@ from engine.attempt import EngineError
 from engine.process import BAD_INPUT
 from evaluation.config import MeasureConfig, SessionConfig
 from evaluation.loading import Loaded, encoder_read
+from evaluation.longlogits import are_too_many, nll_nats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,8 @@ def decision_nll_nats(encoded: EncodedExample, loaded: Loaded) -> float:
     ]
     ids = torch.tensor(encoded.token_ids, device=loaded.device)  # [tokens]
     first, end = targets[0], targets[-1] + 1
+    if are_too_many(end - first, loaded):
+        return float(nll_nats(loaded, ids, torch.tensor(targets, device=loaded.device)).sum())
     # Logits of position i predict token i + 1: those from first - 1 to end - 2 are needed.
     logits = loaded.model(ids[: end - 1].unsqueeze(0), logits_to_keep=end - first).logits[0]
     at = torch.tensor(targets, device=loaded.device)

@@ -36,3 +36,17 @@ def test_perplexity_in_bfloat16_is_that_of_float32_but_for_rounding(
     record_property("nats a token in bfloat16 against float32", rounded - whole)
     assert rounded == pytest.approx(whole, rel=4 * ROUNDING)
     assert rounded != whole
+
+
+def test_what_is_left_open_is_found_for_the_device(
+    measure_config: dict[str, Any], attempt: Any, either_device: str, record_property: Record
+) -> None:
+    code, directory = attempt(measure_config | {"device": either_device})
+    assert code == 0
+    settings = json.loads((directory / "output/settings.json").read_text())
+    record_property("sequences a pass", settings["batch_size_why"])
+    found = settings["dtype"], settings["batch_size"], settings["weights_on"]
+    on_gpu = ("bfloat16", 64, "one GPU")
+    assert found == (
+        on_gpu if either_device == "cuda" else ("float32", 8, "the processor's memory")
+    )
