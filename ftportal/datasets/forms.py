@@ -42,7 +42,7 @@ class BatchForm(forms.Form):
     template_arguments = TemplateArgumentsField(label="Template arguments")
     language_model = forms.ModelChoiceField(
         label="Model",
-        queryset=LanguageModel.objects.everything().none(),  # of the person who asks: see below
+        queryset=LanguageModel.objects.none(),  # of the person who asks: see below
         empty_label=None,
         help_text="Its tokenizer counts the tokens.",
     )

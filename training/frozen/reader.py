@@ -42,7 +42,8 @@ def begins_without_mask(base: Any, windows: Iterable[int | None]) -> bool:
     """Whether a first pass needs no mask: torch's own attention knows causal by itself, without
     windows. Then one pass over all is faster than several, and nothing in it is quadratic."""
     no_windows = all(window is None for window in windows)
-    return no_windows and base.config._attn_implementation == "sdpa"
+    # Gemma-2, which is read with plain products all the same, has windows.
+    return no_windows and base.get_correct_attn_implementation(None) == "sdpa"
 
 
 def read_ends(

@@ -41,7 +41,7 @@ class RunForm(
     )
     parent = CheckpointField(
         label="Start from",
-        queryset=Checkpoint.objects.everything().none(),
+        queryset=Checkpoint.objects.none(),
         empty_label=None,
         error_messages={
             "required": "Choose a checkpoint to start from.",

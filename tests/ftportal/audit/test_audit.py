@@ -52,6 +52,7 @@ NOT_BY_A_PERSON = {
     "retention_request": "follows on measurements and on what a sweep finds missing",
     "rows_store": "what a job measured",
     "run_finish": "what a job ended with",
+    "sessions_forget": "sessions that ended by themselves",
     "spot_checks_start": "follows on answers",
     "upload_append": "a piece of a file; the batch that comes of it is recorded",
     "upload_begin": "a file on its way; the batch that comes of it is recorded",
