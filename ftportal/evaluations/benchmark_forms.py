@@ -16,7 +16,7 @@ from ftportal.pages.lists import whole_of
 
 USE, LIMIT = "use_", "limit_"
 _WHOLE_MAX = 2**31 - 1
-_DTYPE_WORDS = {AUTO: "bfloat16 on a GPU, float32 on a processor"}
+_DTYPE_WORDS = {AUTO: "bfloat16 on a GPU"}
 
 
 class BenchmarkForm(forms.Form):
@@ -92,8 +92,9 @@ class SuiteForm(forms.Form):
     dtype = forms.ChoiceField(
         label="Number format",
         choices=[(one, _DTYPE_WORDS.get(one, one)) for one in DTYPES],
-        help_text="Rounding to bfloat16 hides the smallest changes of weights that are kept in "
-        "float32. A model's first measurement settles what is left open.",
+        help_text="With “bfloat16 on a GPU” a processor measures in float32, and a model's first "
+        "measurement settles which. Rounding to bfloat16 hides the smallest changes of weights "
+        "that are kept in float32.",
     )
     kl_tokens = forms.IntegerField(
         label="Tokens compared with the parent",
