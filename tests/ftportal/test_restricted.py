@@ -101,6 +101,12 @@ def test_no_query_is_made_when_a_file_is_imported() -> None:
     assert early == []
 
 
+def test_no_rows_are_asked_for_without_a_query(django_assert_num_queries: Any) -> None:
+    """Files with forms are imported within the first request, whoever's it is."""
+    with seen_by(AnonymousUser()), django_assert_num_queries(0):
+        assert list(LanguageModel.objects.none()) == []
+
+
 SHARED = {
     **dict.fromkeys(
         (
@@ -419,9 +425,3 @@ def test_an_administrator_says_who_sees_a_model(
     assert AuditEntry.objects.filter(action="model.people").count() == 1  # nothing was changed
     model_people_set(language_model=opened.model, is_restricted=True, people=[])
     assert AuditEntry.objects.latest("pk").after == {"seen_by": "administrators only"}
-
-
-def test_no_rows_are_asked_for_without_a_query(django_assert_num_queries: Any) -> None:
-    """Files with forms are imported within the first request, whoever's it is."""
-    with seen_by(AnonymousUser()), django_assert_num_queries(0):
-        assert list(LanguageModel.objects.none()) == []
